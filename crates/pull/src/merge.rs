@@ -1,0 +1,1 @@
+//! K-way merge by commit_ts, sans I/O.

@@ -1,0 +1,3 @@
+//! The engine: binlogs in RocksDB keyed by commit_ts.
+mod api;
+pub use api::*;
