@@ -1,1 +1,16 @@
-//! Skeleton.
+//! What every program does alike: Go-style flags, strict TOML, environment, log format, version, signals.
+//!
+//! One table of [`Flag`]s per program feeds the command line, the TOML keys, the environment and `--help`. Values are laid over one another, default,
+//! file, environment, command line, into one TOML table, which serde then reads into the program's own `Config`.
+
+mod flags;
+mod log;
+mod program;
+mod signal;
+mod version;
+
+pub use flags::{Flag, Kind};
+pub use log::{LogTo, init_logging};
+pub use program::{Program, Stop};
+pub use signal::shutdown_signal;
+pub use version::version_block;
