@@ -1,16 +1,18 @@
 //! TiDB's schema objects and their history, the rows of its binlogs, and what a DDL did to the catalog. No I/O.
 
-mod table;
-mod value;
-mod event;
-mod history;
+pub mod encode;
 mod filter;
+mod history;
 mod interpret;
 pub mod meta;
+mod model;
+mod value;
 
-pub use event::{ChangeKind, Ddl, Event, Row, RowChange, SchemaChange, TableRef, Transaction};
 pub use filter::TableFilter;
 pub use history::SchemaHistory;
 pub use interpret::{Error, Interpreter, SkipReason, Start, Step};
-pub use table::{Column, ColumnType, Database, Index, IndexColumn, Table, TableKind};
+pub use model::{
+    ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Row, RowChange, SchemaChange,
+    Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
+};
 pub use value::{JsonBinary, TimeKind, Value};

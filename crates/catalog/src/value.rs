@@ -4,11 +4,18 @@ use bytes::Bytes;
 
 /// Which of the packed time types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TimeKind { Date, DateTime, Timestamp }
+pub enum TimeKind {
+    Date,
+    DateTime,
+    Timestamp,
+}
 
 /// TiDB's binary JSON: a type byte and its body.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct JsonBinary { pub type_code: u8, pub body: Bytes }
+pub struct JsonBinary {
+    pub type_code: u8,
+    pub body: Bytes,
+}
 
 /// A decoded column value.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,9 +36,16 @@ pub enum Value {
     /// BINARY, VARBINARY, BLOB.
     Bytes(Bytes),
     /// Packed as TiDB packs it (`reference` A.3); TIMESTAMP is in UTC; 0 is the zero date.
-    Time { kind: TimeKind, packed: u64, fsp: u8 },
+    Time {
+        kind: TimeKind,
+        packed: u64,
+        fsp: u8,
+    },
     /// TIME.
-    Duration { nanos: i64, fsp: u8 },
+    Duration {
+        nanos: i64,
+        fsp: u8,
+    },
     /// 1-based index, 0 the empty (invalid) value; the name comes from the column's `elems`.
     Enum(u64),
     /// Bit mask over the column's `elems`.
@@ -44,5 +58,7 @@ pub enum Value {
 impl Value {
     /// The text that MySQL's text protocol shows for the value in `column` (UTC for TIMESTAMP); `None` for NULL. Bytes that are
     /// not UTF-8 stand as they are.
-    pub fn to_text(&self, column: &crate::Column) -> Option<Vec<u8>> { todo!() }
+    pub fn to_text(&self, column: &crate::Column) -> Option<Vec<u8>> {
+        todo!()
+    }
 }
