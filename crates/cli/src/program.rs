@@ -1,39 +1,285 @@
-//! A program's command line.
+//! A program's command line, laid over its environment, its file and the defaults.
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs;
 use std::process::ExitCode;
-use crate::Flag;
-/// A program and its options. `-config`, `-V`, `-h`, `-L`/`-log-file` as any other flag must be in `flags` except config, V, h and help, which every program has.
+
+use clap::{Arg, ArgAction, Command};
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::{Flag, Kind, version_block};
+
+/// A program and its options. `-config`, `-V` and `-h` exist in every program and are not listed.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// `pump`
+    /// The name, as in `pump`.
     pub name: &'static str,
     /// The first lines of `--help`.
     pub about: &'static str,
-    /// `PUMP_`, `BINLOG_SERVER_`, `Reparo_`; empty: no environment.
+    /// `PUMP_`, `BINLOG_SERVER_`, `Reparo_`; empty: the environment is not read.
     pub env_prefix: &'static str,
-    /// The options in the order of `--help`.
+    /// The options, in the order of `--help`.
     pub flags: &'static [Flag],
-    /// TOML keys (dotted; a table name stands for all below it) that exist only in the file.
+    /// Dotted TOML keys that exist in the file only; a table's name stands for all below it.
     pub file_keys: &'static [&'static str],
 }
+
 /// Why a program ends before it began.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Help or version: print to stdout, exit 0.
+    /// Help or version: to stdout, exit 0.
     Print(String),
-    /// A malformed command line: stderr, exit 2.
+    /// A malformed command line: to stderr, exit 2.
     Usage(String),
-    /// A wrong value, file or environment: stderr, exit 1.
+    /// A wrong value, file or environment: to stderr, exit 1.
     Config(String),
 }
-impl Program {
-    /// Reads command line, environment and file into `C`. `args` are without the program's name.
-    ///
-    /// # Errors
-    /// [`Stop`], to be turned into the exit code by [`Stop::exit`].
-    pub fn load<C: serde::de::DeserializeOwned>(&self, args: impl IntoIterator<Item = OsString>, env: impl Fn(&str) -> Option<String>) -> Result<C, Stop> { todo!() }
-}
+
 impl Stop {
     /// Prints what is to be printed and gives the exit code.
-    pub fn exit(self) -> ExitCode { todo!() }
+    #[expect(
+        clippy::print_stdout,
+        clippy::print_stderr,
+        reason = "the one place where a command line answers its user"
+    )]
+    pub fn exit(self) -> ExitCode {
+        match self {
+            Stop::Print(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Stop::Usage(text) => {
+                eprintln!("{text}");
+                ExitCode::from(2)
+            }
+            Stop::Config(text) => {
+                eprintln!("{text}");
+                ExitCode::from(1)
+            }
+        }
+    }
 }
+
+impl Program {
+    /// Reads command line (without the program's name), environment, file and defaults into `C`, each beating those after it.
+    ///
+    /// # Errors
+    /// [`Stop`], which knows its exit code.
+    pub fn load<C: DeserializeOwned>(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<C, Stop> {
+        let args = self.normalise(args)?;
+        let matches = self.command().try_get_matches_from(args).map_err(|e| match e.kind() {
+            clap::error::ErrorKind::DisplayHelp => Stop::Print(e.to_string().trim_end().to_owned()),
+            _ => Stop::Usage(e.to_string().trim_end().to_owned()),
+        })?;
+        if matches.get_flag("V") {
+            return Err(Stop::Print(version_block()));
+        }
+
+        let mut table = Table::new();
+        for flag in self.flags.iter().filter(|f| !f.default.is_empty()) {
+            self.set(&mut table, flag, flag.default, "default")?;
+        }
+        if let Some(path) = matches.get_one::<String>("config") {
+            self.lay_file_over(&mut table, path)?;
+        }
+        for flag in self.flags {
+            if let Some(text) = matches.get_one::<String>(flag.name) {
+                self.set(&mut table, flag, text, "command line")?;
+            } else if !self.env_prefix.is_empty() {
+                let name = format!("{}{}", self.env_prefix, flag.name.to_uppercase().replace('-', "_"));
+                if let Some(text) = env(&name).filter(|t| !t.is_empty()) {
+                    self.set(&mut table, flag, &text, &name)?;
+                }
+            }
+        }
+        C::deserialize(Value::Table(table)).map_err(|e| self.refuse(&e.to_string()))
+    }
+
+    fn refuse(&self, why: &str) -> Stop {
+        Stop::Config(format!(
+            "{}: {}\nverifying flags failed. See '{} --help'.",
+            self.name,
+            why.trim_end(),
+            self.name
+        ))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(self.name)
+            .about(self.about)
+            .no_binary_name(true)
+            .disable_version_flag(true)
+            .disable_help_flag(true)
+            .args_override_self(true)
+            .arg(Arg::new("help").long("help").short('h').action(ArgAction::Help).help("Prints this help."))
+            .arg(Arg::new("V").long("V").action(ArgAction::SetTrue).help("Prints the version."))
+            .arg(
+                Arg::new("config")
+                    .long("config")
+                    .value_name("FILE")
+                    .help("A TOML file; the command line and the environment go before it."),
+            );
+        for flag in self.flags {
+            let mut help = flag.help.to_owned();
+            if !flag.default.is_empty() {
+                help.push_str(&format!(" [default: {}]", flag.default));
+            }
+            if !flag.key.is_empty() {
+                help.push_str(&format!(" [file: {}]", flag.key));
+            }
+            let mut arg = Arg::new(flag.name).long(flag.name).help(help).action(ArgAction::Set);
+            arg = match flag.kind {
+                Kind::Bool => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
+                }
+                Kind::Integer => arg.allow_hyphen_values(true).value_name("N"),
+                Kind::List => arg.allow_hyphen_values(true).value_name("A,B"),
+                Kind::Text => arg.allow_hyphen_values(true).value_name("TEXT"),
+                Kind::Ignored => arg.num_args(0..=1).hide(true),
+            };
+            command = command.arg(arg);
+        }
+        command
+    }
+
+    /// Go accepts `-name` and `--name` alike; clap wants two dashes. Values pass through untouched.
+    fn normalise(&self, args: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Stop> {
+        let mut out = Vec::new();
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let text =
+                arg.into_string().map_err(|a| Stop::Usage(format!("{}: {a:?} is not UTF-8", self.name)))?;
+            let Some(rest) =
+                text.strip_prefix("--").or_else(|| text.strip_prefix('-')).filter(|r| !r.is_empty())
+            else {
+                return Err(Stop::Usage(format!("{}: '{text}' is not a valid flag", self.name)));
+            };
+            let name = rest.split_once('=').map_or(rest, |(name, _)| name);
+            if name == "h" || name == "help" {
+                out.push("--help".to_owned());
+                continue;
+            }
+            out.push(format!("--{rest}"));
+            let takes_value = name == "config"
+                || self.flags.iter().any(|f| f.name == name && !matches!(f.kind, Kind::Bool | Kind::Ignored));
+            if takes_value
+                && !rest.contains('=')
+                && let (Some(value), Some(last)) = (args.next(), out.last_mut())
+            {
+                // One word: a value that begins with a dash stays a value.
+                let value = value
+                    .into_string()
+                    .map_err(|a| Stop::Usage(format!("{}: {a:?} is not UTF-8", self.name)))?;
+                last.push('=');
+                last.push_str(&value);
+            }
+        }
+        Ok(out)
+    }
+
+    fn lay_file_over(&self, table: &mut Table, path: &str) -> Result<(), Stop> {
+        let text = fs::read_to_string(path).map_err(|e| self.refuse(&format!("cannot read {path}: {e}")))?;
+        let file: Table = text.parse().map_err(|e| self.refuse(&format!("{path}: {e}")))?;
+        let mut unknown = BTreeSet::new();
+        self.merge(table, file, "", &mut unknown);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = unknown.into_iter().collect();
+        Err(self.refuse(&format!(
+            "component {}'s config file {path} contained unknown configuration options: {}",
+            self.name,
+            names.join(", ")
+        )))
+    }
+
+    fn merge(&self, into: &mut Table, from: Table, prefix: &str, unknown: &mut BTreeSet<String>) {
+        for (key, value) in from {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let same = |known: &str| known.eq_ignore_ascii_case(&path);
+            // The original matches keys without regard to case; the canonical spelling is what serde sees.
+            let spelled = |known: &str| known.rsplit('.').next().unwrap_or(known).to_owned();
+            if let Some(flag) = self.flags.iter().find(|f| !f.key.is_empty() && same(f.key)) {
+                let value = match (flag.kind, value) {
+                    (Kind::Ignored, _) => continue,
+                    (Kind::List, Value::String(text)) => list(&text),
+                    (Kind::Text, Value::Integer(number)) => Value::String(number.to_string()),
+                    (_, value) => value,
+                };
+                into.insert(spelled(flag.key), value);
+            } else if let Some(known) = self.file_keys.iter().find(|k| same(k)) {
+                into.insert(spelled(known), value);
+            } else if let (Value::Table(inner), true) = (&value, self.has_below(&path)) {
+                let slot = into.entry(key.to_lowercase()).or_insert_with(|| Value::Table(Table::new()));
+                if let Value::Table(slot) = slot {
+                    self.merge(slot, inner.clone(), &path, unknown);
+                }
+            } else {
+                unknown.insert(path);
+            }
+        }
+    }
+
+    fn has_below(&self, path: &str) -> bool {
+        let prefix = format!("{}.", path.to_lowercase());
+        let below = |key: &&str| key.to_lowercase().starts_with(&prefix);
+        self.flags.iter().map(|f| f.key).any(|k| below(&k)) || self.file_keys.iter().any(below)
+    }
+
+    fn set(&self, table: &mut Table, flag: &Flag, text: &str, origin: &str) -> Result<(), Stop> {
+        let invalid = |what: &str| {
+            let why = format!("invalid value {text:?} for flag -{}: {what} ({origin})", flag.name);
+            if origin == "command line" {
+                Stop::Usage(format!("{}: {why}", self.name))
+            } else {
+                self.refuse(&why)
+            }
+        };
+        let value = match flag.kind {
+            Kind::Ignored => return Ok(()),
+            Kind::Text => Value::String(text.to_owned()),
+            Kind::Integer => Value::Integer(text.trim().parse().map_err(|_| invalid("not an integer"))?),
+            Kind::Bool => Value::Boolean(go_bool(text).ok_or_else(|| invalid("not true or false"))?),
+            Kind::List => list(text),
+        };
+        let key = if flag.key.is_empty() { flag.name } else { flag.key };
+        let mut segments: Vec<&str> = key.split('.').collect();
+        let last = segments.pop().unwrap_or(key);
+        let mut table = table;
+        for segment in segments {
+            let slot = table.entry(segment).or_insert_with(|| Value::Table(Table::new()));
+            table = slot.as_table_mut().ok_or_else(|| self.refuse(&format!("{segment} must be a table")))?;
+        }
+        table.insert(last.to_owned(), value);
+        Ok(())
+    }
+}
+
+fn list(text: &str) -> Value {
+    Value::Array(
+        text.split(',')
+            .map(str::trim)
+            .filter(|t| !t.is_empty())
+            .map(|t| Value::String(t.to_owned()))
+            .collect(),
+    )
+}
+
+/// The spellings of Go's `strconv.ParseBool`.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "program_tests.rs"]
+mod tests;

@@ -1,6 +1,31 @@
 //! Signals that end a program.
-/// Returns at the first HUP, INT, TERM or QUIT, with its name; from then on a second one ends the process at once.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Returns at the first HUP, INT, TERM or QUIT, with its name. From then on a second one ends the process at once: the user is
+/// impatient, and nothing acknowledged can be lost.
 ///
 /// # Errors
 /// When a handler cannot be installed.
-pub async fn shutdown_signal() -> std::io::Result<&'static str> { todo!() }
+pub async fn shutdown_signal() -> std::io::Result<&'static str> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut next = async move || {
+        tokio::select! {
+            _ = hangup.recv() => "HUP",
+            _ = interrupt.recv() => "INT",
+            _ = terminate.recv() => "TERM",
+            _ = quit.recv() => "QUIT",
+        }
+    };
+    let first = next().await;
+    tokio::spawn(async move {
+        let second = next().await;
+        tracing::warn!(signal = second, "got a second signal, ending at once");
+        #[expect(clippy::disallowed_methods, reason = "a second signal asks for exactly this")]
+        std::process::exit(1)
+    });
+    Ok(first)
+}

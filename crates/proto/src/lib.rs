@@ -14,7 +14,7 @@ pub use wire::{Body, compose_commit, split_prewrite};
 macro_rules! generated {
     ($(#[$doc:meta])* $name:ident, $package:literal) => {
         $(#[$doc])*
-        #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated code")]
+        #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
         pub mod $name {
             tonic::include_proto!($package);
         }

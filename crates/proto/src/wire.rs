@@ -97,7 +97,9 @@ mod tests {
             start_ts: 7,
             commit_ts: 0,
             prewrite_key: Some(Bytes::from_static(b"primary")),
-            prewrite_value: Some(PrewriteValue { schema_version: 42, mutations: vec![] }.encode_to_vec().into()),
+            prewrite_value: Some(
+                PrewriteValue { schema_version: 42, mutations: vec![] }.encode_to_vec().into(),
+            ),
             ddl_query: None,
             ddl_job_id: 0,
             ddl_schema_state: 0,

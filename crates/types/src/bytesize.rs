@@ -97,9 +97,14 @@ mod tests {
 
     #[test]
     fn units_follow_the_original() {
-        for (text, bytes) in
-            [("42 MB", 42_000_000), ("42 mib", 44_040_192), ("4096", 4096), ("", 0), ("1.5k", 1500), ("10GiB", 10 << 30)]
-        {
+        for (text, bytes) in [
+            ("42 MB", 42_000_000),
+            ("42 mib", 44_040_192),
+            ("4096", 4096),
+            ("", 0),
+            ("1.5k", 1500),
+            ("10GiB", 10 << 30),
+        ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text:?}");
         }
         for bad in ["x", "1 parsec", "-1", "1e400", "MB"] {

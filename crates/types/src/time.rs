@@ -35,7 +35,8 @@ pub fn parse_ts(text: &str, zone: &TimeZone) -> Result<Ts, TimeParseError> {
         };
     }
     let instant = if let Some(seconds) = trimmed.strip_prefix('@') {
-        let seconds: i64 = seconds.parse().map_err(|_| error("after @ come seconds since 1970".to_owned()))?;
+        let seconds: i64 =
+            seconds.parse().map_err(|_| error("after @ come seconds since 1970".to_owned()))?;
         Timestamp::from_second(seconds).map_err(|e| error(e.to_string()))?
     } else {
         parse_datetime(trimmed, zone).map_err(error)?
@@ -111,7 +112,8 @@ fn parse_go_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
-        let unit_len = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
+        let unit_len =
+            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len() - digits);
         let seconds = match &rest[digits..digits + unit_len] {
             "h" => 3600.0,
             "m" => 60.0,
@@ -151,7 +153,13 @@ mod tests {
 
     #[test]
     fn bad_times_say_what_to_write() {
-        for bad in ["", "yesterday", "2019-13-01 00:00:00", "2019-01-01 15:07:00 Mars/Olympus", "99999999999999999999"] {
+        for bad in [
+            "",
+            "yesterday",
+            "2019-13-01 00:00:00",
+            "2019-01-01 15:07:00 Mars/Olympus",
+            "99999999999999999999",
+        ] {
             assert!(parse_ts(bad, &TimeZone::UTC).is_err(), "{bad:?}");
         }
     }

@@ -1,0 +1,113 @@
+//! The command line as the original's users know it.
+
+use std::io::Write;
+
+use serde::Deserialize;
+
+use super::*;
+
+const PROGRAM: Program = Program {
+    name: "pump",
+    about: "Records binlogs.",
+    env_prefix: "PUMP_",
+    flags: &[
+        Flag {
+            name: "addr",
+            key: "addr",
+            kind: Kind::Text,
+            default: "127.0.0.1:8250",
+            help: "Where to listen.",
+        },
+        Flag { name: "pd-urls", key: "pd-urls", kind: Kind::List, default: "", help: "PD." },
+        Flag { name: "gc", key: "gc", kind: Kind::Text, default: "7", help: "Retention." },
+        Flag {
+            name: "initial-commit-ts",
+            key: "initial-commit-ts",
+            kind: Kind::Integer,
+            default: "-1",
+            help: "Start.",
+        },
+        Flag { name: "sync-ddl", key: "syncer.sync-ddl", kind: Kind::Bool, default: "true", help: "DDL." },
+        Flag { name: "log-rotate", key: "", kind: Kind::Ignored, default: "", help: "" },
+    ],
+    file_keys: &["storage.sync-log", "security"],
+};
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+struct Config {
+    addr: String,
+    #[serde(default)]
+    pd_urls: Vec<String>,
+    gc: String,
+    initial_commit_ts: i64,
+    syncer: Syncer,
+    #[serde(default)]
+    storage: Option<Table>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+struct Syncer {
+    sync_ddl: bool,
+}
+
+fn load(args: &[&str]) -> Result<Config, Stop> {
+    PROGRAM.load(args.iter().map(OsString::from), |_| None)
+}
+
+#[test]
+fn go_style_flags_are_understood() {
+    let config = load(&[
+        "-addr=a:1",
+        "--pd-urls",
+        "http://x:1,http://y:2",
+        "-initial-commit-ts",
+        "-1",
+        "-sync-ddl=false",
+    ])
+    .unwrap();
+    assert_eq!(config.addr, "a:1");
+    assert_eq!(config.pd_urls, ["http://x:1", "http://y:2"]);
+    assert_eq!(config.initial_commit_ts, -1);
+    assert!(!config.syncer.sync_ddl);
+    assert_eq!(load(&["-addr", "a:1", "-addr", "b:2"]).unwrap().addr, "b:2", "the last one wins");
+    assert!(load(&["-sync-ddl", "-log-rotate=day"]).unwrap().syncer.sync_ddl);
+}
+
+#[test]
+fn command_line_beats_environment_beats_file_beats_default() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "Addr = 'file:1'\ngc = 3\n[syncer]\nsync-ddl = false\n[storage]\nsync-log = true")
+        .unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let with = |args: &[&str], env: Option<&'static str>| -> Config {
+        let args = args.iter().map(OsString::from).chain([OsString::from("-config"), OsString::from(&path)]);
+        PROGRAM.load(args, |name| env.filter(|_| name == "PUMP_ADDR").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(with(&[], None).addr, "file:1");
+    assert_eq!(with(&[], None).gc, "3");
+    assert!(!with(&[], None).syncer.sync_ddl);
+    assert_eq!(with(&[], Some("env:1")).addr, "env:1");
+    assert_eq!(with(&["-addr=cli:1"], Some("env:1")).addr, "cli:1");
+}
+
+#[test]
+fn unknown_keys_are_named_all_at_once() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "typo = 1\n[storage]\nsink-log = true\n[other]\nx = 1").unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    let Stop::Config(text) = load(&["-config", &path]).unwrap_err() else { panic!("a config error was due") };
+    assert!(text.contains("unknown configuration options: other, storage.sink-log, typo"), "{text}");
+}
+
+#[test]
+fn each_ending_has_its_exit_code() {
+    assert!(matches!(load(&["-V"]), Err(Stop::Print(_))));
+    assert!(matches!(load(&["-h"]), Err(Stop::Print(_))));
+    assert!(matches!(load(&["-nonsense"]), Err(Stop::Usage(_))));
+    assert!(matches!(load(&["-initial-commit-ts=x"]), Err(Stop::Usage(_))));
+    assert!(matches!(load(&["-sync-ddl=maybe"]), Err(Stop::Usage(_))));
+    assert_eq!(load(&["stray"]), Err(Stop::Usage("pump: 'stray' is not a valid flag".to_owned())));
+    assert!(matches!(load(&["-config", "/nonexistent/x.toml"]), Err(Stop::Config(_))));
+}
