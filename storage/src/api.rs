@@ -1,39 +1,9 @@
-//! Public surface.
+//! Public surface, bodies to come.
 use std::path::Path;
 use std::sync::Arc;
 use binlog_types::*;
 use bytes::Bytes;
-/// A prewrite binlog to store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prewrite { pub start_ts: StartTs, pub schema_version: SchemaVersion, pub ddl: bool, /** primary key, for whoever resolves the outcome */ pub key: Bytes, /** opaque body */ pub payload: Bytes }
-/// A commit binlog.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit { pub start_ts: StartTs, pub commit_ts: CommitTs, /** opaque, kept beside the payload */ pub extra: Bytes }
-/// One write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Write { Prewrite(Prewrite), Commit(Commit), Rollback(StartTs), /** a filler record at start_ts = commit_ts sent from outside */ Fake(CommitTs) }
-/// What became of a write.
-pub type WriteResult = Result<(), Error>;
-/// Takes results back a batch at a time, on the writer thread: must not block.
-pub trait CompletionSink: Send + Sync { fn completed(&self, results: Vec<(u64, WriteResult)>); }
-/// Errors of the store.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    #[error("binlogs at or below {safe_point} are purged")]
-    Purged { safe_point: CommitTs },
-    #[error("{0}")]
-    Placeholder(String),
-}
-/// Settings.
-#[derive(Clone, Debug)]
-pub struct Options { pub cluster_id: ClusterId, pub node_id: NodeId, pub clock: ClockHandle, pub retention: Retention, pub sync: bool }
-/// One record or a piece of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fragment { pub start_ts: StartTs, pub commit_ts: CommitTs, pub schema_version: SchemaVersion, pub ddl: bool, pub fake: bool, pub sequence: u32, pub last: bool, pub extra: Bytes, pub payload: Bytes }
-/// A pending prewrite without known outcome.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unresolved { pub start_ts: StartTs, pub key: Bytes, /** monotonic time since it arrived */ pub age: std::time::Duration }
+use crate::*;
 /// A bounded read.
 #[derive(Debug)]
 pub struct Scan { }
@@ -43,9 +13,6 @@ impl Scan {
     /// Everything at or below this was returned so far.
     pub fn complete_through(&self) -> CommitTs { todo!() }
 }
-/// One schema object as stored: opaque to the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SchemaEntry { pub kind: u8, pub id: i64, pub schema_version: SchemaVersion, pub value: Bytes }
 /// An open store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store { }
@@ -81,7 +48,7 @@ impl Store {
     /// Small named values of the layer above (e.g. the oracle's ceiling), durable when it returns.
     pub fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), Error> { todo!() }
     pub fn get_meta(&self, name: &str) -> Result<Option<Bytes>, Error> { todo!() }
-    pub fn raw(&self, ts: Ts) -> Result<Option<String>, Error> { todo!() }
+    pub fn raw(&self, ts: Ts) -> Result<Option<RawRecord>, Error> { todo!() }
     pub fn max_commit_ts(&self) -> CommitTs { todo!() }
     pub fn pending_count(&self) -> usize { todo!() }
     pub fn poisoned(&self) -> Option<String> { todo!() }
