@@ -13,7 +13,9 @@ pub enum Error {
     #[error("the store is closed")]
     Closed,
     /// A durable write failed earlier; nothing is written any more until the store is opened again.
-    #[error("the store takes no more writes since a durable write failed: {reason}; restart once the cause is removed")]
+    #[error(
+        "the store takes no more writes since a durable write failed: {reason}; restart once the cause is removed"
+    )]
     Poisoned {
         /// The first failure.
         reason: Arc<str>,
@@ -73,7 +75,9 @@ pub enum Error {
         safe_point: CommitTs,
     },
     /// The directory belongs to another cluster.
-    #[error("the store belongs to cluster {stored}, not to cluster {given}: point the data directory elsewhere")]
+    #[error(
+        "the store belongs to cluster {stored}, not to cluster {given}: point the data directory elsewhere"
+    )]
     WrongCluster {
         /// What the store says.
         stored: ClusterId,
@@ -150,9 +154,10 @@ impl Error {
             | Error::WrongCluster { .. }
             | Error::NewerFormat { .. }
             | Error::NotAStore { .. } => ErrorKind::Invalid,
-            Error::Conflict { .. } | Error::Late { .. } | Error::SchemaConflict { .. } | Error::Corrupt { .. } => {
-                ErrorKind::Corrupted
-            }
+            Error::Conflict { .. }
+            | Error::Late { .. }
+            | Error::SchemaConflict { .. }
+            | Error::Corrupt { .. } => ErrorKind::Corrupted,
             Error::Purged { .. } => ErrorKind::Purged,
             Error::NoSpace { .. } => ErrorKind::NoSpace,
             Error::Internal { .. } => ErrorKind::Internal,

@@ -8,4 +8,6 @@ pub use api::*;
 pub use error::{Error, ErrorKind};
 pub use failpoint::{FailHook, FailPoint, FailPoints};
 pub use options::{Options, Tuning};
-pub use record::{Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
+pub use record::{
+    Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write, WriteResult,
+};
