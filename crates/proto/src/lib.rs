@@ -9,7 +9,7 @@ mod detail;
 mod wire;
 
 pub use detail::{detail_of, status_with};
-pub use wire::{Body, compose_commit, split_prewrite};
+pub use wire::{Body, UnknownExtra, compose_commit, decode_extra, encode_extra, split_prewrite};
 
 macro_rules! generated {
     ($(#[$doc:meta])* $name:ident, $package:literal) => {

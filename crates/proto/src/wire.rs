@@ -87,6 +87,39 @@ pub fn compose_commit<'a>(
     out.freeze()
 }
 
+/// What the store keeps of a commit binlog beside its timestamps (`Fragment.extra`): its `prewrite_key`, with the difference
+/// between absent (no byte) and empty (a marker alone).
+pub fn encode_extra(prewrite_key: Option<&[u8]>) -> Bytes {
+    match prewrite_key {
+        None => Bytes::new(),
+        Some(key) => {
+            let mut extra = BytesMut::with_capacity(1 + key.len());
+            extra.put_u8(EXTRA_KEY);
+            extra.put_slice(key);
+            extra.freeze()
+        }
+    }
+}
+
+/// The `prewrite_key` in what [`encode_extra`] made; for [`compose_commit`].
+///
+/// # Errors
+/// When the bytes begin with a marker that this version does not know.
+pub fn decode_extra(extra: &[u8]) -> Result<Option<&[u8]>, UnknownExtra> {
+    match extra.split_first() {
+        None => Ok(None),
+        Some((&EXTRA_KEY, key)) => Ok(Some(key)),
+        Some((&marker, _)) => Err(UnknownExtra(marker)),
+    }
+}
+
+const EXTRA_KEY: u8 = 1;
+
+/// A record's extra bytes were written by a later version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the commit part of the record begins with the unknown marker {0}; a newer version wrote it")]
+pub struct UnknownExtra(pub u8);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +154,14 @@ mod tests {
             let composed = compose_commit(BinlogType::Commit, 7, joined.commit_ts, key.as_deref(), [a, b]);
             assert_eq!(composed, joined.encode_to_vec());
         }
+    }
+
+    #[test]
+    fn an_absent_key_is_not_an_empty_one() {
+        for key in [None, Some(&b""[..]), Some(b"key")] {
+            assert_eq!(decode_extra(&encode_extra(key)), Ok(key));
+        }
+        assert_eq!(decode_extra(&[9, 1]), Err(UnknownExtra(9)));
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! What every part of a running pump shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use binlog_cluster::Registry;
+use binlog_storage::Store;
+use binlog_types::{ClockHandle, ClusterId, SchemaVersion, Ts};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::node::Node;
+use crate::oracle::TimeSource;
+use crate::watermark::WatermarkHub;
+
+/// One per process, behind an `Arc`.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) cluster: ClusterId,
+    /// True without PD.
+    pub(crate) embedded: bool,
+    pub(crate) clock: ClockHandle,
+    pub(crate) node: Node,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) time: TimeSource,
+    pub(crate) watermark: WatermarkHub,
+    pub(crate) schema: SchemaHub,
+    pub(crate) metrics: Metrics,
+    pub(crate) disk: DiskSpace,
+    pub(crate) gc: GcTrigger,
+    /// When this pump registered; 0 before.
+    pub(crate) registration_ts: AtomicU64,
+    /// Ends the streams and background duties.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Context {
+    /// Time since some fixed moment.
+    pub(crate) fn elapsed_since(&self, start: Duration) -> Duration {
+        self.clock.monotonic().saturating_sub(start)
+    }
+
+    /// When this pump registered.
+    pub(crate) fn registration_ts(&self) -> Ts {
+        Ts::new(self.registration_ts.load(Ordering::Relaxed))
+    }
+}
+
+/// A shared [`Context`].
+pub(crate) type Shared = Arc<Context>;
+
+/// The version up to which the schema history is complete, and who wants more of it.
+#[derive(Debug)]
+pub(crate) struct SchemaHub {
+    complete: watch::Sender<SchemaVersion>,
+    /// Rung when a DDL was committed or a reader waits.
+    wanted: Notify,
+}
+
+impl SchemaHub {
+    /// Starts at what the store has.
+    pub(crate) fn new(store: &Store) -> Self {
+        SchemaHub { complete: watch::Sender::new(store.schema_version()), wanted: Notify::new() }
+    }
+
+    /// Tells readers that the store's history has grown.
+    pub(crate) fn grown(&self, store: &Store) {
+        self.complete.send_replace(store.schema_version());
+    }
+
+    /// Wakes with every growth.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<SchemaVersion> {
+        self.complete.subscribe()
+    }
+
+    /// Asks the follower to look now.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Returns when somebody asked.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+/// Free space of the data directory's disk; `u64::MAX` until first looked at.
+#[derive(Debug)]
+pub(crate) struct DiskSpace {
+    available: AtomicU64,
+    stop_write_at: u64,
+}
+
+impl DiskSpace {
+    /// With prewrites refused at or below `stop_write_at` bytes.
+    pub(crate) fn new(stop_write_at: u64) -> Self {
+        DiskSpace { available: AtomicU64::new(u64::MAX), stop_write_at }
+    }
+
+    /// Takes a new measurement.
+    pub(crate) fn set(&self, available: u64) {
+        self.available.store(available, Ordering::Relaxed);
+    }
+
+    /// The free bytes and the limit, where the limit is reached.
+    pub(crate) fn exhausted(&self) -> Option<(u64, u64)> {
+        let available = self.available.load(Ordering::Relaxed);
+        (available <= self.stop_write_at && self.stop_write_at > 0).then_some((available, self.stop_write_at))
+    }
+}
+
+/// Runs garbage collection on request.
+#[derive(Debug, Default)]
+pub(crate) struct GcTrigger {
+    asked: Notify,
+    working: std::sync::atomic::AtomicBool,
+}
+
+impl GcTrigger {
+    /// Asks for a collection; false while one runs.
+    pub(crate) fn ask(&self) -> bool {
+        if self.working.load(Ordering::Acquire) {
+            return false;
+        }
+        self.asked.notify_one();
+        true
+    }
+
+    /// Returns when somebody asked.
+    pub(crate) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Marks a collection as running or done.
+    pub(crate) fn set_working(&self, working: bool) {
+        self.working.store(working, Ordering::Release);
+    }
+}

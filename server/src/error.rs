@@ -1,0 +1,124 @@
+//! Why a pump does not start, or stops.
+
+use std::path::PathBuf;
+
+use binlog_types::{ClusterId, NodeId};
+
+/// An error of the pump as a process. Errors of single requests are gRPC statuses, made in `grpc::status`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Config(String),
+    /// A file of the data directory.
+    #[error("{action} {path:?}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Another pump runs in the data directory.
+    #[error("{0:?} is in use by another pump: stop it, or set another data-dir")]
+    Locked(PathBuf),
+    /// The data directory belongs to the original pump.
+    #[error(
+        "{dir:?} holds the files of the original pump ({found}), whose binlogs this program does not read. Either let every drainer read them to the end \
+         (start the original once more and offline it), or set another data-dir; then start again"
+    )]
+    ForeignDirectory {
+        /// The data directory.
+        dir: PathBuf,
+        /// What was found in it.
+        found: &'static str,
+    },
+    /// The store was made in another cluster.
+    #[error("the store in {dir:?} belongs to cluster {stored}, but this cluster is {own}: set another data-dir, or the right cluster")]
+    OtherCluster {
+        /// The data directory.
+        dir: PathBuf,
+        /// The cluster in the store.
+        stored: ClusterId,
+        /// The cluster that was found.
+        own: ClusterId,
+    },
+    /// The listening address.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// PD, etcd, TiKV or the embedded cluster.
+    #[error("{action}: {source}")]
+    Cluster {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: binlog_cluster::Error,
+    },
+    /// The store.
+    #[error("{action}: {source}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: binlog_storage::Error,
+    },
+    /// Threads or runtimes could not be made.
+    #[error("{action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// TLS settings.
+    #[error("tls config error: {0}")]
+    Tls(String),
+    /// The node's own name cannot be used.
+    #[error("node {node}: {why}")]
+    Node {
+        /// The name.
+        node: NodeId,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Error {
+    /// Whether the pump failed after it was made, while starting: the original's exit code is then 2, not 1.
+    pub fn is_start_failure(&self) -> bool {
+        matches!(self, Error::Listen { .. } | Error::Cluster { action: START_REGISTER | START_TSO, .. })
+    }
+
+    /// Wraps an error of a cluster call.
+    pub(crate) fn cluster(action: &'static str) -> impl FnOnce(binlog_cluster::Error) -> Self {
+        move |source| Error::Cluster { action, source }
+    }
+
+    /// Wraps an error of the store.
+    pub(crate) fn store(action: &'static str) -> impl FnOnce(binlog_storage::Error) -> Self {
+        move |source| Error::Store { action, source }
+    }
+
+    /// Wraps an error of a file.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::File { action, path, source }
+    }
+
+    /// Wraps an error of the operating system.
+    pub(crate) fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Error::System { action, source }
+    }
+}
+
+/// The first timestamp; the original's text.
+pub(crate) const START_TSO: &str = "fail to get tso from pd";
+/// The first registration; the original's text.
+pub(crate) const START_REGISTER: &str = "fail to register node to etcd";

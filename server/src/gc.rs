@@ -1,0 +1,126 @@
+//! Garbage collection: how far the safe point may go, and when it is moved.
+
+use std::time::Duration;
+
+use binlog_cluster::{NodeKind, NodeState, NodeStatus};
+use binlog_types::{CommitTs, Retention};
+
+use crate::context::Shared;
+use crate::metrics::gauge_of;
+
+const INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What one collection may drop, and whose unread binlogs it drops by the cap.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    /// Everything at or below it may go.
+    target: CommitTs,
+    /// Drainers whose checkpoint lies below.
+    overtaken: Vec<NodeStatus>,
+}
+
+/// `min(watermark - retention, checkpoints of all drainers that are not offline)`, but never below `watermark - cap`.
+/// All in the oracle's time: a wrong wall clock drops nothing.
+fn plan(watermark: CommitTs, retention: Retention, cap: Option<Retention>, drainers: &[NodeStatus]) -> Plan {
+    let back = |by: Retention| watermark.ts().minus_millis(u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 18));
+    let checkpoint = |node: &NodeStatus| CommitTs::new(u64::try_from(node.max_commit_ts).unwrap_or(0));
+    let reading = || drainers.iter().filter(|node| node.state != NodeState::Offline);
+    let wanted = CommitTs::from(back(retention));
+    let read = reading().map(checkpoint).min().unwrap_or(CommitTs::MAX);
+    let capped = cap.map_or(CommitTs::ZERO, |cap| CommitTs::from(back(cap)));
+    let target = wanted.min(read.max(capped));
+    Plan { target, overtaken: reading().filter(|node| checkpoint(node) < target).cloned().collect() }
+}
+
+/// Collects every hour and on request, until the pump stops.
+pub(crate) async fn run(context: Shared) {
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = context.gc.asked() => {}
+        }
+        context.gc.set_working(true);
+        collect(&context).await;
+        context.gc.set_working(false);
+    }
+}
+
+async fn collect(context: &Shared) {
+    let drainers = match context.registry.list(NodeKind::Drainer).await {
+        Ok(drainers) => drainers,
+        Err(error) => {
+            tracing::warn!(%error, "gc is put off: the drainers' checkpoints are not known");
+            return;
+        }
+    };
+    let plan = plan(context.store.watermark(), context.settings.gc, context.settings.gc_hard_cap, &drainers);
+    if plan.target <= context.store.safe_point() {
+        return;
+    }
+    for drainer in &plan.overtaken {
+        context.metrics.purged_for_drainer.with_label_values(&[drainer.node_id.as_str()]).inc();
+        tracing::error!(
+            drainer = %drainer.node_id, checkpoint = drainer.max_commit_ts, target = %plan.target,
+            "drainer's checkpoint is older than pump gc ts, some binlogs are purged; take it offline if it is gone for good"
+        );
+    }
+    context.metrics.gc_ts.set(gauge_of(plan.target));
+    let (store, target) = (context.store.clone(), plan.target);
+    match tokio::task::spawn_blocking(move || store.gc(target)).await {
+        Ok(Ok(safe_point)) => {
+            context.metrics.done_gc_ts.set(gauge_of(safe_point));
+            tracing::info!(%safe_point, "gc moved the safe point");
+        }
+        Ok(Err(error)) => tracing::error!(%error, "gc failed"),
+        Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_types::{NodeId, Ts};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(hours: u64) -> CommitTs {
+        CommitTs::from(Ts::compose(hours * 3_600_000, 0))
+    }
+
+    fn drainer(state: NodeState, hours: u64) -> NodeStatus {
+        NodeStatus {
+            node_id: NodeId::new("d").unwrap(),
+            host: String::new(),
+            state,
+            is_alive: false,
+            score: 0,
+            label: None,
+            max_commit_ts: at(hours).as_i64(),
+            update_ts: 0,
+        }
+    }
+
+    #[test]
+    fn retention_counts_back_from_the_watermark() {
+        assert_eq!(plan(at(100), HOUR * 7, None, &[]).target, at(93));
+        assert_eq!(plan(at(3), HOUR * 7, None, &[]).target, CommitTs::ZERO);
+    }
+
+    #[test]
+    fn unread_binlogs_stay() {
+        for state in [NodeState::Online, NodeState::Paused] {
+            assert_eq!(plan(at(100), HOUR * 7, None, &[drainer(state, 50)]).target, at(50));
+        }
+        assert_eq!(plan(at(100), HOUR * 7, None, &[drainer(NodeState::Offline, 50)]).target, at(93));
+        assert_eq!(plan(at(100), HOUR * 7, None, &[drainer(NodeState::Online, 99)]).target, at(93));
+    }
+
+    #[test]
+    fn a_forgotten_drainer_is_overtaken_by_the_cap_and_named() {
+        let forgotten = drainer(NodeState::Paused, 10);
+        let plan = plan(at(100), HOUR * 7, Some(HOUR * 14), std::slice::from_ref(&forgotten));
+        assert_eq!(plan, Plan { target: at(86), overtaken: vec![forgotten] });
+    }
+}

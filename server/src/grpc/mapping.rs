@@ -1,0 +1,148 @@
+//! A `binlog.Binlog` as TiDB sends it, turned into a write of the store.
+
+use binlog_proto::binlog::{Binlog, BinlogType};
+use binlog_proto::{encode_extra, split_prewrite};
+use binlog_storage::{Commit, Prewrite, Write};
+use binlog_types::{CommitTs, SchemaVersion, StartTs};
+use bytes::Bytes;
+use prost::Message;
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Request {
+    /// TiDB's probe: an all-zero binlog. Nothing is stored, but it fails where a prewrite would.
+    Ping,
+    /// A prewrite, refused unless the node is online.
+    Prewrite(Prewrite),
+    /// Anything that ends a transaction, taken in every state.
+    Outcome(Outcome),
+}
+
+/// A write other than a prewrite.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Outcome {
+    /// For the store.
+    pub(super) write: Write,
+    /// The commit of a DDL, which the schema follower wants to know of.
+    pub(super) ddl: bool,
+}
+
+/// Why a payload is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// Not a binlog at all.
+    #[error("undecodable binlog payload of {0} bytes: {1}")]
+    Undecodable(usize, prost::DecodeError),
+    /// A type that nobody defined.
+    #[error("unknown binlog type {0}")]
+    UnknownType(i32),
+    /// Timestamps that cannot be.
+    #[error("impossible timestamps in a {0} binlog: start_ts {1}, commit_ts {2}")]
+    Timestamps(&'static str, i64, i64),
+}
+
+impl Request {
+    /// Decodes a payload; its large parts stay slices of it until the body is laid together.
+    pub(super) fn decode(payload: Bytes) -> Result<Self, Refusal> {
+        let length = payload.len();
+        let binlog = Binlog::decode(payload).map_err(|e| Refusal::Undecodable(length, e))?;
+        let tp = BinlogType::try_from(binlog.tp).map_err(|_| Refusal::UnknownType(binlog.tp))?;
+        let (start, commit) = (binlog.start_ts, binlog.commit_ts);
+        let refuse = |what| Err(Refusal::Timestamps(what, start, commit));
+        if start == 0 && commit == 0 {
+            return Ok(match tp {
+                BinlogType::Prewrite => Request::Ping,
+                // The original drops it, whatever it is.
+                _ => Request::Outcome(Outcome { write: Write::Rollback(StartTs::ZERO), ddl: false }),
+            });
+        }
+        if start <= 0 || commit < 0 {
+            return refuse(tp.as_str_name());
+        }
+        let start_ts = StartTs::new(start as u64);
+        match tp {
+            BinlogType::Prewrite => prewrite(&binlog, start_ts).map(Request::Prewrite).map_err(|e| Refusal::Undecodable(length, e)),
+            BinlogType::Rollback if commit == start => Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), false)),
+            BinlogType::Rollback => Ok(outcome(Write::Rollback(start_ts), false)),
+            // The two obsolete types are stored and delivered by their commit_ts, as a commit is.
+            BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl if commit > start => {
+                let extra = encode_extra(binlog.prewrite_key.as_deref());
+                let write = Write::Commit(Commit { start_ts, commit_ts: CommitTs::new(commit as u64), extra });
+                Ok(outcome(write, binlog.ddl_job_id > 0))
+            }
+            BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl => refuse(tp.as_str_name()),
+        }
+    }
+}
+
+fn outcome(write: Write, ddl: bool) -> Request {
+    Request::Outcome(Outcome { write, ddl })
+}
+
+fn prewrite(binlog: &Binlog, start_ts: StartTs) -> Result<Prewrite, prost::DecodeError> {
+    let body = split_prewrite(binlog);
+    Ok(Prewrite {
+        start_ts,
+        schema_version: SchemaVersion(body.schema_version()?),
+        ddl: binlog.ddl_job_id > 0,
+        key: binlog.prewrite_key.clone().unwrap_or_default(),
+        payload: body.encode_to_vec().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_proto::binlog::PrewriteValue;
+
+    use super::*;
+
+    fn binlog(tp: BinlogType, start_ts: i64, commit_ts: i64) -> Binlog {
+        Binlog { tp: tp as i32, start_ts, commit_ts, ..Binlog::default() }
+    }
+
+    fn decode(binlog: &Binlog) -> Result<Request, Refusal> {
+        Request::decode(binlog.encode_to_vec().into())
+    }
+
+    #[test]
+    fn an_empty_payload_is_a_ping() {
+        assert_eq!(Request::decode(Bytes::new()).unwrap(), Request::Ping);
+        assert_eq!(decode(&Binlog::default()).unwrap(), Request::Ping);
+    }
+
+    #[test]
+    fn a_prewrite_keeps_its_body_and_version() {
+        let value = PrewriteValue { schema_version: 42, mutations: vec![] }.encode_to_vec();
+        let sent = Binlog {
+            prewrite_key: Some(Bytes::from_static(b"k")),
+            prewrite_value: Some(value.into()),
+            ..binlog(BinlogType::Prewrite, 5, 0)
+        };
+        let Request::Prewrite(prewrite) = decode(&sent).unwrap() else { panic!("not a prewrite") };
+        assert_eq!((prewrite.start_ts, prewrite.schema_version, prewrite.ddl), (StartTs::new(5), SchemaVersion(42), false));
+        assert_eq!(prewrite.key, &b"k"[..]);
+        assert_eq!(prewrite.payload, split_prewrite(&sent).encode_to_vec());
+    }
+
+    #[test]
+    fn outcomes_by_type() {
+        let commit = Write::Commit(Commit { start_ts: StartTs::new(5), commit_ts: CommitTs::new(7), extra: Bytes::new() });
+        for (sent, write) in [
+            (binlog(BinlogType::Commit, 5, 7), commit.clone()),
+            (binlog(BinlogType::PostDdl, 5, 7), commit),
+            (binlog(BinlogType::Rollback, 5, 0), Write::Rollback(StartTs::new(5))),
+            (binlog(BinlogType::Rollback, 5, 5), Write::Fake(CommitTs::new(5))),
+        ] {
+            assert_eq!(decode(&sent).unwrap(), Request::Outcome(Outcome { write, ddl: false }));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(matches!(Request::decode(Bytes::from_static(&[0xff; 3])), Err(Refusal::Undecodable(3, _))));
+        assert!(matches!(decode(&Binlog { tp: 9, start_ts: 1, ..Binlog::default() }), Err(Refusal::UnknownType(9))));
+        for (start, commit) in [(5, 5), (5, 4), (0, 5), (-1, 5), (5, -7)] {
+            assert!(matches!(decode(&binlog(BinlogType::Commit, start, commit)), Err(Refusal::Timestamps(..))), "{start} {commit}");
+        }
+    }
+}

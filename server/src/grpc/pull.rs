@@ -1,0 +1,209 @@
+//! `PullBinlogs`: whole transactions as the original sends them, for ever.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use binlog_proto::binlog::{BinlogType, Entity, Meta, Pos, PullBinlogResp};
+use binlog_proto::{compose_commit, decode_extra};
+use binlog_storage::Fragment;
+use binlog_types::{CommitTs, Range};
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::reader::{ReadError, Reader};
+use super::status;
+use crate::config::PurgedPull;
+use crate::context::Shared;
+
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The stream of one drainer. It is driven by its reader: nothing is read ahead of what the connection takes.
+#[derive(Debug)]
+pub(super) struct PullStream {
+    context: Shared,
+    watermark: watch::Receiver<CommitTs>,
+    /// Everything at or below was sent or needs no sending.
+    after: CommitTs,
+    /// The last commit_ts that went out; fakes must be above it.
+    last_sent: CommitTs,
+    last_sent_at: Duration,
+    reader: Option<(Reader, CommitTs)>,
+    ready: VecDeque<PullBinlogResp>,
+    joining: Vec<Fragment>,
+}
+
+impl PullStream {
+    /// A stream of everything above `after`.
+    pub(super) fn new(context: Shared, after: CommitTs) -> Self {
+        let watermark = context.watermark.subscribe();
+        let last_sent_at = context.clock.monotonic();
+        PullStream {
+            context,
+            watermark,
+            after,
+            last_sent: after,
+            last_sent_at,
+            reader: None,
+            ready: VecDeque::new(),
+            joining: Vec::new(),
+        }
+    }
+
+    /// The next entity; None when the pump stops.
+    pub(super) async fn next(&mut self) -> Result<Option<PullBinlogResp>, Status> {
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                self.last_sent_at = self.context.clock.monotonic();
+                return Ok(Some(response));
+            }
+            match self.read().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    if !self.wait().await {
+                        return Ok(None);
+                    }
+                }
+                Err(ReadError::Purged(safe_point)) => self.jump(safe_point)?,
+                Err(ReadError::Other(status)) => return Err(status),
+            }
+        }
+    }
+
+    /// Reads on; false when everything up to the watermark was read.
+    async fn read(&mut self) -> Result<bool, ReadError> {
+        if self.reader.is_none() {
+            let through = *self.watermark.borrow_and_update();
+            if through <= self.after {
+                return Ok(false);
+            }
+            let reader = Reader::open(&self.context.store, Range { after: self.after, through }).await?;
+            self.reader = Some((reader, through));
+        }
+        let Some((reader, through)) = &mut self.reader else { return Ok(false) };
+        let through = *through;
+        let batch = match reader.next_batch(BATCH_BYTES).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.reader = None;
+                self.joining.clear();
+                return Err(error);
+            }
+        };
+        for fragment in batch.fragments {
+            self.take(fragment).map_err(ReadError::Other)?;
+        }
+        if batch.done {
+            self.reader = None;
+            self.after = through;
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, fragment: Fragment) -> Result<(), Status> {
+        let (last, commit_ts) = (fragment.last, fragment.commit_ts);
+        self.joining.push(fragment);
+        if last {
+            let pieces = std::mem::take(&mut self.joining);
+            self.ready.push_back(join(&pieces)?);
+            self.after = commit_ts;
+            self.last_sent = commit_ts;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to read or a fake is due; false when the pump stops.
+    async fn wait(&mut self) -> bool {
+        let watermark = *self.watermark.borrow();
+        let idle = self.context.elapsed_since(self.last_sent_at);
+        let until_fake = self.context.settings.fake_interval.saturating_sub(idle);
+        if watermark > self.last_sent && until_fake.is_zero() && watermark <= self.after {
+            self.ready.push_back(fake(watermark));
+            self.last_sent = watermark;
+            return true;
+        }
+        // With nothing to tell, a fake is not due however long it takes.
+        let until_fake = if watermark > self.last_sent { until_fake } else { self.context.settings.fake_interval };
+        tokio::select! {
+            () = self.context.stop.cancelled() => false,
+            changed = self.watermark.changed() => changed.is_ok(),
+            () = tokio::time::sleep(until_fake.max(Duration::from_millis(1))) => true,
+        }
+    }
+
+    /// What lies below the safe point is gone: an error, or on with what is left.
+    fn jump(&mut self, safe_point: CommitTs) -> Result<(), Status> {
+        match self.context.settings.purged_pull {
+            PurgedPull::Error => Err(status::purged(safe_point)),
+            PurgedPull::Clamp => {
+                tracing::error!(
+                    after = %self.after, %safe_point,
+                    "drainer request a purged binlog TS, some binlog events may be loss"
+                );
+                self.after = self.after.max(safe_point);
+                self.last_sent = self.last_sent.max(safe_point);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One transaction put together from its fragments.
+fn join(pieces: &[Fragment]) -> Result<PullBinlogResp, Status> {
+    let Some(first) = pieces.first() else { return Err(Status::internal("a record without fragments")) };
+    let (start_ts, commit_ts) = (first.start_ts, first.commit_ts);
+    if first.fake {
+        return Ok(fake(commit_ts));
+    }
+    let key = decode_extra(&first.extra).map_err(|e| Status::data_loss(format!("record at commit_ts {commit_ts}: {e}")))?;
+    let body = pieces.iter().map(|piece| piece.payload.as_ref());
+    let payload = compose_commit(BinlogType::Commit, start_ts.as_i64(), commit_ts.as_i64(), key, body);
+    Ok(response(start_ts.as_i64(), commit_ts.as_i64(), payload))
+}
+
+/// The filler that tells a reader that everything up to `at` is complete.
+fn fake(at: CommitTs) -> PullBinlogResp {
+    let body = binlog_proto::Body::default().encode_to_vec();
+    let payload = compose_commit(BinlogType::Rollback, at.as_i64(), at.as_i64(), None, [body.as_slice()]);
+    response(at.as_i64(), at.as_i64(), payload)
+}
+
+fn response(start_ts: i64, commit_ts: i64, payload: Bytes) -> PullBinlogResp {
+    // The original always sends an (empty) position.
+    let entity = Entity { pos: Some(Pos::default()), payload, checksum: Bytes::new(), meta: Some(Meta { start_ts, commit_ts }) };
+    PullBinlogResp { entity: Some(entity) }
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_types::{SchemaVersion, StartTs};
+
+    use super::*;
+
+    fn piece(sequence: u32, last: bool, payload: &'static [u8]) -> Fragment {
+        Fragment {
+            start_ts: StartTs::new(5),
+            commit_ts: CommitTs::new(7),
+            schema_version: SchemaVersion(1),
+            ddl: false,
+            fake: false,
+            sequence,
+            last,
+            extra: if sequence == 0 { binlog_proto::encode_extra(Some(b"k")) } else { Bytes::new() },
+            payload: Bytes::from_static(payload),
+        }
+    }
+
+    #[test]
+    fn fragments_become_one_entity() {
+        let joined = join(&[piece(0, false, &[0x38]), piece(1, true, &[0, 0x40, 0])]).unwrap().entity.unwrap();
+        assert_eq!(joined.payload, &[0x08, 1, 0x10, 5, 0x18, 7, 0x22, 1, b'k', 0x38, 0, 0x40, 0][..]);
+        assert_eq!(joined.meta, Some(Meta { start_ts: 5, commit_ts: 7 }));
+    }
+
+    #[test]
+    fn a_fake_is_the_originals() {
+        assert_eq!(fake(CommitTs::new(5)).entity.unwrap().payload, &[0x08, 2, 0x10, 5, 0x18, 5, 0x38, 0, 0x40, 0][..]);
+    }
+}

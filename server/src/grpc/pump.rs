@@ -1,0 +1,174 @@
+//! `binlog.Pump`: what TiDB and the original drainer call.
+
+use std::pin::Pin;
+
+use binlog_proto::binlog::pump_server::Pump;
+use binlog_proto::binlog::{PullBinlogReq, PullBinlogResp, WriteBinlogReq, WriteBinlogResp};
+use binlog_storage::{Error, Write};
+use binlog_types::{CommitTs, StartTs};
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream::try_unfold;
+use tonic::{Code, Request, Response, Status};
+
+use super::mapping::{self, Outcome};
+use super::pull::PullStream;
+use super::status;
+use crate::bridge::Bridge;
+use crate::config::PurgedPull;
+use crate::context::Shared;
+use crate::node::state_name;
+
+/// A stream of responses.
+pub(super) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service of one runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct PumpService {
+    context: Shared,
+    bridge: Bridge,
+}
+
+impl PumpService {
+    /// A service that writes through `bridge`.
+    pub(crate) fn new(context: Shared, bridge: Bridge) -> Self {
+        PumpService { context, bridge }
+    }
+
+    async fn write(&self, payload: Bytes) -> Result<(), Status> {
+        let request = mapping::Request::decode(payload).map_err(|e| Status::unknown(e.to_string()))?;
+        match request {
+            mapping::Request::Ping => self.admit_prewrite(),
+            mapping::Request::Prewrite(prewrite) => {
+                self.admit_prewrite()?;
+                self.store(Write::Prewrite(prewrite)).await
+            }
+            // Outcomes are taken in every state, so that open transactions can end while the node closes.
+            mapping::Request::Outcome(Outcome { write: Write::Rollback(StartTs::ZERO), .. }) => Ok(()),
+            mapping::Request::Outcome(Outcome { write, ddl }) => {
+                self.store(write).await?;
+                if ddl {
+                    self.context.schema.want();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn admit_prewrite(&self) -> Result<(), Status> {
+        if !self.context.node.is_online() {
+            let state = state_name(self.context.node.state());
+            tracing::warn!(state, "no online, a prewrite binlog is refused");
+            return Err(status::not_online(state));
+        }
+        match self.context.disk.exhausted() {
+            None => Ok(()),
+            Some((available, limit)) => Err(Status::unknown(format!(
+                "no available space, available: {available}, StopWriteAtAvailableSpace: {limit}"
+            ))),
+        }
+    }
+
+    async fn store(&self, write: Write) -> Result<(), Status> {
+        match self.bridge.write(write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.context.metrics.errors.with_label_values(&["write_binlog"]).inc();
+                Err(self.refused(&error))
+            }
+            Err(crate::bridge::Closed) => Err(status::stopping()),
+        }
+    }
+
+    fn refused(&self, error: &Error) -> Status {
+        tracing::error!(%error, "write binlog failed");
+        Status::unknown(error.to_string())
+    }
+
+    fn check_cluster(&self, requested: u64) -> Result<(), Status> {
+        if requested == self.context.cluster.0 {
+            Ok(())
+        } else {
+            Err(status::wrong_cluster(requested, self.context.cluster, Code::Unknown))
+        }
+    }
+
+    fn start_of(&self, request: &PullBinlogReq) -> Result<CommitTs, Status> {
+        let offset = request.start_from.as_ref().map_or(0, |pos| pos.offset);
+        // The original clamps a negative offset too.
+        let after = CommitTs::new(u64::try_from(offset).unwrap_or(0));
+        let safe_point = self.context.store.safe_point();
+        if after >= safe_point {
+            return Ok(after);
+        }
+        match self.context.settings.purged_pull {
+            PurgedPull::Error => {
+                tracing::error!(%after, %safe_point, "a drainer asks for binlogs that are purged, and is refused");
+                Err(status::purged(safe_point))
+            }
+            PurgedPull::Clamp => {
+                tracing::error!(%after, %safe_point, "drainer request a purged binlog TS, some binlog events may be loss");
+                Ok(safe_point)
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Pump for PumpService {
+    async fn write_binlog(&self, request: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
+        let start = self.context.clock.monotonic();
+        let WriteBinlogReq { cluster_id, payload } = request.into_inner();
+        let metrics = &self.context.metrics;
+        metrics.write_size.observe(payload.len() as f64);
+        let result = match self.check_cluster(cluster_id) {
+            Err(status) => Err(status),
+            Ok(()) => self.write(payload).await.inspect_err(|_| metrics.lost.inc()),
+        };
+        let taken = self.context.elapsed_since(start);
+        let histogram = if result.is_ok() { &metrics.write_succeeded } else { &metrics.write_failed };
+        histogram.observe(taken.as_secs_f64());
+        metrics.write_duration.observe(taken.as_secs_f64());
+        if taken >= self.context.settings.slow_write {
+            tracing::warn!(?taken, "slow write binlog RPC response");
+        }
+        result.map(|()| Response::new(WriteBinlogResp::default()))
+    }
+
+    type PullBinlogsStream = Responses<PullBinlogResp>;
+
+    async fn pull_binlogs(&self, request: Request<PullBinlogReq>) -> Result<Response<Self::PullBinlogsStream>, Status> {
+        let request = request.into_inner();
+        self.check_cluster(request.cluster_id)?;
+        let after = self.start_of(&request)?;
+        tracing::info!(%after, "a drainer pulls binlogs");
+        let timer = PullTimer { context: self.context.clone(), start: self.context.clock.monotonic(), failed: false };
+        let stream = PullStream::new(self.context.clone(), after);
+        let responses = try_unfold((stream, timer), |(mut stream, mut timer)| async move {
+            match stream.next().await {
+                Ok(response) => Ok(response.map(|response| (response, (stream, timer)))),
+                Err(status) => {
+                    tracing::warn!(%status, "a pull of binlogs ends");
+                    timer.failed = true;
+                    Err(status)
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+/// Observes how long a pull lasted, whichever way it ends.
+struct PullTimer {
+    context: Shared,
+    start: std::time::Duration,
+    failed: bool,
+}
+
+impl Drop for PullTimer {
+    fn drop(&mut self) {
+        let label = if self.failed { "fail" } else { "succ" };
+        let taken = self.context.elapsed_since(self.start);
+        self.context.metrics.rpc.with_label_values(&["PullBinlogs", label]).observe(taken.as_secs_f64());
+    }
+}

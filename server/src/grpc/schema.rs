@@ -1,0 +1,147 @@
+//! `Store/Schema`: the schema history, once it reaches what the reader needs.
+
+use std::time::Duration;
+
+use binlog_proto::store as wire;
+use binlog_proto::store::{ObjectKind, SchemaObject};
+use binlog_storage::{SchemaEntry, Store};
+use binlog_types::SchemaVersion;
+use prost::Message;
+use tonic::Status;
+
+use super::{reader, status};
+use crate::context::Shared;
+
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Waits for the history, then gives it in batches.
+pub(super) async fn read(context: &Shared, request: &wire::SchemaRequest) -> Result<Vec<wire::SchemaResponse>, Status> {
+    wait(context, request).await?;
+    let store = context.store.clone();
+    let (after, job) = (SchemaVersion(request.after_version), request.need_job);
+    let (entries, complete) = reader::blocking(move || {
+        // The version first: what is complete up to it is then read.
+        let complete = store.schema_version();
+        let mut entries = store.schema(after)?;
+        if job > 0 {
+            let found = store.schema_object(ObjectKind::Job as u8, job)?;
+            entries.extend(found.into_iter().filter(|entry| entry.schema_version <= after));
+            entries.sort_by_key(|e| (e.schema_version, e.kind, e.id));
+        }
+        Ok::<_, binlog_storage::Error>((entries, complete))
+    })
+    .await
+    .map_err(|e| e.into_status())?
+    .map_err(|e| status::of_store(&e))?;
+    batches(&entries, complete)
+}
+
+async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Status> {
+    let start = context.clock.monotonic();
+    let patience = Duration::from_millis(request.wait_millis);
+    let mut versions = context.schema.subscribe();
+    loop {
+        let known = *versions.borrow_and_update();
+        let missing = missing(&context.store, known, request).await?;
+        let Some(missing) = missing else { return Ok(()) };
+        let left = patience.saturating_sub(context.elapsed_since(start));
+        if left.is_zero() {
+            return Err(status::schema_not_yet(&missing, known));
+        }
+        context.schema.want();
+        tokio::select! {
+            () = context.stop.cancelled() => return Err(status::stopping()),
+            changed = versions.changed() => changed.map_err(|_| status::stopping())?,
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+}
+
+/// What the reader needs and the store has not.
+async fn missing(store: &Store, known: SchemaVersion, request: &wire::SchemaRequest) -> Result<Option<String>, Status> {
+    if known.0 < request.need_version {
+        return Ok(Some(format!("version {}", request.need_version)));
+    }
+    if request.need_job > 0 {
+        let (store, job) = (store.clone(), request.need_job);
+        let found = reader::blocking(move || store.schema_object(ObjectKind::Job as u8, job))
+            .await
+            .map_err(|e| e.into_status())?
+            .map_err(|e| status::of_store(&e))?;
+        if found.is_empty() {
+            return Ok(Some(format!("job {}", request.need_job)));
+        }
+    }
+    Ok(None)
+}
+
+fn batches(entries: &[SchemaEntry], complete: SchemaVersion) -> Result<Vec<wire::SchemaResponse>, Status> {
+    let mut responses = Vec::new();
+    let mut current = wire::SchemaResponse { objects: Vec::new(), complete_version: complete.0 };
+    let mut bytes = 0;
+    for entry in entries {
+        current.objects.push(object_of(entry)?);
+        bytes += entry.value.len();
+        if bytes >= BATCH_BYTES {
+            let full = wire::SchemaResponse { objects: std::mem::take(&mut current.objects), complete_version: complete.0 };
+            responses.push(full);
+            bytes = 0;
+        }
+    }
+    // Also an empty history is answered, with its version.
+    if !current.objects.is_empty() || responses.is_empty() {
+        responses.push(current);
+    }
+    Ok(responses)
+}
+
+fn object_of(entry: &SchemaEntry) -> Result<SchemaObject, Status> {
+    SchemaObject::decode(entry.value.clone()).map_err(|e| {
+        Status::data_loss(format!("schema object kind {} id {} version {}: {e}", entry.kind, entry.id, entry.schema_version))
+    })
+}
+
+/// An object as the store keeps it.
+///
+/// # Errors
+/// A text for people when the kind is none.
+pub(crate) fn entry_of(object: &SchemaObject) -> Result<SchemaEntry, String> {
+    let kind = match ObjectKind::try_from(object.kind) {
+        Ok(kind @ (ObjectKind::Database | ObjectKind::Table | ObjectKind::Job)) => kind as u8,
+        Ok(ObjectKind::Unspecified) | Err(_) => {
+            return Err(format!("schema object id {} version {} has the unknown kind {}", object.id, object.schema_version, object.kind));
+        }
+    };
+    Ok(SchemaEntry {
+        kind,
+        id: object.id,
+        schema_version: SchemaVersion(object.schema_version),
+        value: object.encode_to_vec().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: i64, size: usize) -> SchemaEntry {
+        let object = SchemaObject { kind: ObjectKind::Table as i32, id, json: vec![b'x'; size].into(), ..Default::default() };
+        entry_of(&object).unwrap()
+    }
+
+    #[test]
+    fn large_histories_are_cut_and_empty_ones_are_answered() {
+        let entries: Vec<_> = (0..5).map(|id| entry(id, BATCH_BYTES / 2)).collect();
+        let responses = batches(&entries, SchemaVersion(9)).unwrap();
+        assert!(responses.len() > 1);
+        let ids: Vec<i64> = responses.iter().flat_map(|r| &r.objects).map(|o| o.id).collect();
+        assert_eq!(ids, [0, 1, 2, 3, 4]);
+        let empty = batches(&[], SchemaVersion(9)).unwrap();
+        assert_eq!((empty.len(), empty[0].complete_version), (1, 9));
+    }
+
+    #[test]
+    fn objects_without_kind_are_refused() {
+        assert!(entry_of(&SchemaObject::default()).is_err());
+    }
+}

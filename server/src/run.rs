@@ -1,0 +1,299 @@
+//! Starting and stopping a pump, each in one place and in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, Oracle, PdClient, Registry, TlsFiles};
+use binlog_storage::{Options, Store};
+use binlog_types::{ClockHandle, ClusterId, NodeId, SystemClock};
+use futures::FutureExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Settings};
+use crate::context::{Context, DiskSpace, GcTrigger, SchemaHub, Shared};
+use crate::data_dir::DataDir;
+use crate::error::{Error, START_TSO};
+use crate::metrics::Metrics;
+use crate::node::{Action, Node};
+use crate::oracle::{EmbeddedOracle, TimeSource};
+use crate::serve::Services;
+use crate::watermark::WatermarkHub;
+use crate::{gc, idle, registrar};
+
+/// How long open requests may take when the pump stops.
+const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
+const DUTIES_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs a pump until `shutdown` or until an operator pauses or closes it.
+///
+/// # Errors
+/// Why it did not start, or did not stop cleanly.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    start(config).await?.until(shutdown).await
+}
+
+/// A pump that serves.
+#[derive(Debug)]
+pub struct Running {
+    context: Shared,
+    addr: SocketAddr,
+    services: Services,
+    duties: JoinSet<()>,
+    /// Holds the lock of the data directory to the very end.
+    _data_dir: DataDir,
+}
+
+/// The cluster as it was found.
+struct Surroundings {
+    cluster: ClusterId,
+    registry: Registry,
+    /// None with PD.
+    embedded: Option<EmbeddedCluster>,
+    /// None without PD.
+    pd: Option<PdClient>,
+}
+
+/// Starts a pump: when this returns, it is online.
+///
+/// # Errors
+/// Why it cannot start. Nothing is left running.
+pub async fn start(config: Config) -> Result<Running, Error> {
+    let mut settings = config.check()?;
+    let clock = SystemClock::handle();
+    let data_dir = DataDir::lock(&settings.data_dir)?;
+    let (listener, addr) = listen(&settings).await?;
+    if settings.addr.port == 0 {
+        settings.addr.port = addr.port();
+    }
+    if settings.advertise.port == 0 {
+        settings.advertise.port = addr.port();
+    }
+    let node_id = data_dir.node_id(settings.node_id.as_ref(), &settings.addr)?;
+    let surroundings = find_cluster(&settings).await?;
+    let store = open_store(&data_dir, &settings, surroundings.cluster, &node_id, &clock).await?;
+    let time = time_source(&surroundings, &store, &node_id, &settings, &clock)?;
+    let previous = surroundings
+        .registry
+        .get(NodeKind::Pump, &node_id)
+        .await
+        .map_err(Error::cluster("read this node's entry in the registry"))?
+        .map_or(NodeState::Offline, |status| status.state);
+
+    let metrics = Metrics::new().map_err(metrics_error)?;
+    metrics.watch_store(store.clone()).map_err(metrics_error)?;
+    let context = Arc::new(Context {
+        cluster: surroundings.cluster,
+        embedded: surroundings.embedded.is_some(),
+        node: Node::new(node_id, settings.advertise.to_string(), previous),
+        registry: surroundings.registry,
+        time,
+        watermark: WatermarkHub::new(&store),
+        schema: SchemaHub::new(&store),
+        metrics,
+        disk: DiskSpace::new(settings.stop_write_at),
+        gc: GcTrigger::default(),
+        registration_ts: AtomicU64::new(0),
+        stop: CancellationToken::new(),
+        clock,
+        store,
+        settings,
+    });
+    let (services, acceptor) = Services::start(&context, listener)?;
+    let mut duties = JoinSet::new();
+    duties.spawn(acceptor.run(context.stop.clone()));
+    let mut running = Running { context: context.clone(), addr, services, duties, _data_dir: data_dir };
+    if let Err(error) = running.go_online(surroundings.pd).await {
+        running.stop().await?;
+        return Err(error);
+    }
+    tracing::info!(node_id = %context.node.id(), %addr, cluster = %context.cluster, "pump is online");
+    Ok(running)
+}
+
+fn metrics_error(error: prometheus::Error) -> Error {
+    Error::Config(format!("metrics: {error}"))
+}
+
+async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), Error> {
+    let addr = settings.addr.to_string();
+    // Go's empty host means every address.
+    let bind = if settings.addr.host.is_empty() { format!("0.0.0.0{addr}") } else { addr.clone() };
+    let failed = |source| Error::Listen { addr: addr.clone(), source };
+    let listener = TcpListener::bind(bind).await.map_err(failed)?;
+    let addr = listener.local_addr().map_err(failed)?;
+    Ok((listener, addr))
+}
+
+async fn find_cluster(settings: &Settings) -> Result<Surroundings, Error> {
+    if let Some(dir) = &settings.cluster_dir {
+        let cluster = EmbeddedCluster::open_or_create(dir).map_err(Error::cluster("open the cluster directory"))?;
+        return Ok(Surroundings {
+            cluster: cluster.cluster_id(),
+            registry: cluster.registry(),
+            embedded: Some(cluster),
+            pd: None,
+        });
+    }
+    let security = &settings.security;
+    let tls = (!security.ssl_ca.is_empty()).then(|| TlsFiles {
+        ca: security.ssl_ca.clone(),
+        cert: security.ssl_cert.clone(),
+        key: security.ssl_key.clone(),
+    });
+    let pd = PdClient::connect(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD"))?;
+    let registry = Registry::etcd(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD's etcd"))?;
+    Ok(Surroundings { cluster: pd.cluster_id(), registry, embedded: None, pd: Some(pd) })
+}
+
+async fn open_store(
+    data_dir: &DataDir,
+    settings: &Settings,
+    cluster: ClusterId,
+    node_id: &NodeId,
+    clock: &ClockHandle,
+) -> Result<Store, Error> {
+    let dir = data_dir.store();
+    let mut options = Options::new(cluster, node_id.clone(), clock.clone());
+    options.retention = settings.gc;
+    options.sync = settings.sync;
+    if !settings.sync {
+        tracing::warn!("storage.sync-log is false: a power failure loses acknowledged binlogs");
+    }
+    let opened = {
+        let dir = dir.clone();
+        tokio::task::spawn_blocking(move || Store::open(&dir, options)).await
+    };
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(binlog_storage::Error::WrongCluster { stored, given })) => {
+            Err(Error::OtherCluster { dir: data_dir.path().to_owned(), stored, own: given })
+        }
+        Ok(Err(source)) => Err(Error::Store { action: "open the store", source }),
+        Err(panic) => Err(Error::system("open the store")(std::io::Error::other(panic))),
+    }
+}
+
+fn time_source(
+    surroundings: &Surroundings,
+    store: &Store,
+    node_id: &NodeId,
+    settings: &Settings,
+    clock: &ClockHandle,
+) -> Result<TimeSource, Error> {
+    let Some(cluster) = &surroundings.embedded else {
+        let Some(pd) = surroundings.pd.clone() else {
+            return Err(Error::Config("neither PD nor a cluster directory is configured".to_owned()));
+        };
+        return Ok(TimeSource::Remote(Oracle::pd(pd)));
+    };
+    let claimed = cluster
+        .claim_oracle(node_id, &settings.advertise.to_string())
+        .map_err(Error::cluster("claim the oracle of the cluster directory"))?;
+    if !claimed {
+        return Ok(TimeSource::Remote(Oracle::embedded(cluster)));
+    }
+    let oracle = EmbeddedOracle::open(store.clone(), clock.clone())
+        .map_err(|e| Error::Config(format!("{}: {e}", display(&settings.data_dir))))?;
+    Ok(TimeSource::Own(Arc::new(oracle)))
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its name.
+    pub fn node_id(&self) -> &NodeId {
+        self.context.node.id()
+    }
+
+    /// Its cluster.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.context.cluster
+    }
+
+    async fn go_online(&mut self, _pd: Option<PdClient>) -> Result<(), Error> {
+        let context = &self.context;
+        let now = context
+            .time
+            .now()
+            .await
+            .map_err(|e| match e {
+                crate::oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
+                other => Error::Config(format!("{START_TSO}: {other}")),
+            })?;
+        registrar::register(context, now).await?;
+        self.duties.spawn(registrar::heartbeat(context.clone(), now));
+        self.duties.spawn(idle::run(context.clone()));
+        self.duties.spawn(idle::watch_disk(context.clone()));
+        self.duties.spawn(gc::run(context.clone()));
+        Ok(())
+    }
+
+    /// Serves until `shutdown`, or until an operator pauses or closes the node; then stops.
+    ///
+    /// # Errors
+    /// When the store cannot be closed cleanly.
+    pub async fn until(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let context = self.context.clone();
+        let mut changes = context.node.changes();
+        // Fused, since it is looked at again after it ended.
+        let mut shutdown = std::pin::pin!(shutdown.fuse());
+        tokio::select! {
+            () = &mut shutdown => {
+                tracing::info!("got a signal to stop");
+                // An order that came first is on its way already.
+                let _ = context.node.request(Action::Pause);
+            }
+            _ = changes.wait_for(|state| matches!(state, NodeState::Pausing | NodeState::Closing)) => {}
+        }
+        if context.node.state() == NodeState::Closing {
+            tokio::select! {
+                () = registrar::drained(&context) => {}
+                () = &mut shutdown => {
+                    tracing::warn!("stopped before every drainer had read everything: the node stays in the cluster as paused");
+                    context.node.enter(NodeState::Pausing);
+                }
+            }
+        }
+        self.stop().await
+    }
+
+    /// Stops in order: no new work, streams end, open requests are answered, duties end, the registry learns it, the store closes.
+    async fn stop(mut self) -> Result<(), Error> {
+        let context = self.context;
+        context.stop.cancel();
+        if !self.services.ended(SERVICE_DEADLINE).await {
+            tracing::warn!("some requests were still open after {SERVICE_DEADLINE:?}");
+        }
+        let duties = async { while self.duties.join_next().await.is_some() {} };
+        if tokio::time::timeout(DUTIES_DEADLINE, duties).await.is_err() {
+            self.duties.abort_all();
+        }
+        let registered = context.registration_ts().raw() > 0;
+        if registered {
+            context.node.finish();
+            let now = context.time.now().await.unwrap_or_else(|_| context.store.watermark().ts());
+            if let Err(error) = registrar::publish(&context, now).await {
+                tracing::error!(%error, "the registry does not know that this node has stopped");
+            }
+        }
+        let store = context.store.clone();
+        match tokio::task::spawn_blocking(move || store.close()).await {
+            Ok(closed) => closed.map_err(Error::store("close the store"))?,
+            Err(panic) => return Err(Error::system("close the store")(std::io::Error::other(panic))),
+        }
+        tracing::info!(state = ?context.node.state(), "pump has stopped");
+        Ok(())
+    }
+}

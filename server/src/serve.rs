@@ -1,0 +1,236 @@
+//! One port for gRPC and HTTP, its connections spread over single-threaded runtimes.
+//!
+//! A request is then served, stored and answered without another thread waking up for it alone; only batches cross to the
+//! store's writer and back (see [`crate::bridge`]).
+
+use std::convert::Infallible;
+use std::net::TcpStream as StdStream;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::thread;
+use std::time::Duration;
+
+use axum::http::{Request, Response};
+use binlog_proto::binlog::pump_server::PumpServer;
+use binlog_proto::store::store_server::StoreServer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
+
+use crate::bridge::Bridge;
+use crate::config::Security;
+use crate::context::Shared;
+use crate::error::Error;
+use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
+use crate::http;
+
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+const FRAME_BYTES: u32 = 1 << 20;
+
+/// The threads that serve connections.
+#[derive(Debug)]
+pub(crate) struct Services {
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+/// Hands accepted connections to the threads.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    threads: Vec<mpsc::UnboundedSender<StdStream>>,
+}
+
+impl Services {
+    /// Starts the threads; they end when `stop` is cancelled and their requests are answered.
+    ///
+    /// # Errors
+    /// When a thread or runtime cannot be made, or the TLS files cannot be used.
+    pub(crate) fn start(context: &Shared, listener: TcpListener) -> Result<(Self, Acceptor), Error> {
+        let tls = server_tls(&context.settings.security)?;
+        let (mut ended, mut threads) = (Vec::new(), Vec::new());
+        for n in 0..context.settings.service_threads {
+            let (connections, end) = start_thread(n, context.clone(), tls.clone())?;
+            threads.push(connections);
+            ended.push(end);
+        }
+        Ok((Services { ended }, Acceptor { listener, threads }))
+    }
+
+    /// Waits for the threads to end; false when some still serve after `deadline`.
+    pub(crate) async fn ended(self, deadline: Duration) -> bool {
+        tokio::time::timeout(deadline, futures::future::join_all(self.ended)).await.is_ok()
+    }
+}
+
+impl Acceptor {
+    /// Hands connections to the threads in turn, until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut turns = self.threads.iter().cycle();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = accepted.and_then(|(stream, _)| {
+                stream.set_nodelay(true)?;
+                stream.into_std()
+            });
+            match stream {
+                Ok(stream) => {
+                    if let Some(thread) = turns.next() {
+                        // A thread that has ended takes none; the connection is closed.
+                        let _ = thread.send(stream);
+                    }
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: it passes when connections end.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+type Thread = (mpsc::UnboundedSender<StdStream>, oneshot::Receiver<()>);
+
+fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Result<Thread, Error> {
+    let (connections, incoming) = mpsc::unbounded_channel();
+    let (end, ended) = oneshot::channel();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::system("make a service runtime"))?;
+    let serve = move || {
+        if let Err(error) = runtime.block_on(serve(context, tls, incoming)) {
+            tracing::error!(error = with_causes(&error), "a service thread ends");
+        }
+        let _ = end.send(());
+        // Reads that are still on their way need not be waited for.
+        runtime.shutdown_background();
+    };
+    thread::Builder::new().name(format!("serve-{n}")).spawn(serve).map_err(Error::system("start a service thread"))?;
+    Ok((connections, ended))
+}
+
+async fn serve(
+    context: Shared,
+    tls: Option<ServerTlsConfig>,
+    incoming: mpsc::UnboundedReceiver<StdStream>,
+) -> Result<(), tonic::transport::Error> {
+    let stop = context.stop.clone();
+    let bridge = Bridge::new();
+    let bridge_stop = CancellationToken::new();
+    let carrying = tokio::spawn(bridge.clone().run(context.store.clone(), bridge_stop.clone()));
+    let mut server = Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        // hyper's 200 would make the 201st waiting TiDB session queue in its client.
+        .max_concurrent_streams(u32::MAX);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls)?;
+    }
+    let incoming = UnboundedReceiverStream::new(incoming).map(TcpStream::from_std);
+    let result =
+        server.add_routes(routes(context, bridge)).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
+    bridge_stop.cancel();
+    // It ends when the store has answered everything; a poisoned store answers at once.
+    let _ = carrying.await;
+    result
+}
+
+fn routes(context: Shared, bridge: Bridge) -> Routes {
+    let limit = context.settings.max_message_size;
+    let pump = PumpServer::new(PumpService::new(context.clone(), bridge))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    let store = StoreServer::new(StoreService::new(context.clone()))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    Routes::from(http::router(context)).add_service(Edge(pump)).add_service(Edge(store)).prepare()
+}
+
+/// Makes a service answer as grpc-go does: compressed only if the request was, and oversize in grpc-go's words.
+#[derive(Clone, Debug)]
+struct Edge<S>(S);
+
+impl<S: NamedService> NamedService for Edge<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<Request<B>> for Edge<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S::Future: Send + 'static,
+    R: 'static,
+{
+    type Response = Response<R>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if !request.headers().contains_key("grpc-encoding") {
+            request.headers_mut().remove("grpc-accept-encoding");
+        }
+        let response = self.0.call(request);
+        Box::pin(async move { response.await.map(oversize_as_the_original) })
+    }
+}
+
+fn read_pem(path: &str) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|e| Error::Tls(format!("could not read {path}: {e}")))
+}
+
+/// TLS for those who connect here; None without `ssl-ca`.
+fn server_tls(security: &Security) -> Result<Option<ServerTlsConfig>, Error> {
+    if security.ssl_ca.is_empty() {
+        return Ok(None);
+    }
+    if !security.cert_allowed_cn.is_empty() {
+        // Better not to start than to let everybody in.
+        return Err(Error::Tls("cert-allowed-cn is not supported yet; remove it, or keep others out by the network".to_owned()));
+    }
+    let identity = Identity::from_pem(read_pem(&security.ssl_cert)?, read_pem(&security.ssl_key)?);
+    Ok(Some(ServerTlsConfig::new().identity(identity)))
+}
+
+/// TLS for calls to other nodes; None without `ssl-ca`.
+pub(crate) fn client_tls(security: &Security) -> Result<Option<ClientTlsConfig>, Error> {
+    if security.ssl_ca.is_empty() {
+        return Ok(None);
+    }
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read_pem(&security.ssl_ca)?));
+    if !security.ssl_cert.is_empty() {
+        tls = tls.identity(Identity::from_pem(read_pem(&security.ssl_cert)?, read_pem(&security.ssl_key)?));
+    }
+    Ok(Some(tls))
+}
+
+/// An error with its causes: the transport's own text is just "transport error".
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
