@@ -1,6 +1,16 @@
 //! The cluster around a node: PD, etcd and TiKV over gRPC, the registry of nodes, and their embedded stand-ins.
+//!
+//! - [`PdClient`]: cluster id, timestamps, regions, service safe points;
+//! - [`TikvClient`]: snapshot reads of TiDB's schema, and the outcome of transactions;
+//! - [`Registry`]: who is there, in etcd under `/tidb-binlog/v1/` or in a directory;
+//! - [`Oracle`]: timestamps, of PD or of an [`EmbeddedCluster`].
+//!
+//! Every call retries what may pass (elections, moved regions, dead endpoints) with a bounded back-off, and then fails with an
+//! [`Error`] that names the endpoint. Nothing here waits for ever.
 
+mod backoff;
 mod embedded;
+mod endpoint;
 mod error;
 mod node;
 mod oracle;
@@ -9,9 +19,10 @@ mod registry;
 mod tikv;
 
 pub use embedded::EmbeddedCluster;
+pub use endpoint::TlsFiles;
 pub use error::Error;
 pub use node::{NodeKind, NodeState, NodeStatus};
 pub use oracle::Oracle;
-pub use pd::{PdClient, TlsFiles};
-pub use registry::Registry;
-pub use tikv::{KeyValue, TikvClient};
+pub use pd::PdClient;
+pub use registry::{Listing, Registry};
+pub use tikv::{CheckTxnStatus, KeyValue, TikvClient, TxnStatus};
