@@ -1,0 +1,63 @@
+//! The command line of the program: what ends it at once, and with which code.
+
+use std::process::{Command, Output};
+
+use crate::harness::{Root, text};
+
+fn pump(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pump")).args(args).output().unwrap()
+}
+
+fn all_text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn version_and_help_succeed() {
+    let version = pump(&["-V"]);
+    assert_eq!(version.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&version.stdout).starts_with("Release Version: "));
+    assert_eq!(pump(&["-h"]).status.code(), Some(0));
+}
+
+#[test]
+fn exit_codes_tell_syntax_from_settings() {
+    assert_eq!(pump(&["-nonsense"]).status.code(), Some(2));
+    for (args, expected) in [
+        (["-gc", "7d"], "parse GC time failed"),
+        (["-addr", "0.0.0.0:8250"], "invalid advertiseAddr host"),
+        (["-pd-urls", "http://127.0.0.1:2379/"], "URL must not contain a path"),
+    ] {
+        let output = pump(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(all_text(&output).contains(expected), "{args:?}: {}", all_text(&output));
+    }
+}
+
+#[test]
+fn the_originals_directory_is_refused_with_advice() {
+    let root = Root::new();
+    std::fs::create_dir_all(root.data_dir().join("value")).unwrap();
+    std::fs::write(root.data_dir().join("value/000000.vlog"), b"x").unwrap();
+    let output = pump(&["-addr", "127.0.0.1:0", "-data-dir", &text(&root.data_dir()), "-cluster-dir", &text(&root.cluster_dir())]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(all_text(&output).contains("set another data-dir"), "{}", all_text(&output));
+}
+
+#[test]
+fn the_originals_file_is_read_strictly() {
+    let root = Root::new();
+    let file = root.0.path().join("pump.toml");
+    let args = ["-config", file.to_str().unwrap(), "-addr", "0.0.0.0:1"];
+    let original = "gc = 7\nheartbeat-interval = 2\npd-urls = \"http://127.0.0.1:2379\"\n[security]\nssl-ca = \"\"\n\
+        [storage]\nsync-log = true\nstop-write-at-available-space = \"10 gib\"\nslow_write_threshold = 2.5\nkv_chan_cap = 5\n\
+        [storage.kv]\nblock-cache-capacity = 8388608\n";
+    std::fs::write(&file, original).unwrap();
+    // It gets as far as the address.
+    let output = pump(&args);
+    assert!(all_text(&output).contains("invalid advertiseAddr host"), "{}", all_text(&output));
+    std::fs::write(&file, "gcc = 7\n").unwrap();
+    let output = pump(&args);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(all_text(&output).contains("gcc"), "{}", all_text(&output));
+}

@@ -1,0 +1,10 @@
+//! A pump as its clients see it: in this process or as a program, with an embedded cluster or a fake PD.
+
+mod commands;
+mod crash;
+mod harness;
+mod http;
+mod pull;
+mod scan;
+mod schema;
+mod write;

@@ -1,0 +1,96 @@
+//! WriteBinlog: what is taken, what is refused, and in which words.
+
+use binlog_proto::binlog::WriteBinlogReq;
+use bytes::Bytes;
+use tonic::Code;
+
+use crate::harness::{Client, TestPump, commit, config, prewrite, rollback};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_empty_payload_is_a_ping() {
+    let mut pump = TestPump::start().await;
+    pump.client.write(Bytes::new()).await.unwrap();
+    pump.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_in_the_originals_words() {
+    let mut pump = TestPump::start().await;
+    let own = pump.client.hello.cluster_id;
+    let request = WriteBinlogReq { cluster_id: own + 1, payload: Bytes::new() };
+    let status = pump.client.pump.write_binlog(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown);
+    assert_eq!(status.message(), format!("cluster ID are mismatch, {} vs {own}", own + 1));
+
+    let status = pump.client.write(vec![0xff_u8; 7]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unknown);
+    assert!(status.message().contains("undecodable"), "{status}");
+    pump.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversize_request_is_refused_as_grpc_go_does() {
+    let root = crate::harness::Root::new();
+    let mut config = config(&root);
+    config.max_message_size = 1 << 16;
+    let mut pump = TestPump::start_with(root, config).await;
+    let status = pump.client.write(vec![0_u8; 1 << 17]).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!(status.message().contains("received message larger than max"), "{status}");
+    pump.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pausing_pump_refuses_prewrites_and_takes_outcomes() {
+    let mut pump = TestPump::start().await;
+    let open = prewrite(pump.client.ts().await, 1, 10);
+    pump.client.send(&open).await.unwrap();
+    let late = pump.client.ts().await;
+    let done = commit(&open, pump.client.ts().await);
+    // A close waits for the open transaction, so there is time to look.
+    let reply = crate::http::request(&pump.addr, "PUT", "/state/pump-1/close").await;
+    assert!(reply.contains("apply action close success!"), "{reply}");
+    let status = pump.client.send(&prewrite(late, 1, 10)).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unknown, "no online: closing"));
+    let status = pump.client.write(Bytes::new()).await.unwrap_err();
+    assert_eq!(status.message(), "no online: closing");
+    pump.client.send(&done).await.unwrap();
+    // Nothing is open and no drainer is behind: it goes offline by itself.
+    pump.running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolled_back_transaction_is_never_seen() {
+    let mut pump = TestPump::start().await;
+    let rolled_back = prewrite(pump.client.ts().await, 1, 10);
+    pump.client.send(&rolled_back).await.unwrap();
+    pump.client.send(&rollback(&rolled_back)).await.unwrap();
+    let (through, expected) = pump.client.transaction(1, 10).await;
+    assert_eq!(pump.client.pull(0, through).await, [expected]);
+    pump.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_at_once() {
+    let mut pump = TestPump::start().await;
+    let writers = (0..16).map(|n| {
+        let addr = pump.addr.clone();
+        tokio::spawn(async move {
+            let mut client = Client::connect(&addr).await;
+            let mut sent = Vec::new();
+            for _ in 0..50 {
+                sent.push(client.transaction(n, 200).await);
+            }
+            sent
+        })
+    });
+    let mut sent = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        sent.extend(writer.await.unwrap());
+    }
+    sent.sort();
+    let through = sent.last().unwrap().0;
+    let expected: Vec<Bytes> = sent.into_iter().map(|(_, payload)| payload).collect();
+    assert_eq!(pump.client.pull(0, through).await, expected);
+    pump.stop().await;
+}
