@@ -1,18 +1,29 @@
 //! TiDB's schema objects and their history, the rows of its binlogs, and what a DDL did to the catalog. No I/O.
+//!
+//! - [`Interpreter`]: records of the stream in, [`Event`]s out; what drainer, reparo and tools read;
+//! - [`SchemaHistory`] and [`meta`]: schema objects by version, and how they lie in TiDB's key-value store;
+//! - [`codec`]: single values; [`encode`]: rows as TiDB writes them;
+//! - [`TableFilter`]: which tables take part.
 
+pub mod codec;
 pub mod encode;
+mod error;
 mod filter;
 mod history;
 mod interpret;
 pub mod meta;
 mod model;
+mod row;
+pub mod sql;
 mod value;
 
+pub use codec::{JsonBinary, TimeKind};
+pub use error::Error;
 pub use filter::TableFilter;
 pub use history::SchemaHistory;
-pub use interpret::{Error, Interpreter, SkipReason, Start, Step};
+pub use interpret::{Interpreter, SkipReason, Start, Step};
 pub use model::{
     ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Row, RowChange, SchemaChange,
     Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
 };
-pub use value::{JsonBinary, TimeKind, Value};
+pub use value::Value;

@@ -16,8 +16,9 @@ pub struct TableRef {
     pub table: Arc<Table>,
 }
 
-/// One value per entry of `table.columns`; None: the row does not bind the column (generated, hidden, not yet public, or newer
-/// than the version the row was written under: the sink's default applies).
+/// One value per entry of `table.columns`; None: the row does not bind the column (virtual, hidden, not yet public, or newer
+/// than the version the row was written under: the sink's default applies). A stored generated column is bound where the row has it,
+/// for keys and readers; sinks write only columns that [`Column::is_writable`](crate::Column::is_writable) allows.
 pub type Row = Vec<Option<Value>>;
 
 /// What happened to a row.

@@ -1,0 +1,213 @@
+//! Every version of every schema object, by schema version.
+
+mod derive;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use binlog_proto::store::{ObjectKind, SchemaObject};
+use binlog_types::{JobId, SchemaVersion, TableId};
+
+use crate::meta::{Job, parse_database, parse_table};
+use crate::{Database, Error, Table};
+
+/// One version of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Version<T> {
+    /// None: dropped.
+    pub(crate) value: Option<Arc<T>>,
+    /// Of a table: its database; 0: not known.
+    pub(crate) parent_id: i64,
+    /// Before or when it became visible; 0: unknown.
+    pub(crate) finished_ts: u64,
+}
+
+pub(crate) type Versions<T> = BTreeMap<SchemaVersion, Version<T>>;
+
+/// All versions of all objects known so far.
+#[derive(Debug, Default)]
+pub struct SchemaHistory {
+    databases: HashMap<i64, Versions<Database>>,
+    tables: HashMap<TableId, Versions<Table>>,
+    jobs: HashMap<JobId, Arc<Job>>,
+    /// Jobs that need the history before them to say what they did, and did not find it yet.
+    underived: Vec<Arc<Job>>,
+    /// What jobs did to tables that they carry nothing about.
+    derived: HashMap<JobId, Vec<TableId>>,
+    complete: SchemaVersion,
+}
+
+impl SchemaHistory {
+    /// Takes one object; the same twice is fine. A job also brings the objects that it carries.
+    ///
+    /// # Errors
+    /// When the same version of the object is there and says something else, or its JSON is not TiDB's.
+    pub fn insert(&mut self, object: SchemaObject) -> Result<(), Error> {
+        let version = SchemaVersion(object.schema_version);
+        match object.kind() {
+            ObjectKind::Database => {
+                let value = if object.dropped { None } else { Some(parse_database(&object.json, version)?) };
+                let entry = entry(value, &object);
+                put(self.databases.entry(object.id).or_default(), version, entry)
+                    .map_err(|()| conflict("database", &object))
+            }
+            ObjectKind::Table => {
+                let value = if object.dropped { None } else { Some(parse_table(&object.json, version)?) };
+                let entry = entry(value, &object);
+                put(self.tables.entry(TableId(object.id)).or_default(), version, entry)
+                    .map_err(|()| conflict("table", &object))
+            }
+            ObjectKind::Job => self.insert_job(&object),
+            ObjectKind::Unspecified => {
+                Err(Error::Schema(format!("schema object {} has no kind that is known", object.id)))
+            }
+        }
+    }
+
+    fn insert_job(&mut self, object: &SchemaObject) -> Result<(), Error> {
+        let job = Job::parse(&object.json)?;
+        let known = self.jobs.get(&JobId(job.id));
+        if let Some(known) = known {
+            let same = (known.job_type, known.version, known.effective)
+                == (job.job_type, job.version, job.effective);
+            return if same { Ok(()) } else { Err(conflict("DDL job", object)) };
+        }
+        for object in job.objects()? {
+            self.insert(object)?;
+        }
+        let job = Arc::new(job);
+        self.jobs.insert(JobId(job.id), Arc::clone(&job));
+        if derive::needs_history(&job) {
+            self.underived.push(job);
+            self.underived.sort_by_key(|job| job.version);
+        }
+        Ok(())
+    }
+
+    /// The history is complete up to `version`.
+    pub fn complete_to(&mut self, version: SchemaVersion) {
+        self.complete = self.complete.max(version);
+        self.derive();
+    }
+
+    /// The version up to which the history is complete.
+    pub fn complete_version(&self) -> SchemaVersion {
+        self.complete
+    }
+
+    /// The newest version of the table at or below `version`; None: unknown, or dropped.
+    pub fn table_at(&self, id: TableId, version: SchemaVersion) -> Option<Arc<Table>> {
+        newest(self.tables.get(&id)?, version)?.value.clone()
+    }
+
+    /// A finished job.
+    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
+        self.jobs.get(&id).cloned()
+    }
+
+    /// As [`SchemaHistory::table_at`]; where the history begins later, the oldest version that it has.
+    pub(crate) fn table_near(&self, id: TableId, version: SchemaVersion) -> Option<Arc<Table>> {
+        let versions = self.tables.get(&id)?;
+        match newest(versions, version) {
+            Some(found) => found.value.clone().or_else(|| last_alive(versions, version)),
+            None => versions.values().find_map(|v| v.value.clone()),
+        }
+    }
+
+    /// The newest version below `version`, with its database; None: unknown, or dropped.
+    pub(crate) fn table_before(&self, id: TableId, version: SchemaVersion) -> Option<(i64, Arc<Table>)> {
+        let found = newest(self.tables.get(&id)?, SchemaVersion(version.0 - 1))?;
+        Some((found.parent_id, found.value.clone()?))
+    }
+
+    pub(crate) fn database_before(&self, id: i64, version: SchemaVersion) -> Option<Arc<Database>> {
+        newest(self.databases.get(&id)?, SchemaVersion(version.0 - 1))?.value.clone()
+    }
+
+    /// Exactly that version of the table.
+    pub(crate) fn table_version(&self, id: TableId, version: SchemaVersion) -> Option<&Version<Table>> {
+        self.tables.get(&id)?.get(&version)
+    }
+
+    /// The table's state at `version`, if it has one.
+    pub(crate) fn table_entry_at(&self, id: TableId, version: SchemaVersion) -> Option<&Version<Table>> {
+        newest(self.tables.get(&id)?, version)
+    }
+
+    pub(crate) fn databases(&self) -> impl Iterator<Item = (i64, &Versions<Database>)> {
+        self.databases.iter().map(|(id, versions)| (*id, versions))
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (TableId, &Versions<Table>)> {
+        self.tables.iter().map(|(id, versions)| (*id, versions))
+    }
+
+    /// Tables that a job touched without carrying them.
+    pub(crate) fn derived(&self, job: JobId) -> &[TableId] {
+        self.derived.get(&job).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn newest<T>(versions: &Versions<T>, version: SchemaVersion) -> Option<&Version<T>> {
+    versions.range(..=version).next_back().map(|(_, v)| v)
+}
+
+fn last_alive<T>(versions: &Versions<T>, version: SchemaVersion) -> Option<Arc<T>> {
+    versions.range(..=version).rev().find_map(|(_, v)| v.value.clone())
+}
+
+fn entry<T>(value: Option<T>, object: &SchemaObject) -> Version<T> {
+    Version { value: value.map(Arc::new), parent_id: object.parent_id, finished_ts: object.finished_ts }
+}
+
+fn conflict(kind: &'static str, object: &SchemaObject) -> Error {
+    Error::Conflict { kind, id: object.id, version: object.schema_version }
+}
+
+/// What two sources must agree on: everything that is read. JSON has more, which may differ (stamps, counters).
+trait SameContent {
+    fn same(&self, other: &Self) -> bool;
+}
+
+impl SameContent for Database {
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl SameContent for Table {
+    fn same(&self, other: &Self) -> bool {
+        self.json == other.json || *self == Table { json: self.json.clone(), ..other.clone() }
+    }
+}
+
+fn put<T: SameContent>(
+    versions: &mut Versions<T>,
+    version: SchemaVersion,
+    new: Version<T>,
+) -> Result<(), ()> {
+    let Some(known) = versions.get_mut(&version) else {
+        versions.insert(version, new);
+        return Ok(());
+    };
+    let same = match (&known.value, &new.value) {
+        (Some(a), Some(b)) => a.same(b),
+        (None, None) => true,
+        _ => false,
+    };
+    let one_parent = known.parent_id == new.parent_id || known.parent_id == 0 || new.parent_id == 0;
+    if !same || !one_parent {
+        return Err(());
+    }
+    if known.parent_id == 0 {
+        known.parent_id = new.parent_id;
+    }
+    // The earlier stamp is the closer one: a job is filed away after its version is there.
+    if known.finished_ts == 0 || (new.finished_ts != 0 && new.finished_ts < known.finished_ts) {
+        known.finished_ts = new.finished_ts;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

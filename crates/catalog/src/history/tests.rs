@@ -1,0 +1,72 @@
+use super::*;
+use crate::meta::{JobSpec, database_json, database_object, job_json, job_type, objects_of_job, table_json};
+use crate::{ColumnType, TableBuilder};
+
+fn table(id: i64, name: &str, version: i64) -> Table {
+    TableBuilder::new(TableId(id), name, SchemaVersion(version))
+        .column("id", ColumnType::int())
+        .primary_key(&["id"])
+        .build()
+}
+
+fn object(table: &Table, parent_id: i64) -> SchemaObject {
+    SchemaObject {
+        kind: ObjectKind::Table as i32,
+        id: table.id.0,
+        schema_version: table.version.0,
+        parent_id,
+        json: table_json(table).into(),
+        ..SchemaObject::default()
+    }
+}
+
+#[test]
+fn the_newest_version_at_or_below() {
+    let mut history = SchemaHistory::default();
+    for version in [3, 7] {
+        history.insert(object(&table(10, &format!("t{version}"), version), 1)).unwrap();
+    }
+    let name = |v| history.table_at(TableId(10), SchemaVersion(v)).map(|t| t.name.clone());
+    assert_eq!(
+        [name(2), name(3), name(6), name(7), name(99)].map(Option::unwrap_or_default),
+        ["", "t3", "t3", "t7", "t7"]
+    );
+    let near = history.table_near(TableId(10), SchemaVersion(1)).unwrap();
+    assert_eq!(near.name, "t3");
+}
+
+#[test]
+fn the_same_twice_is_fine_and_something_else_is_not() {
+    let mut history = SchemaHistory::default();
+    history.insert(object(&table(10, "t", 3), 1)).unwrap();
+    history.insert(object(&table(10, "t", 3), 1)).unwrap();
+    assert!(matches!(history.insert(object(&table(10, "u", 3), 1)), Err(Error::Conflict { .. })));
+    let dropped = SchemaObject { dropped: true, json: Default::default(), ..object(&table(10, "t", 3), 1) };
+    assert!(matches!(history.insert(dropped), Err(Error::Conflict { .. })));
+}
+
+#[test]
+fn a_job_brings_its_objects() {
+    let database = Database { id: 1, name: "d".into(), version: SchemaVersion(1), ..Database::default() };
+    let t = table(10, "t", 2);
+    let spec = JobSpec {
+        id: 5,
+        job_type: job_type::CREATE_TABLE,
+        schema_id: 1,
+        schema_name: "d",
+        table_id: 10,
+        query: "create table t (id int primary key)",
+        schema_version: 2,
+        table: Some(&t),
+        ..JobSpec::default()
+    };
+    let objects = objects_of_job(&job_json(&spec)).unwrap();
+    assert_eq!(
+        objects.iter().map(|o| (o.kind(), o.id, o.parent_id)).collect::<Vec<_>>(),
+        [(ObjectKind::Table, 10, 1), (ObjectKind::Job, 5, 1)]
+    );
+    let mut history = SchemaHistory::default();
+    history.insert(database_object(&database_json(&database), SchemaVersion(1)).unwrap()).unwrap();
+    history.insert(objects.into_iter().next_back().unwrap()).unwrap();
+    assert_eq!(*history.table_at(TableId(10), SchemaVersion(2)).unwrap(), t);
+}

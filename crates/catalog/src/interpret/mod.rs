@@ -1,0 +1,200 @@
+//! From stored records to events, sans I/O: decode by the version written under, project onto the table as it stands.
+
+mod ddl;
+mod rows;
+mod state;
+
+use binlog_proto::{Body, store::SchemaObject};
+use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
+
+use crate::meta::{MAX_GLOBAL_ID, job_type};
+use crate::{Ddl, Error, Event, SchemaHistory, TableRef, Transaction, sql};
+use rows::Plans;
+use state::State;
+
+/// Where the stream is taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The schema as of the DDLs up to this version (a checkpoint's `schema-version`).
+    Version(SchemaVersion),
+    /// The schema as it stood at this commit_ts (objects whose `finished_ts` is not later).
+    At(CommitTs),
+}
+
+/// Why a record has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// start_ts = commit_ts.
+    Fake,
+    /// Rolled back or cancelled job, SETVAL, system table …
+    NoEffect(String),
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub enum Step {
+    /// Something to apply.
+    Event(Event),
+    /// Nothing to apply.
+    Skipped(SkipReason),
+    /// Feed the history up to this version with [`Interpreter::extend`] and call again with the same record.
+    NeedVersion(SchemaVersion),
+    /// Likewise for this DDL job.
+    NeedJob(JobId),
+}
+
+impl Step {
+    fn no_effect(why: impl Into<String>) -> Self {
+        Step::Skipped(SkipReason::NoEffect(why.into()))
+    }
+}
+
+/// What a DDL's binlog says that TiDB writes before the job is done, when it stops writing a dropped column.
+const DELETE_ONLY: i32 = 1;
+
+/// Keeps the schema of the stream's current position.
+#[derive(Debug)]
+pub struct Interpreter {
+    start: Start,
+    history: SchemaHistory,
+    /// None: not made yet.
+    state: Option<State>,
+    plans: Plans,
+    /// A DDL was applied: the state is ahead of the start.
+    moved: bool,
+    skipped_rows: u64,
+}
+
+impl Interpreter {
+    /// An interpreter that knows no schema yet: it asks for what it needs.
+    pub fn new(start: Start) -> Self {
+        let (history, plans) = (SchemaHistory::default(), Plans::default());
+        Interpreter { start, history, state: None, plans, moved: false, skipped_rows: 0 }
+    }
+
+    /// Adds objects to the history; `complete` as in `SchemaResponse::complete_version`.
+    ///
+    /// # Errors
+    /// As [`SchemaHistory::insert`].
+    pub fn extend(&mut self, objects: Vec<SchemaObject>, complete: SchemaVersion) -> Result<(), Error> {
+        for object in objects {
+            self.history.insert(object)?;
+        }
+        self.history.complete_to(complete);
+        // What stood at a time may come in pieces.
+        if !self.moved && matches!(self.start, Start::At(_)) {
+            self.state = None;
+        }
+        Ok(())
+    }
+
+    /// Interprets the next record. Calls come in order of commit_ts.
+    ///
+    /// # Errors
+    /// When the record cannot be read, or rows are of a table that the history does not know. The state is as before.
+    pub fn step(&mut self, start_ts: StartTs, commit_ts: CommitTs, body: &Body) -> Result<Step, Error> {
+        if start_ts.raw() == commit_ts.raw() {
+            return Ok(Step::Skipped(SkipReason::Fake));
+        }
+        if let Start::Version(version) = self.start
+            && self.history.complete_version() < version
+        {
+            return Ok(Step::NeedVersion(version));
+        }
+        if body.ddl_job_id > 0 {
+            return self.ddl(start_ts, commit_ts, body);
+        }
+        let undecodable = |source| Error::Undecodable { commit_ts, source };
+        let schema_version = SchemaVersion(body.schema_version().map_err(undecodable)?);
+        if self.history.complete_version() < schema_version {
+            return Ok(Step::NeedVersion(schema_version));
+        }
+        self.ready();
+        let changes = self.rows(commit_ts, body)?;
+        Ok(Step::Event(Event::Transaction(Transaction { start_ts, commit_ts, schema_version, changes })))
+    }
+
+    fn ddl(&mut self, start_ts: StartTs, commit_ts: CommitTs, body: &Body) -> Result<Step, Error> {
+        let query = String::from_utf8_lossy(body.ddl_query.as_deref().unwrap_or_default()).into_owned();
+        if sql::is_setval(&query) {
+            return Ok(Step::no_effect("SETVAL of a sequence"));
+        }
+        let id = JobId(body.ddl_job_id);
+        let Some(job) = self.history.job(id) else { return Ok(Step::NeedJob(id)) };
+        if body.ddl_schema_state == DELETE_ONLY {
+            return Ok(Step::no_effect(format!("job {id} is not done yet")));
+        }
+        if job.job_type == job_type::FLASHBACK_CLUSTER {
+            return Err(Error::Schema(format!(
+                "record with commit_ts {commit_ts}: job {id} is FLASHBACK CLUSTER: rows went back to an earlier time without a \
+                 binlog; copy the data anew and start behind this record"
+            )));
+        }
+        if !job.effective {
+            return Ok(Step::no_effect(format!(
+                "job {id} was rolled back or cancelled, or changed no schema"
+            )));
+        }
+        if job.table_id > MAX_GLOBAL_ID {
+            return Ok(Step::no_effect(format!("job {id} is on a table of TiDB's own")));
+        }
+        if self.history.complete_version() < job.version {
+            return Ok(Step::NeedVersion(job.version));
+        }
+        if let Start::Version(version) = self.start
+            && job.version <= version
+        {
+            return Ok(Step::no_effect(format!(
+                "job {id} made schema version {}, the start is at {version}",
+                job.version
+            )));
+        }
+        self.ready();
+        let state = self.state.as_mut().ok_or_else(|| Error::Schema("no schema state".into()))?;
+        let changes = ddl::apply(state, &self.history, &job)?;
+        self.moved = true;
+        Ok(Step::Event(Event::Ddl(Ddl {
+            start_ts,
+            commit_ts,
+            job_id: id,
+            job_type: job.job_type,
+            schema: job.schema_name.clone(),
+            schema_version: job.version,
+            query,
+            changes,
+        })))
+    }
+
+    fn ready(&mut self) {
+        if self.state.is_none() {
+            self.state = Some(match self.start {
+                Start::Version(version) => State::at_version(&self.history, version),
+                Start::At(ts) => State::at_ts(&self.history, ts),
+            });
+        }
+    }
+
+    /// The version of the last DDL applied: what a checkpoint stores.
+    pub fn schema_version(&self) -> SchemaVersion {
+        match (&self.state, self.start) {
+            (Some(state), _) => state.version,
+            (None, Start::Version(version)) => version,
+            (None, Start::At(_)) => SchemaVersion(0),
+        }
+    }
+
+    /// All user tables, views and sequences as they stand at the current position, by schema and name.
+    pub fn tables(&self) -> Vec<TableRef> {
+        self.state.as_ref().map(State::user_tables).unwrap_or_default()
+    }
+
+    /// The history that it was fed.
+    pub fn history(&self) -> &SchemaHistory {
+        &self.history
+    }
+
+    /// Rows left out because their table was dropped or truncated before they were committed, as the original does.
+    pub fn skipped_rows(&self) -> u64 {
+        self.skipped_rows
+    }
+}

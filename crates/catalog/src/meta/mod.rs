@@ -1,0 +1,20 @@
+//! TiDB's schema part of the key-value store: keys, and schema objects from what lies there.
+
+mod diff;
+mod job;
+mod keys;
+mod parse;
+mod shape;
+mod write;
+
+pub use diff::{SchemaDiff, parse_diff};
+pub use job::{Job, job_type, objects_of_job};
+pub use keys::{
+    databases_range, diff_key, job_history_range, job_key, schema_version_key, table_key, tables_range,
+};
+pub(crate) use parse::partition_ids;
+pub use parse::{database_object, parse_database, parse_table, table_object};
+pub use write::{JobSpec, database_json, job_json, table_json};
+
+/// Ids above it are the tables that TiDB's own DDL machinery uses.
+pub const MAX_GLOBAL_ID: i64 = (1 << 48) - 1 - 1000;

@@ -1,0 +1,186 @@
+//! The parts of TiDB's JSON that are read.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A name: `{"O": as written, "L": lower case}`, or plain text.
+#[derive(Deserialize, Default)]
+#[serde(from = "AnyName")]
+pub(super) struct Name(pub(super) String);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnyName {
+    Both {
+        #[serde(rename = "O", alias = "o")]
+        original: String,
+    },
+    Plain(String),
+}
+
+impl From<AnyName> for Name {
+    fn from(name: AnyName) -> Self {
+        match name {
+            AnyName::Both { original } | AnyName::Plain(original) => Name(original),
+        }
+    }
+}
+
+/// What a database, table, column or index is in when readers see it.
+pub(super) const PUBLIC: i64 = 5;
+
+#[derive(Deserialize)]
+pub(super) struct DbInfo {
+    pub(super) id: i64,
+    #[serde(alias = "name")]
+    pub(super) db_name: Name,
+    #[serde(default)]
+    pub(super) charset: String,
+    #[serde(default)]
+    pub(super) collate: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TableInfo {
+    pub(super) id: i64,
+    pub(super) name: Name,
+    #[serde(default)]
+    pub(super) charset: String,
+    #[serde(default)]
+    pub(super) collate: String,
+    pub(super) cols: Option<Vec<ColumnInfo>>,
+    pub(super) index_info: Option<Vec<IndexInfo>>,
+    #[serde(default)]
+    pub(super) pk_is_handle: bool,
+    #[serde(default)]
+    pub(super) is_common_handle: bool,
+    #[serde(default)]
+    pub(super) comment: String,
+    pub(super) partition: Option<Partition>,
+    pub(super) view: Option<Value>,
+    pub(super) sequence: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Partition {
+    #[serde(default)]
+    pub(super) enable: bool,
+    pub(super) definitions: Option<Vec<Definition>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Definition {
+    pub(super) id: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ColumnInfo {
+    pub(super) id: i64,
+    pub(super) name: Name,
+    pub(super) offset: usize,
+    #[serde(default)]
+    pub(super) origin_default: Value,
+    pub(super) origin_default_bit: Option<String>,
+    #[serde(default)]
+    pub(super) default: Value,
+    pub(super) default_bit: Option<String>,
+    #[serde(default)]
+    pub(super) default_is_expr: bool,
+    #[serde(default)]
+    pub(super) generated_expr_string: String,
+    #[serde(default)]
+    pub(super) generated_stored: bool,
+    #[serde(rename = "type")]
+    pub(super) ty: FieldType,
+    #[serde(default)]
+    pub(super) state: i64,
+    #[serde(default)]
+    pub(super) comment: String,
+    #[serde(default)]
+    pub(super) hidden: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct FieldType {
+    #[serde(rename = "Tp", alias = "tp")]
+    pub(super) tp: u8,
+    #[serde(rename = "Flag", alias = "flag", default)]
+    pub(super) flag: u64,
+    #[serde(rename = "Flen", alias = "flen", default)]
+    pub(super) flen: i64,
+    #[serde(rename = "Decimal", alias = "decimal", default)]
+    pub(super) decimal: i64,
+    #[serde(rename = "Charset", alias = "charset", default)]
+    pub(super) charset: String,
+    #[serde(rename = "Collate", alias = "collate", default)]
+    pub(super) collate: String,
+    #[serde(rename = "Elems", alias = "elems")]
+    pub(super) elems: Option<Vec<String>>,
+    #[serde(rename = "Array", alias = "array", default)]
+    pub(super) array: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct IndexInfo {
+    pub(super) id: i64,
+    pub(super) idx_name: Name,
+    pub(super) idx_cols: Option<Vec<IndexPart>>,
+    #[serde(default)]
+    pub(super) state: i64,
+    #[serde(default)]
+    pub(super) comment: String,
+    #[serde(default)]
+    pub(super) is_unique: bool,
+    #[serde(default)]
+    pub(super) is_primary: bool,
+    #[serde(default)]
+    pub(super) is_invisible: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct IndexPart {
+    pub(super) name: Name,
+    pub(super) offset: usize,
+    #[serde(default = "whole")]
+    pub(super) length: i64,
+}
+
+fn whole() -> i64 {
+    -1
+}
+
+#[derive(Deserialize)]
+pub(super) struct JobInfo {
+    pub(super) id: i64,
+    #[serde(rename = "type")]
+    pub(super) job_type: u8,
+    #[serde(default)]
+    pub(super) schema_id: i64,
+    #[serde(default)]
+    pub(super) table_id: i64,
+    #[serde(default)]
+    pub(super) schema_name: String,
+    #[serde(default)]
+    pub(super) state: i64,
+    #[serde(default)]
+    pub(super) start_ts: u64,
+    #[serde(default)]
+    pub(super) query: String,
+    #[serde(default)]
+    pub(super) raw_args: Value,
+    pub(super) binlog: Option<HistoryInfo>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct HistoryInfo {
+    #[serde(rename = "SchemaVersion", alias = "schema_version", default)]
+    pub(super) schema_version: i64,
+    #[serde(rename = "DBInfo", alias = "db_info", default)]
+    pub(super) db_info: Option<Value>,
+    #[serde(rename = "TableInfo", alias = "table_info", default)]
+    pub(super) table_info: Option<Value>,
+    #[serde(rename = "FinishedTS", alias = "finished_ts", default)]
+    pub(super) finished_ts: u64,
+    #[serde(rename = "MultipleTableInfos", alias = "multiple_table_infos", default)]
+    pub(super) multiple: Option<Vec<Option<Value>>>,
+}

@@ -1,0 +1,136 @@
+//! Values from the texts of DEFAULT clauses.
+
+use bytes::Bytes;
+
+use super::convert::number_of_names;
+use crate::codec::{CodecError, Duration, JsonBinary, PackedTime, TimeKind, decode_decimal, encode_decimal};
+use crate::{ColumnType, Value, tp};
+
+/// The value of a default's text; BIT: of its big-endian bytes.
+pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecError> {
+    if ty.is_string() || ty.tp == tp::GEOMETRY {
+        let bytes = Bytes::copy_from_slice(raw);
+        return Ok(if ty.is_text() { Value::Text(bytes) } else { Value::Bytes(bytes) });
+    }
+    if ty.tp == tp::BIT {
+        return number_of_names(raw.iter().fold(0, |v, b| v << 8 | u64::from(*b)), ty);
+    }
+    let bad = || {
+        CodecError::invalid(format!(
+            "default {:?} does not fit type {:#04x}",
+            String::from_utf8_lossy(raw),
+            ty.tp
+        ))
+    };
+    let text = std::str::from_utf8(raw).map_err(|_| bad())?;
+    Ok(match ty.tp {
+        tp::TINY | tp::SHORT | tp::INT24 | tp::LONG | tp::LONGLONG if ty.is_unsigned() => {
+            Value::UInt(text.parse().map_err(|_| bad())?)
+        }
+        tp::TINY | tp::SHORT | tp::INT24 | tp::LONG | tp::LONGLONG => {
+            Value::Int(text.parse().map_err(|_| bad())?)
+        }
+        tp::YEAR => Value::Year(text.parse().map_err(|_| bad())?),
+        tp::FLOAT => Value::Float(text.parse().map_err(|_| bad())?),
+        tp::DOUBLE => Value::Double(text.parse().map_err(|_| bad())?),
+        tp::NEW_DECIMAL => {
+            let part = |n: i64| u8::try_from(n).map_err(|_| bad());
+            let (precision, scale) = (part(ty.flen)?, part(ty.decimal)?);
+            Value::Decimal(decode_decimal(precision, scale, &encode_decimal(text, precision, scale)?)?)
+        }
+        tp::DATE | tp::NEW_DATE | tp::DATETIME | tp::TIMESTAMP => {
+            let kind = match ty.tp {
+                tp::TIMESTAMP => TimeKind::Timestamp,
+                tp::DATETIME => TimeKind::DateTime,
+                _ => TimeKind::Date,
+            };
+            Value::Time { kind, packed: PackedTime::parse(text)?.pack(), fsp: ty.fsp() }
+        }
+        tp::DURATION => Value::Duration { nanos: Duration::parse(text)?.nanos, fsp: ty.fsp() },
+        tp::ENUM => {
+            let index = ty.elems.iter().position(|e| e.eq_ignore_ascii_case(text)).ok_or_else(bad)?;
+            Value::Enum(index as u64 + 1)
+        }
+        tp::SET => {
+            let mut mask = 0;
+            for name in text.split(',').filter(|n| !n.is_empty()) {
+                mask |= 1 << ty.elems.iter().position(|e| e.eq_ignore_ascii_case(name)).ok_or_else(bad)?;
+            }
+            Value::Set(mask)
+        }
+        tp::JSON => {
+            let json: serde_json::Value = serde_json::from_str(text).map_err(|_| bad())?;
+            Value::Json(JsonBinary::try_from(&json)?)
+        }
+        _ => return Err(bad()),
+    })
+}
+
+/// What a NOT NULL column without a default holds where a row lacks it, as MySQL has it: zero or empty.
+pub(crate) fn zero_value(ty: &ColumnType) -> Value {
+    match ty.tp {
+        tp::NEW_DECIMAL => {
+            let scale = usize::try_from(ty.decimal).unwrap_or(0).min(30);
+            let point = if scale > 0 { "." } else { "" };
+            Value::Decimal(format!("0{point}{:0<scale$}", "").into_boxed_str())
+        }
+        tp::DATE | tp::NEW_DATE => Value::Time { kind: TimeKind::Date, packed: 0, fsp: 0 },
+        tp::DATETIME => Value::Time { kind: TimeKind::DateTime, packed: 0, fsp: ty.fsp() },
+        tp::TIMESTAMP => Value::Time { kind: TimeKind::Timestamp, packed: 0, fsp: ty.fsp() },
+        tp::ENUM => Value::Enum(1),
+        tp::SET => Value::Set(0),
+        tp::BIT => Value::Bit(0),
+        tp::YEAR => Value::Year(0),
+        tp::FLOAT => Value::Float(0.0),
+        tp::DOUBLE => Value::Double(0.0),
+        tp::DURATION => Value::Duration { nanos: 0, fsp: ty.fsp() },
+        tp::JSON => Value::Json(JsonBinary { type_code: 0x04, body: Bytes::from_static(&[0]) }),
+        _ if ty.is_integer() && ty.is_unsigned() => Value::UInt(0),
+        _ if ty.is_integer() => Value::Int(0),
+        tp::STRING if ty.is_bytes() => {
+            Value::Bytes(vec![0; usize::try_from(ty.flen).unwrap_or(0).min(255)].into())
+        }
+        _ if ty.is_text() => Value::Text(Bytes::new()),
+        _ => Value::Bytes(Bytes::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ty(tp: u8, flen: i64, decimal: i64) -> ColumnType {
+        ColumnType {
+            tp,
+            flen,
+            decimal,
+            charset: "binary".into(),
+            elems: vec!["a".into(), "b".into()],
+            ..ColumnType::default()
+        }
+    }
+
+    #[test]
+    fn defaults_are_read_by_type() {
+        for (raw, ty, value) in [
+            (&b"-5"[..], ty(tp::LONG, 11, 0), Value::Int(-5)),
+            (b"1.5", ty(tp::NEW_DECIMAL, 5, 2), Value::Decimal("1.50".into())),
+            (b"b", ty(tp::ENUM, 1, 0), Value::Enum(2)),
+            (b"b,a", ty(tp::SET, 1, 0), Value::Set(3)),
+            (b"\x01\x02", ty(tp::BIT, 10, 0), Value::Bit(258)),
+            (b"-01:00:00", ty(tp::DURATION, 10, 0), Value::Duration { nanos: -3_600_000_000_000, fsp: 0 }),
+            (
+                b"x",
+                ColumnType { charset: "utf8mb4".into(), ..ty(tp::VARCHAR, 10, 0) },
+                Value::Text(Bytes::from_static(b"x")),
+            ),
+        ] {
+            assert_eq!(value_of_text(raw, &ty).unwrap(), value);
+        }
+        for (raw, ty) in
+            [(&b"x"[..], ty(tp::LONG, 11, 0)), (b"c", ty(tp::ENUM, 1, 0)), (b"\xff", ty(tp::DATE, 10, 0))]
+        {
+            assert!(value_of_text(raw, &ty).is_err());
+        }
+    }
+}
