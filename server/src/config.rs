@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use binlog_types::{ByteSize, NodeId, Retention, parse_retention};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::Error;
@@ -51,20 +52,7 @@ pub struct StorageConfig {
     /// Prewrites are refused when less disk space is left. Default: 10 GiB; 0: no guard.
     pub stop_write_at_available_space: ByteSize,
     /// Settings of the original's embedded key-value store; accepted for compatibility.
-    pub kv: Option<toml_like::Ignored>,
-}
-
-mod toml_like {
-    //! A value that is read and dropped.
-    /// Any value.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct Ignored;
-
-    impl<'de> serde::Deserialize<'de> for Ignored {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            serde::de::IgnoredAny::deserialize(deserializer).map(|_| Ignored)
-        }
-    }
+    pub kv: Option<IgnoredAny>,
 }
 
 impl Default for StorageConfig {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The storage engine is synchronous and owns its threads; everything here is the async shell around it: the protocols
-//! ([`grpc`], [`http`]), the node's life cycle ([`node`], [`registrar`]), and the background duties ([`idle`], [`gc`]).
+//! ([`grpc`], [`http`]), the node's life cycle ([`node`], [`registrar`]), and the background duties ([`idle`], [`gc`], [`follower`]).
 //! [`run`] puts it all together and is the one place that knows the order of starting and stopping.
 //!
 //! **Invariant:** a write is answered only after the store called it durable.
@@ -18,6 +18,7 @@ mod context;
 mod data_dir;
 mod error;
 mod flags;
+mod follower;
 mod gc;
 mod grpc;
 mod http;
@@ -30,7 +31,7 @@ mod run;
 mod serve;
 mod watermark;
 
-pub use config::{Config, PurgedPull, Security};
+pub use config::{Config, PurgedPull, Security, StorageConfig};
 pub use error::Error;
 pub use flags::PROGRAM;
 pub use run::{Running, run, start};

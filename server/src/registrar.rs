@@ -171,7 +171,7 @@ async fn settled(context: &Shared) -> CommitTs {
     let mut until = None;
     loop {
         let offered = idle::offer(context).await;
-        let until = *until.get_or_insert(offered);
+        until = until.or(offered);
         let watermark = context.store.watermark();
         if until.is_some_and(|until| watermark >= until) && context.store.pending_count() == 0 {
             return watermark;

@@ -23,7 +23,7 @@ use crate::node::{Action, Node};
 use crate::oracle::{EmbeddedOracle, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{gc, idle, registrar};
+use crate::{follower, gc, idle, registrar};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -222,7 +222,7 @@ impl Running {
         self.context.cluster
     }
 
-    async fn go_online(&mut self, _pd: Option<PdClient>) -> Result<(), Error> {
+    async fn go_online(&mut self, pd: Option<PdClient>) -> Result<(), Error> {
         let context = &self.context;
         let now = context
             .time
@@ -237,6 +237,9 @@ impl Running {
         self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
+        if let Some(pd) = pd {
+            self.duties.spawn(follower::run(context.clone(), pd));
+        }
         Ok(())
     }
 

@@ -77,7 +77,7 @@ impl Service for StoreService {
         }
         let scan = ScanStream::new(self.context.clone(), &request)?;
         let responses = try_unfold(scan, |mut scan| async move {
-            Ok(scan.next().await?.map(|response| (response, scan)))
+            Ok::<_, Status>(scan.next().await?.map(|response| (response, scan)))
         });
         Ok(Response::new(Box::pin(responses)))
     }

@@ -1,0 +1,289 @@
+//! Which schema versions are known to the end, without I/O.
+//!
+//! A job runs through several versions (a column is added in four steps); only the last is the job's own. TiDB moves a
+//! finished job into the history a little after its last version. So a version without a job is one of three:
+//!
+//! - an intermediate step: a later job on the same table is finished. Rows of it decode by the version before;
+//! - the end of a job that is about to enter the history: it is waited for;
+//! - without a job for ever: taken as such when none turned up for a while.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use binlog_catalog::meta::{Job, SchemaDiff};
+use binlog_proto::store::{ObjectKind, SchemaObject};
+use binlog_types::{SchemaVersion, TableId, Ts};
+
+/// How long the job of a version is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What is known of the versions above the complete one.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    complete: SchemaVersion,
+    open: BTreeMap<SchemaVersion, OpenVersion>,
+    seen_jobs: BTreeSet<i64>,
+    /// The last version of a finished job on each table (or database, by its negated id).
+    finished: HashMap<i64, SchemaVersion>,
+    settled: bool,
+}
+
+#[derive(Debug, Default)]
+struct OpenVersion {
+    /// None: not read yet. Some(None): there is none.
+    diff: Option<Option<SchemaDiff>>,
+    job: Option<JobVersion>,
+    first_seen: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct JobVersion {
+    tables: BTreeSet<i64>,
+    /// When the transaction that made the version began.
+    started: Ts,
+}
+
+/// A table that a version touched and that no job of the version carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncovered {
+    pub(super) database: i64,
+    pub(super) table: TableId,
+    pub(super) version: SchemaVersion,
+    /// When the next version that touches it began to be made; None: none has since.
+    pub(super) before: Option<Ts>,
+}
+
+impl Ledger {
+    /// Nothing known above `complete`.
+    pub(super) fn new(complete: SchemaVersion) -> Self {
+        Ledger { complete, open: BTreeMap::new(), seen_jobs: BTreeSet::new(), finished: HashMap::new(), settled: false }
+    }
+
+    /// Up to here everything is stored.
+    pub(super) fn complete(&self) -> SchemaVersion {
+        self.complete
+    }
+
+    /// Whether the last look left nothing open.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether a job was taken before.
+    pub(super) fn knows_job(&self, id: i64) -> bool {
+        self.seen_jobs.contains(&id)
+    }
+
+    /// Takes a job of the history and what it made.
+    pub(super) fn job(&mut self, job: &Job, objects: &[SchemaObject]) {
+        self.seen_jobs.insert(job.id);
+        if !job.effective {
+            return;
+        }
+        let is_table = |o: &&SchemaObject| o.kind == ObjectKind::Table as i32;
+        let mut tables: BTreeSet<i64> = objects.iter().filter(is_table).map(|o| o.id).collect();
+        let started = objects.iter().map(|o| o.finished_ts).max().unwrap_or(0);
+        for key in tables.iter().copied().chain([job.table_id, -job.schema_id]) {
+            let last = self.finished.entry(key).or_insert(job.version);
+            *last = job.version.max(*last);
+        }
+        if job.version > self.complete {
+            let open = self.open.entry(job.version).or_default();
+            if let Some(earlier) = open.job.take() {
+                tables.extend(earlier.tables);
+            }
+            open.job = Some(JobVersion { tables, started: Ts::new(started) });
+        }
+    }
+
+    /// Takes the diff of a version.
+    pub(super) fn diff(&mut self, version: SchemaVersion, diff: Option<SchemaDiff>) {
+        self.open.entry(version).or_default().diff = Some(diff);
+    }
+
+    /// The version up to which everything at or below `version` is settled at `now`.
+    pub(super) fn settle(&mut self, version: SchemaVersion, now: Duration) -> SchemaVersion {
+        let finished = &self.finished;
+        let mut settled = self.complete;
+        for (&open_version, open) in self.open.range_mut(..=version) {
+            let first_seen = *open.first_seen.get_or_insert(now);
+            let known = open.job.is_some()
+                || match &open.diff {
+                    None => false,
+                    Some(None) => true,
+                    Some(Some(diff)) => is_step(finished, open_version, diff),
+                };
+            if !known && now.saturating_sub(first_seen) < GRACE {
+                break;
+            }
+            settled = open_version;
+        }
+        self.settled = settled >= version;
+        settled
+    }
+
+    /// Tables that versions up to `settled` touched without a job that carries them. Versions without a job at all are
+    /// steps or have nothing to tell, unless they are the last to touch the table.
+    pub(super) fn uncovered(&self, settled: SchemaVersion, version: SchemaVersion) -> Vec<Uncovered> {
+        let mut found = Vec::new();
+        for (&open_version, open) in self.open.range(..=settled) {
+            let Some(Some(diff)) = &open.diff else { continue };
+            for (database, table) in tables_of(diff) {
+                let covered = open.job.as_ref().is_some_and(|job| job.tables.contains(&table));
+                let next = self.next_touch(table, open_version, version);
+                let wanted = match (&open.job, &next) {
+                    (Some(_), _) => !covered,
+                    (None, None) => !is_step(&self.finished, open_version, diff),
+                    (None, Some(_)) => false,
+                };
+                let before = match next {
+                    None => None,
+                    // Without the moment of the next change, this one cannot be told from it.
+                    Some(None) => continue,
+                    Some(Some(started)) => Some(started),
+                };
+                if wanted {
+                    found.push(Uncovered { database, table: TableId(table), version: open_version, before });
+                }
+            }
+        }
+        found
+    }
+
+    /// When the next version above `after` that touches the table began; None: none does; Some(None): not known.
+    fn next_touch(&self, table: i64, after: SchemaVersion, through: SchemaVersion) -> Option<Option<Ts>> {
+        use std::ops::Bound::{Excluded, Included};
+        let (_, next) = self.open.range((Excluded(after), Included(through))).find(|(_, open)| {
+            let by_diff = open.diff.iter().flatten().any(|diff| tables_of(diff).iter().any(|(_, id)| *id == table));
+            by_diff || open.job.as_ref().is_some_and(|job| job.tables.contains(&table))
+        })?;
+        Some(next.job.as_ref().map(|job| job.started).filter(|started| *started > Ts::ZERO))
+    }
+
+    /// Everything up to `version` is stored.
+    pub(super) fn advance(&mut self, version: SchemaVersion) {
+        self.complete = version;
+        self.open = self.open.split_off(&SchemaVersion(version.0 + 1));
+    }
+}
+
+/// Whether a later job on the same object is finished: jobs on one object run one after the other.
+fn is_step(finished: &HashMap<i64, SchemaVersion>, version: SchemaVersion, diff: &SchemaDiff) -> bool {
+    let later = |key: i64| finished.get(&key).is_some_and(|last| *last > version);
+    let tables = tables_of(diff);
+    if tables.is_empty() { later(-diff.schema_id) } else { tables.iter().any(|(_, table)| later(*table)) }
+}
+
+/// (database, table) of every table that a diff names, new and old ids.
+fn tables_of(diff: &SchemaDiff) -> Vec<(i64, i64)> {
+    let own = (diff.schema_id, diff.table_id, diff.old_schema_id, diff.old_table_id);
+    let mut tables = Vec::new();
+    for (database, table, old_database, old_table) in std::iter::once(own).chain(diff.affected.iter().copied()) {
+        let old_database = if old_database == 0 { database } else { old_database };
+        for (database, table) in [(database, table.0), (old_database, old_table.0)] {
+            if table != 0 && !tables.iter().any(|(_, known)| *known == table) {
+                tables.push((database, table));
+            }
+        }
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v(version: i64) -> SchemaVersion {
+        SchemaVersion(version)
+    }
+
+    fn diff(version: i64, table: i64) -> Option<SchemaDiff> {
+        let (schema_id, table_id) = (1, TableId(table));
+        Some(SchemaDiff {
+            version: v(version),
+            action: 5,
+            schema_id,
+            table_id,
+            old_table_id: TableId(0),
+            old_schema_id: 0,
+            affected: vec![],
+        })
+    }
+
+    fn job(id: i64, version: i64, table: i64) -> (Job, Vec<SchemaObject>) {
+        let json = format!(
+            r#"{{"id":{id},"type":5,"schema_id":1,"table_id":{table},"schema_name":"d","state":6,"err":null,"query":"",
+               "binlog":{{"SchemaVersion":{version},"DBInfo":null,"TableInfo":null,"FinishedTS":{}}},"start_ts":1,"raw_args":null}}"#,
+            version * 100
+        );
+        let job = Job::parse(json.as_bytes()).unwrap();
+        let object = SchemaObject {
+            kind: ObjectKind::Table as i32,
+            id: table,
+            schema_version: version,
+            finished_ts: version as u64 * 100,
+            ..SchemaObject::default()
+        };
+        (job, vec![object])
+    }
+
+    fn ledger(diffs: &[(i64, i64)], jobs: &[(i64, i64)]) -> Ledger {
+        let mut ledger = Ledger::new(v(0));
+        for &(version, table) in diffs {
+            ledger.diff(v(version), diff(version, table));
+        }
+        for &(version, table) in jobs {
+            let (job, objects) = job(version + 1000, version, table);
+            ledger.job(&job, &objects);
+        }
+        ledger
+    }
+
+    #[test]
+    fn steps_of_a_finished_job_are_settled() {
+        let mut ledger = ledger(&[(1, 10), (2, 10), (3, 10)], &[(3, 10)]);
+        assert_eq!(ledger.settle(v(3), Duration::ZERO), v(3));
+        assert!(ledger.is_settled());
+        assert!(ledger.uncovered(v(3), v(3)).is_empty());
+    }
+
+    #[test]
+    fn the_end_of_a_job_waits_for_the_history() {
+        let mut ledger = ledger(&[(1, 10), (2, 11)], &[(1, 10)]);
+        assert_eq!(ledger.settle(v(2), Duration::ZERO), v(1));
+        assert!(!ledger.is_settled());
+        let (job, objects) = job(7, 2, 11);
+        ledger.job(&job, &objects);
+        assert!(ledger.knows_job(7));
+        assert_eq!(ledger.settle(v(2), Duration::from_millis(1)), v(2));
+    }
+
+    #[test]
+    fn a_version_that_never_has_a_job_is_read_from_its_table() {
+        let mut ledger = ledger(&[(1, 10)], &[]);
+        assert_eq!(ledger.settle(v(1), Duration::ZERO), v(0));
+        assert_eq!(ledger.settle(v(1), GRACE), v(1));
+        let expected = Uncovered { database: 1, table: TableId(10), version: v(1), before: None };
+        assert_eq!(ledger.uncovered(v(1), v(1)), [expected]);
+    }
+
+    #[test]
+    fn the_other_table_of_an_exchange_is_read_before_its_next_change() {
+        let mut ledger = ledger(&[(2, 11)], &[(1, 10), (2, 11)]);
+        let mut exchange = diff(1, 11).unwrap();
+        exchange.affected = vec![(1, TableId(10), 0, TableId(0))];
+        ledger.diff(v(1), Some(exchange));
+        assert_eq!(ledger.settle(v(2), Duration::ZERO), v(2));
+        let expected = Uncovered { database: 1, table: TableId(11), version: v(1), before: Some(Ts::new(200)) };
+        assert_eq!(ledger.uncovered(v(2), v(2)), [expected]);
+    }
+
+    #[test]
+    fn a_version_without_diff_has_nothing_to_wait_for() {
+        let mut ledger = Ledger::new(v(4));
+        ledger.diff(v(5), None);
+        assert_eq!(ledger.settle(v(5), Duration::ZERO), v(5));
+        ledger.advance(v(5));
+        assert_eq!(ledger.complete(), v(5));
+    }
+}
