@@ -69,11 +69,6 @@ impl Assembler {
         }))
     }
 
-    /// Forgets a half-received transaction: the stream begins again.
-    pub(crate) fn reset(&mut self) {
-        self.open = None;
-    }
-
     /// Whether a transaction is half received.
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
@@ -127,7 +122,12 @@ mod tests {
             assembler.push(first(), after).unwrap();
             assert!(assembler.push(second, after).is_err());
         }
-        for bad in [fragment(7, 1, true, b""), fragment(5, 0, true, b""), fragment(1, 0, true, b""), fragment(u64::MAX, 0, true, b"")] {
+        for bad in [
+            fragment(7, 1, true, b""),
+            fragment(5, 0, true, b""),
+            fragment(1, 0, true, b""),
+            fragment(u64::MAX, 0, true, b""),
+        ] {
             assert!(Assembler::default().push(bad, after).is_err());
         }
     }

@@ -115,7 +115,8 @@ impl PumpClient {
     pub async fn hello(&self) -> Result<HelloResponse, Error> {
         let cluster_id = self.cluster().0;
         let mut client = self.store();
-        let reply = self.timed(CALL_TIMEOUT, CommitTs::ZERO, client.hello(HelloRequest { cluster_id })).await?;
+        let reply =
+            self.timed(CALL_TIMEOUT, CommitTs::ZERO, client.hello(HelloRequest { cluster_id })).await?;
         if cluster_id != 0 && reply.cluster_id != cluster_id {
             return Err(Error::WrongCluster {
                 pump: self.name.clone(),
@@ -289,9 +290,9 @@ impl PumpClient {
         after: CommitTs,
         call: impl Future<Output = Result<tonic::Response<T>, Status>>,
     ) -> Result<T, Error> {
-        let outcome = tokio::time::timeout(limit, call)
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no answer within {} s", limit.as_secs()))));
+        let outcome = tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+            Err(Status::deadline_exceeded(format!("no answer within {} s", limit.as_secs())))
+        });
         outcome
             .map(tonic::Response::into_inner)
             .map_err(|status| Error::from_status(&self.name, &self.host, after, status))

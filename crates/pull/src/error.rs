@@ -21,7 +21,9 @@ pub enum Error {
         safe_point: CommitTs,
     },
     /// The pump knows that a stretch of its stream is incomplete.
-    #[error("pump {pump}: binlogs in ({after}, {through}] are incomplete: {reason}; start after {through} to accept the gap")]
+    #[error(
+        "pump {pump}: binlogs in ({after}, {through}] are incomplete: {reason}; start after {through} to accept the gap"
+    )]
     Gap {
         /// Who said so.
         pump: NodeId,
@@ -43,7 +45,9 @@ pub enum Error {
         own: ClusterId,
     },
     /// The pump's store is not the one that was read before: replaced, or set back to an older state.
-    #[error("pump {pump}: {why}; binlogs may be missing: check the pump's data directory, then restart to accept its store")]
+    #[error(
+        "pump {pump}: {why}; binlogs may be missing: check the pump's data directory, then restart to accept its store"
+    )]
     WrongStore {
         /// Who it is about.
         pump: NodeId,
@@ -137,7 +141,9 @@ pub enum Error {
         what: String,
     },
     /// Two pumps have different bytes for one version of one schema object.
-    #[error("pumps disagree about {object} at schema version {version}: one of their schema histories is corrupt")]
+    #[error(
+        "pumps disagree about {object} at schema version {version}: one of their schema histories is corrupt"
+    )]
     SchemaConflict {
         /// Kind and id.
         object: String,
@@ -145,13 +151,17 @@ pub enum Error {
         version: SchemaVersion,
     },
     /// No pump can say what the schema is.
-    #[error("none of the pumps ({pumps}) serves the schema history; at least one pump of this version is needed to decode rows")]
+    #[error(
+        "none of the pumps ({pumps}) serves the schema history; at least one pump of this version is needed to decode rows"
+    )]
     NoSchema {
         /// Who was asked.
         pumps: String,
     },
     /// A DDL came whose job no pump knows.
-    #[error("DDL job {job} at commit_ts {commit_ts} is not in the schema history of any pump after {waited_s} s")]
+    #[error(
+        "DDL job {job} at commit_ts {commit_ts} is not in the schema history of any pump after {waited_s} s"
+    )]
     UnknownJob {
         /// The job.
         job: JobId,
@@ -194,7 +204,10 @@ impl Error {
     /// Whether the same call may succeed later without anybody's help.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::NotYet { .. } | Error::SchemaNotYet { .. } | Error::NotOnline { .. } | Error::Ended { .. } => true,
+            Error::NotYet { .. }
+            | Error::SchemaNotYet { .. }
+            | Error::NotOnline { .. }
+            | Error::Ended { .. } => true,
             Error::Rpc { status, .. } => match status.code() {
                 Code::Ok
                 | Code::Cancelled
@@ -279,8 +292,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use binlog_proto::store::Purged;
     use binlog_proto::status_with;
+    use binlog_proto::store::Purged;
 
     use super::*;
 
@@ -298,7 +311,10 @@ mod tests {
 
     #[test]
     fn the_originals_texts_are_understood() {
-        assert!(matches!(typed(Status::unknown("cluster ID are mismatch, 1 vs 2")), Error::WrongCluster { .. }));
+        assert!(matches!(
+            typed(Status::unknown("cluster ID are mismatch, 1 vs 2")),
+            Error::WrongCluster { .. }
+        ));
         assert!(typed(Status::unknown("something else")).is_retryable());
         assert!(typed(Status::unimplemented("")).is_unimplemented());
     }

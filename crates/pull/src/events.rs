@@ -65,6 +65,8 @@ struct Waiting {
     need: Need,
     commit_ts: CommitTs,
     since: Instant,
+    /// It was asked for already, and what came was not enough.
+    asked: bool,
     logged: Instant,
 }
 
@@ -165,13 +167,12 @@ impl EventStream {
             let Some(need) = need else {
                 work.at += 1;
                 work.waiting = None;
-                // Its values are slices of it where they are needed; the rest can go.
                 continue;
             };
             let now = Instant::now();
             let waiting = match work.waiting {
                 Some(waiting) if waiting.need == need => waiting,
-                _ => Waiting { need, commit_ts: record.commit_ts, since: now, logged: now },
+                _ => Waiting { need, commit_ts: record.commit_ts, since: now, logged: now, asked: false },
             };
             work.waiting = Some(waiting);
             return Ok(Some(waiting));
@@ -216,7 +217,12 @@ impl EventStream {
             }
             Err(error) => return Err(error),
         };
-        if found {
+        if let Some(work) = &mut self.work
+            && let Some(waiting) = &mut work.waiting
+        {
+            waiting.asked = true;
+        }
+        if found && !waiting.asked {
             self.progress.schema.lock().clear();
             return Ok(());
         }
@@ -236,10 +242,12 @@ impl EventStream {
             }
             Need::Job(job) => format!("DDL job {job}"),
         };
-        let text = format!("{what}, which the record at commit_ts {} needs and no pump knows", waiting.commit_ts);
+        let text =
+            format!("{what}, which the record at commit_ts {} needs and no pump knows", waiting.commit_ts);
         if waiting.logged.elapsed() >= LOG_EVERY {
             tracing::warn!(waited_s = waited.as_secs(), "waiting for {text}");
             waiting.logged = Instant::now();
+            waiting.asked = true;
             if let Some(work) = &mut self.work {
                 work.waiting = Some(waiting);
             }

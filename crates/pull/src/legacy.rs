@@ -22,7 +22,8 @@ pub(crate) async fn pull(run: &Run, client: &PumpClient) -> Result<(), Error> {
     let mut original = OriginalClient::new(client.channel.clone()).max_decoding_message_size(usize::MAX);
     let start = Pos { suffix: 0, offset: after.as_i64() };
     let request = PullBinlogReq { cluster_id: run.options.cluster.0, start_from: Some(start) };
-    let status = |status| Error::from_status(&run.inbox.member.id, &client.host, run.inbox.position(), status);
+    let status =
+        |status| Error::from_status(&run.inbox.member.id, &client.host, run.inbox.position(), status);
     let mut stream = original.pull_binlogs(request).await.map_err(status)?.into_inner();
     run.inbox.says("connected (PullBinlogs), waiting for its next binlog", true);
     while let Some(response) = stream.message().await.map_err(status)? {
@@ -46,13 +47,16 @@ fn read(payload: Bytes, after: CommitTs) -> Result<Record, String> {
     let binlog = Binlog::decode(payload).map_err(|e| format!("undecodable binlog: {e}"))?;
     let (start_ts, commit_ts) = match (u64::try_from(binlog.start_ts), u64::try_from(binlog.commit_ts)) {
         (Ok(start), Ok(commit)) if start <= commit => (StartTs::new(start), CommitTs::new(commit)),
-        _ => return Err(format!("start_ts {} and commit_ts {} cannot be", binlog.start_ts, binlog.commit_ts)),
+        _ => {
+            return Err(format!("start_ts {} and commit_ts {} cannot be", binlog.start_ts, binlog.commit_ts));
+        }
     };
     if commit_ts <= after {
         return Err(format!("commit_ts {commit_ts} does not follow"));
     }
     let body = split_prewrite(&binlog);
-    let schema_version = SchemaVersion(body.schema_version().map_err(|e| format!("start_ts {start_ts}: {e}"))?);
+    let schema_version =
+        SchemaVersion(body.schema_version().map_err(|e| format!("start_ts {start_ts}: {e}"))?);
     Ok(Record {
         start_ts,
         commit_ts,

@@ -41,18 +41,20 @@ fn narrow_change(change: SchemaChange, filter: &TableFilter) -> Vec<SchemaChange
         SchemaChange::AlterTable { ref after, .. }
         | SchemaChange::TruncateTable { ref after, .. }
         | SchemaChange::DropPartitions { ref after, .. } => keep(allows(filter, after), change),
-        SchemaChange::RenameTable { ref before, ref after } => match (allows(filter, before), allows(filter, after)) {
-            (true, true) => vec![change],
-            (false, false) => Vec::new(),
-            (true, false) => {
-                tracing::warn!(from = %name(before), to = %name(after), "a table was renamed to a name that the filter leaves out: it is kept as it is and gets no more changes");
-                Vec::new()
+        SchemaChange::RenameTable { ref before, ref after } => {
+            match (allows(filter, before), allows(filter, after)) {
+                (true, true) => vec![change],
+                (false, false) => Vec::new(),
+                (true, false) => {
+                    tracing::warn!(from = %name(before), to = %name(after), "a table was renamed to a name that the filter leaves out: it is kept as it is and gets no more changes");
+                    Vec::new()
+                }
+                (false, true) => {
+                    tracing::warn!(from = %name(before), to = %name(after), "a table was renamed from a name that the filter leaves out: it starts without the rows it had");
+                    vec![SchemaChange::CreateTable(after.clone())]
+                }
             }
-            (false, true) => {
-                tracing::warn!(from = %name(before), to = %name(after), "a table was renamed from a name that the filter leaves out: it starts without the rows it had");
-                vec![SchemaChange::CreateTable(after.clone())]
-            }
-        },
+        }
         SchemaChange::ExchangePartition { ref partitioned, ref plain } => {
             keep(allows(filter, partitioned) || allows(filter, plain), change)
         }

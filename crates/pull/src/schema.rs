@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn bytes_that_differ_are_an_error() {
-        let answers = vec![(vec![table(1, "{}")], SchemaVersion(1)), (vec![table(1, "{1}")], SchemaVersion(1))];
+        let answers =
+            vec![(vec![table(1, "{}")], SchemaVersion(1)), (vec![table(1, "{1}")], SchemaVersion(1))];
         assert!(matches!(unite(answers), Err(Error::SchemaConflict { .. })));
     }
 }

@@ -40,9 +40,15 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(member: Member, after: CommitTs, identity: Option<Identity>, bell: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        member: Member,
+        after: CommitTs,
+        identity: Option<Identity>,
+        bell: Arc<Notify>,
+    ) -> Self {
         let doing = "connecting".to_owned();
-        let state = State { records: Vec::new(), complete: after, identity, failed: None, doing, connected: false };
+        let state =
+            State { records: Vec::new(), complete: after, identity, failed: None, doing, connected: false };
         Inbox { member, state: Mutex::new(state), bell }
     }
 
@@ -200,7 +206,8 @@ impl Run {
 
     /// Pulls over one connection. Ok: the range is done.
     async fn pull(&self) -> Result<(), Error> {
-        let client = PumpClient::connect_as(self.pump(), &self.inbox.member.host, self.options.cluster).await?;
+        let client =
+            PumpClient::connect_as(self.pump(), &self.inbox.member.host, self.options.cluster).await?;
         if let Some(identity) = self.inbox.identity() {
             client.remember(identity);
         }
@@ -234,7 +241,9 @@ impl Run {
                 intake.take(fragment).await?;
             }
             if intake.assembler.is_open() && complete > self.inbox.position() {
-                return Err(self.corrupt(format!("complete through {complete} in the middle of a transaction")));
+                return Err(
+                    self.corrupt(format!("complete through {complete} in the middle of a transaction"))
+                );
             }
             self.inbox.advance(complete);
             if response.end || self.is_done() {
@@ -288,10 +297,15 @@ impl<'a> Intake<'a> {
         if !self.oversize && self.permit.bytes() > self.run.share.limit() {
             self.oversize = true;
             let (share, commit_ts) = (self.run.share.limit(), fragment.commit_ts);
-            tracing::warn!(commit_ts, share, "a transaction is larger than the pump's share of the byte budget: it is taken in alone");
+            tracing::warn!(
+                commit_ts,
+                share,
+                "a transaction is larger than the pump's share of the byte budget: it is taken in alone"
+            );
         }
         let after = self.run.inbox.position();
-        let Some(record) = self.assembler.push(fragment, after).map_err(|what| self.run.corrupt(what))? else {
+        let Some(record) = self.assembler.push(fragment, after).map_err(|what| self.run.corrupt(what))?
+        else {
             return Ok(());
         };
         let permit = std::mem::take(&mut self.permit);

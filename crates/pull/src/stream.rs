@@ -55,8 +55,13 @@ impl MergedStream {
     pub fn new(options: StreamOptions, members: Vec<Member>) -> Self {
         let merge = Merge::new(options.after, options.through);
         let progress = Progress::default();
-        let mut stream =
-            MergedStream { options, sources: BTreeMap::new(), merge, bell: Arc::new(Notify::new()), progress };
+        let mut stream = MergedStream {
+            options,
+            sources: BTreeMap::new(),
+            merge,
+            bell: Arc::new(Notify::new()),
+            progress,
+        };
         stream.set_members(members);
         stream
     }
