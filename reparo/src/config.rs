@@ -17,7 +17,13 @@ pub const PROGRAM: Program = Program {
             without a zone they are local.",
     env_prefix: "Reparo_",
     flags: FLAGS,
-    file_keys: &["dest-db", "replicate-do-db", "replicate-do-table", "replicate-ignore-db", "replicate-ignore-table"],
+    file_keys: &[
+        "dest-db",
+        "replicate-do-db",
+        "replicate-do-table",
+        "replicate-ignore-db",
+        "replicate-ignore-table",
+    ],
 };
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
@@ -25,25 +31,67 @@ const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'sta
 }
 
 const FLAGS: &[Flag] = &[
-    flag("from-pump", Kind::Text, "", "Read from the pumps that the registry lists (-pd-urls or -cluster-dir), or from =HOST:PORT,…"),
+    flag(
+        "from-pump",
+        Kind::Text,
+        "",
+        "Read from the pumps that the registry lists (-pd-urls or -cluster-dir), or from =HOST:PORT,…",
+    ),
     flag("pd-urls", Kind::List, "", "PD's addresses: where the registry of pumps is."),
     flag("cluster-dir", Kind::Text, "", "The directory of a cluster without PD."),
     flag("data-dir", Kind::Text, "", "A directory of the original drainer's binlog files."),
     flag("start-datetime", Kind::Text, "", "Where to start, inclusive; goes before -start-tso."),
-    flag("stop-datetime", Kind::Text, "", "Where to stop, inclusive; goes before -stop-tso. Without either: what the pumps hold now."),
+    flag(
+        "stop-datetime",
+        Kind::Text,
+        "",
+        "Where to stop, inclusive; goes before -stop-tso. Without either: what the pumps hold now.",
+    ),
     flag("start-tso", Kind::Integer, "0", "Where to start, inclusive; 0 is the beginning."),
     flag("stop-tso", Kind::Integer, "0", "Where to stop, inclusive; 0 is what the pumps hold now."),
-    flag("after-tso", Kind::Integer, "0", "Where to start, exclusive: the TSO of the backup that was restored before."),
+    flag(
+        "after-tso",
+        Kind::Integer,
+        "0",
+        "Where to start, exclusive: the TSO of the backup that was restored before.",
+    ),
     flag("db", Kind::List, "", "Only these databases; adds to replicate-do-db."),
     flag("table", Kind::List, "", "Only these tables, as DB.TABLE; adds to replicate-do-table."),
     flag("dest-type", Kind::Text, "print", "print, sql, mysql, tidb or sqlite."),
-    flag("dest-path", Kind::Text, "", "The file: of sqlite (needed), of sql and print (default: stdout; it must not exist yet)."),
-    flag("allow-gaps", Kind::Bool, "false", "Restore what is there where binlogs are purged or missing; the summary lists the holes."),
+    flag(
+        "dest-path",
+        Kind::Text,
+        "",
+        "The file: of sqlite (needed), of sql and print (default: stdout; it must not exist yet).",
+    ),
+    flag(
+        "allow-gaps",
+        Kind::Bool,
+        "false",
+        "Restore what is there where binlogs are purged or missing; the summary lists the holes.",
+    ),
     flag("txn-batch", Kind::Integer, "20", "Rows of one transaction at the destination."),
-    Flag { name: "c", key: "worker-count", kind: Kind::Integer, default: "16", help: "Parallel connections to the destination." },
-    flag("safe-mode", Kind::Bool, "false", "Accepted for compatibility; rows are always written so that repeating is safe."),
+    Flag {
+        name: "c",
+        key: "worker-count",
+        kind: Kind::Integer,
+        default: "16",
+        help: "Parallel connections to the destination.",
+    },
+    flag(
+        "safe-mode",
+        Kind::Bool,
+        "false",
+        "Accepted for compatibility; rows are always written so that repeating is safe.",
+    ),
     flag("log-file", Kind::Text, "", "Where the log goes; default: stderr."),
-    Flag { name: "L", key: "log-level", kind: Kind::Text, default: "info", help: "debug, info, warn, error or fatal." },
+    Flag {
+        name: "L",
+        key: "log-level",
+        kind: Kind::Text,
+        default: "info",
+        help: "debug, info, warn, error or fatal.",
+    },
 ];
 
 /// Value of `-from-pump` that asks for the registry's pumps.
@@ -121,7 +169,10 @@ pub struct TableName {
 /// All settings, as laid over one another by [`PROGRAM`]. `Default` is an empty command line.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each field is the flag or key of its name, documented in the table of flags")]
+#[expect(
+    missing_docs,
+    reason = "each field is the flag or key of its name, documented in the table of flags"
+)]
 pub struct Config {
     pub from_pump: String,
     pub pd_urls: Vec<String>,
@@ -195,17 +246,25 @@ impl Config {
             return invalid("-txn-batch and -c must be at least 1");
         }
         if !self.data_dir.is_empty() {
-            return invalid("-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump");
+            return invalid(
+                "-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump",
+            );
         }
         if self.safe_mode {
-            tracing::info!("safe-mode has nothing to change: rows are always written so that repeating is safe");
+            tracing::info!(
+                "safe-mode has nothing to change: rows are always written so that repeating is safe"
+            );
         }
         self.filter()?;
         let has_registry = !self.pd_urls.is_empty() || !self.cluster_dir.as_os_str().is_empty();
         match self.from_pump.as_str() {
-            "" | "false" => invalid("say where to read from: -from-pump with -pd-urls or -cluster-dir, or -from-pump=HOST:PORT,…"),
+            "" | "false" => invalid(
+                "say where to read from: -from-pump with -pd-urls or -cluster-dir, or -from-pump=HOST:PORT,…",
+            ),
             REGISTRY | "true" if has_registry => Ok(FromPump::Registry),
-            REGISTRY | "true" => invalid("-from-pump needs -pd-urls or -cluster-dir to find the pumps, or =HOST:PORT,…"),
+            REGISTRY | "true" => {
+                invalid("-from-pump needs -pd-urls or -cluster-dir to find the pumps, or =HOST:PORT,…")
+            }
             list => {
                 let hosts: Vec<String> =
                     list.split(',').map(|h| h.trim().to_owned()).filter(|h| !h.is_empty()).collect();
@@ -225,13 +284,17 @@ impl Config {
         match self.dest_type.as_str() {
             "print" => Ok(DestType::Print),
             "sql" => Ok(DestType::Sql),
-            "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => {
-                invalid("dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, password")
-            }
+            "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => invalid(
+                "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, password",
+            ),
             "mysql" | "tidb" => Ok(DestType::MySql),
-            "sqlite" if self.dest_path.as_os_str().is_empty() => invalid("-dest-type sqlite needs -dest-path=FILE"),
+            "sqlite" if self.dest_path.as_os_str().is_empty() => {
+                invalid("-dest-type sqlite needs -dest-path=FILE")
+            }
             "sqlite" => Ok(DestType::Sqlite),
-            other => invalid(format!("dest type {other} is not supported: use print, sql, mysql, tidb or sqlite")),
+            other => {
+                invalid(format!("dest type {other} is not supported: use print, sql, mysql, tidb or sqlite"))
+            }
         }
     }
 
@@ -283,8 +346,20 @@ mod tests {
     #[test]
     fn the_original_flags_are_accepted() {
         let config = load(&[
-            "-start-tso", "5", "-stop-tso=9", "--txn-batch=7", "-c", "3", "-L", "debug", "-dest-type", "print", "-safe-mode",
-            "-start-datetime", "", "-log-file=x.log",
+            "-start-tso",
+            "5",
+            "-stop-tso=9",
+            "--txn-batch=7",
+            "-c",
+            "3",
+            "-L",
+            "debug",
+            "-dest-type",
+            "print",
+            "-safe-mode",
+            "-start-datetime",
+            "",
+            "-log-file=x.log",
         ]);
         assert_eq!((config.start_tso, config.stop_tso, config.txn_batch, config.worker_count), (5, 9, 7, 3));
         assert!(config.safe_mode);

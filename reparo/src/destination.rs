@@ -27,7 +27,13 @@ impl Destination {
             DestType::MySql => {
                 let db = config.dest_db.clone().unwrap_or_default();
                 let port = if db.port == 0 { MYSQL_PORT } else { db.port };
-                Target::MySql(MySqlTarget { host: db.host, port, user: db.user, password: db.password, socket: None })
+                Target::MySql(MySqlTarget {
+                    host: db.host,
+                    port,
+                    user: db.user,
+                    password: db.password,
+                    socket: None,
+                })
             }
         };
         let count = |n: i64| usize::try_from(n).unwrap_or(1).max(1);
@@ -40,7 +46,9 @@ impl Destination {
             checkpoint: false,
         };
         let sink = Sink::open(&target, options).await;
-        Ok(Destination::Database(Box::new(sink.map_err(|source| Error::Sink { position: range.after, source })?)))
+        Ok(Destination::Database(Box::new(
+            sink.map_err(|source| Error::Sink { position: range.after, source })?,
+        )))
     }
 
     /// Applies events; `position` is what was done before them.
@@ -58,7 +66,9 @@ impl Destination {
     pub(crate) async fn finish(self, position: CommitTs) -> Result<(), Error> {
         match self {
             Destination::Text(mut writer) => writer.finish(),
-            Destination::Database(sink) => sink.close().await.map_err(|source| Error::Sink { position, source }),
+            Destination::Database(sink) => {
+                sink.close().await.map_err(|source| Error::Sink { position, source })
+            }
         }
     }
 }

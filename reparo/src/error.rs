@@ -13,7 +13,9 @@ pub enum Error {
     #[error("cannot list the pumps")]
     Cluster(#[from] binlog_cluster::Error),
     /// The registry or the list of addresses names nobody.
-    #[error("no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…")]
+    #[error(
+        "no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…"
+    )]
     NoPump,
     /// A pump cannot be asked.
     #[error("pump {host} cannot be asked: {message}; all pumps are needed for a complete range")]
@@ -47,7 +49,9 @@ pub enum Error {
         safe_point: CommitTs,
     },
     /// Something inside the range is known to be missing.
-    #[error("pump {pump} misses binlogs inside the range: {gap}. Accept the hole with -allow-gaps, or end the range before it")]
+    #[error(
+        "pump {pump} misses binlogs inside the range: {gap}. Accept the hole with -allow-gaps, or end the range before it"
+    )]
     Missing {
         /// Who.
         pump: NodeId,

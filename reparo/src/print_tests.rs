@@ -63,7 +63,10 @@ fn updates_show_both_values_and_unbound_columns_none() {
     let expected = "schema: test; table: t1; type: Update\nid(int): 1 => 1\nv(varchar): a => b\nt(text): [97] => [98]\n\
                     n(int): <nil> => <nil>\ne(enum): 2 => 2\n";
     assert_eq!(printed(&[transaction(vec![ChangeKind::Update { before, after }])]), expected);
-    assert!(printed(&[transaction(vec![ChangeKind::Delete(row(3, ""))])]).contains("type: Delete\nid(int): 3\nv(varchar): \nt(text): []\n"));
+    assert!(
+        printed(&[transaction(vec![ChangeKind::Delete(row(3, ""))])])
+            .contains("type: Delete\nid(int): 3\nv(varchar): \nt(text): []\n")
+    );
 }
 
 #[test]

@@ -57,7 +57,14 @@ impl Progress {
         } else if self.logged.elapsed() >= LOG_EVERY {
             self.logged = Instant::now();
             let (rows, percent) = (counts.rows(), (fraction * 100.0) as u64);
-            tracing::info!(rows, rows_per_second = rate as u64, percent, position = position.raw(), at = utc(position.ts()), "restoring");
+            tracing::info!(
+                rows,
+                rows_per_second = rate as u64,
+                percent,
+                position = position.raw(),
+                at = utc(position.ts()),
+                "restoring"
+            );
         }
     }
 

@@ -35,8 +35,14 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     let asked = Range { after: bounds.after, through };
     let (range, holes) = source.check(asked, config.allow_gaps)?;
     let pumps: Vec<_> = source.members().into_iter().map(|m| m.id).collect();
-    let mut summary =
-        Summary { range, pumps, offline: source.offline.clone(), holes, counts: Counts::default(), elapsed: started.elapsed() };
+    let mut summary = Summary {
+        range,
+        pumps,
+        offline: source.offline.clone(),
+        holes,
+        counts: Counts::default(),
+        elapsed: started.elapsed(),
+    };
     if range.is_empty() {
         tracing::warn!("nothing lies in {range}");
         return Ok(summary);
@@ -54,13 +60,15 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     let mut stream = stream.map_err(pull)?;
     let mut destination = Destination::open(config, source.cluster, range).await?;
     let mut progress = Progress::new(range);
-    let moved = pump(&mut stream, &mut destination, range, &mut summary.counts, &mut progress, shutdown).await;
+    let moved =
+        pump(&mut stream, &mut destination, range, &mut summary.counts, &mut progress, shutdown).await;
     progress.finish();
     match moved {
         Ok(position) => destination.finish(position).await?,
         Err(error) => {
             // What came through stays; the first error is the one to tell.
-            if let Ok(Err(close)) = tokio::time::timeout(CLOSE_TIMEOUT, destination.finish(range.after)).await {
+            if let Ok(Err(close)) = tokio::time::timeout(CLOSE_TIMEOUT, destination.finish(range.after)).await
+            {
                 tracing::warn!(error = %close, "closing the destination failed as well");
             }
             return Err(error);

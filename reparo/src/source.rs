@@ -151,7 +151,8 @@ async fn hello(host: &str) -> Result<(HelloResponse, StatsResponse), Error> {
         })
     };
     let hello = client.hello(HelloRequest { cluster_id: 0 }).await.map_err(refused)?.into_inner();
-    let stats = client.stats(StatsRequest { cluster_id: hello.cluster_id }).await.map_err(refused)?.into_inner();
+    let stats =
+        client.stats(StatsRequest { cluster_id: hello.cluster_id }).await.map_err(refused)?.into_inner();
     Ok((hello, stats))
 }
 
@@ -206,7 +207,11 @@ mod tests {
                 .map(|(a, t)| Gap { range: range(*a, *t), reason: GapReason::MissingPrewrite })
                 .collect(),
         };
-        Source { cluster: ClusterId(1), pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)], offline: vec![] }
+        Source {
+            cluster: ClusterId(1),
+            pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
+            offline: vec![],
+        }
     }
 
     #[test]

@@ -87,7 +87,10 @@ impl fmt::Display for Summary {
             self.elapsed.as_secs_f64()
         )?;
         for pump in &self.offline {
-            writeln!(f, "note: pump {pump} is offline and was not asked; what only it holds is not restored")?;
+            writeln!(
+                f,
+                "note: pump {pump} is offline and was not asked; what only it holds is not restored"
+            )?;
         }
         for (pump, gap) in &self.holes {
             writeln!(f, "HOLE: {gap} (pump {pump})")?;

@@ -98,7 +98,9 @@ impl Model {
         for change in changes {
             let Some(table) = self.tables.get_mut(change.table) else { continue };
             match change.kind {
-                ChangeKind::Insert(row) | ChangeKind::Update { after: row, .. } => table.put(change.handle, row),
+                ChangeKind::Insert(row) | ChangeKind::Update { after: row, .. } => {
+                    table.put(change.handle, row)
+                }
                 ChangeKind::Delete(_) => table.take(change.handle),
             }
         }

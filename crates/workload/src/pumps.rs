@@ -119,10 +119,17 @@ impl Pumps {
     }
 
     /// Gives schema objects to every pump: each must know them before the first row that needs them.
-    pub(crate) async fn put_schema(&self, objects: Vec<SchemaObject>, complete: SchemaVersion) -> Result<(), Error> {
+    pub(crate) async fn put_schema(
+        &self,
+        objects: Vec<SchemaObject>,
+        complete: SchemaVersion,
+    ) -> Result<(), Error> {
         for pump in &self.pumps {
-            let request =
-                PutSchemaRequest { cluster_id: pump.cluster.0, objects: objects.clone(), complete_version: complete.0 };
+            let request = PutSchemaRequest {
+                cluster_id: pump.cluster.0,
+                objects: objects.clone(),
+                complete_version: complete.0,
+            };
             let answer = StoreClient::new(pump.channel.clone()).put_schema(request).await;
             answer.map_err(|status| pump.error("PutSchema", &status))?;
         }

@@ -127,7 +127,16 @@ pub(crate) struct Job {
 /// CREATE DATABASE.
 pub(crate) fn create_database(head: JobHead, database: &str) -> Job {
     let info = json!({"SchemaVersion": head.version, "DBInfo": database_info(head.schema_id, database, PUBLIC), "TableInfo": null});
-    job(head, 1, 0, (database, ""), Json::Null, PUBLIC, info, format!("CREATE DATABASE {};", quoted(database)))
+    job(
+        head,
+        1,
+        0,
+        (database, ""),
+        Json::Null,
+        PUBLIC,
+        info,
+        format!("CREATE DATABASE {};", quoted(database)),
+    )
 }
 
 /// CREATE TABLE.
@@ -140,7 +149,16 @@ pub(crate) fn create_table(head: JobHead, database: &str, table_id: i64, def: &T
 /// DROP DATABASE, with the ids of the tables that go with it.
 pub(crate) fn drop_database(head: JobHead, database: &str, tables: &[i64]) -> Job {
     let info = json!({"SchemaVersion": head.version, "DBInfo": database_info(head.schema_id, database, NONE), "TableInfo": null});
-    job(head, 2, 0, (database, ""), json!([tables]), NONE, info, format!("DROP DATABASE {};", quoted(database)))
+    job(
+        head,
+        2,
+        0,
+        (database, ""),
+        json!([tables]),
+        NONE,
+        info,
+        format!("DROP DATABASE {};", quoted(database)),
+    )
 }
 
 fn quoted(name: &str) -> String {
@@ -183,7 +201,8 @@ fn database_info(id: i64, database: &str, state: u8) -> Json {
 }
 
 fn table_info(id: i64, def: &TableDef, start_ts: u64) -> Json {
-    let columns: Vec<Json> = def.columns.iter().enumerate().map(|(offset, c)| column_info(offset, c)).collect();
+    let columns: Vec<Json> =
+        def.columns.iter().enumerate().map(|(offset, c)| column_info(offset, c)).collect();
     json!({
         "id": id, "name": name(def.name), "charset": "utf8mb4", "collate": "utf8mb4_bin", "cols": columns, "index_info": null,
         "constraint_info": null, "fk_info": null, "state": PUBLIC, "pk_is_handle": def.keyed, "is_common_handle": false,
@@ -221,7 +240,11 @@ mod tests {
         assert_eq!(json["binlog"]["FinishedTS"], 7);
         assert_eq!(json["binlog"]["TableInfo"]["cols"][1]["name"]["O"], "account");
         assert_eq!(json["binlog"]["TableInfo"]["pk_is_handle"], false);
-        assert!(job.query.starts_with("CREATE TABLE `ba``nk`.`audit` (`event` VARCHAR(40) NOT NULL,"), "{}", job.query);
+        assert!(
+            job.query.starts_with("CREATE TABLE `ba``nk`.`audit` (`event` VARCHAR(40) NOT NULL,"),
+            "{}",
+            job.query
+        );
         let dropped: Json = serde_json::from_slice(&drop_database(head, "bank", &[1, 2]).json).unwrap();
         assert_eq!(dropped["raw_args"], json!([[1, 2]]));
     }

@@ -26,9 +26,21 @@ const NOTE: usize = 5;
 /// 2026-01-01 00:00:00 in TiDB's packed form is built from these parts.
 const YEAR: u64 = 2026;
 
-const FIRST: &[&str] = &["Ada", "Björn", "Chen", "Dörte", "Emeka", "Fatima", "Giulia", "Håkon", "Ines", "Jun", "Kemal", "Łucja"];
-const LAST: &[&str] = &["Adeyemi", "Bianchi", "Curie", "Díaz", "Ekström", "Fischer", "Gödel", "Hopper", "Ito", "Joshi"];
-const MEMOS: &[&str] = &["rent", "coffee", "it's \"urgent\"", "line one\nline two", "back\\slash", "押金", "🎁", "tab\there", ""];
+const FIRST: &[&str] =
+    &["Ada", "Björn", "Chen", "Dörte", "Emeka", "Fatima", "Giulia", "Håkon", "Ines", "Jun", "Kemal", "Łucja"];
+const LAST: &[&str] =
+    &["Adeyemi", "Bianchi", "Curie", "Díaz", "Ekström", "Fischer", "Gödel", "Hopper", "Ito", "Joshi"];
+const MEMOS: &[&str] = &[
+    "rent",
+    "coffee",
+    "it's \"urgent\"",
+    "line one\nline two",
+    "back\\slash",
+    "押金",
+    "🎁",
+    "tab\there",
+    "",
+];
 const EVENTS: &[&str] = &["login", "transfer", "statement", "card blocked"];
 
 /// Locks of accounts, by stripes.
@@ -43,7 +55,8 @@ impl Locks {
 
     /// Locks all of `accounts`, in one order for everyone.
     async fn lock(&self, accounts: &[i64]) -> Vec<MutexGuard<'_, ()>> {
-        let stripes: BTreeSet<usize> = accounts.iter().map(|a| a.unsigned_abs() as usize % self.0.len()).collect();
+        let stripes: BTreeSet<usize> =
+            accounts.iter().map(|a| a.unsigned_abs() as usize % self.0.len()).collect();
         let mut guards = Vec::with_capacity(stripes.len());
         for stripe in stripes {
             guards.push(self.0[stripe].lock().await);
@@ -89,7 +102,12 @@ impl Session {
     }
 
     /// Runs one transaction.
-    pub(crate) async fn step(&mut self, engine: &Arc<Engine>, locks: &Locks, version: SchemaVersion) -> Result<Done, Error> {
+    pub(crate) async fn step(
+        &mut self,
+        engine: &Arc<Engine>,
+        locks: &Locks,
+        version: SchemaVersion,
+    ) -> Result<Done, Error> {
         let dice = self.rng.random_range(0..100);
         match dice {
             0..72 => self.transfer(engine, locks, version, Outcome::Commit).await,
@@ -119,7 +137,11 @@ impl Session {
         for (account, delta) in [(from, -cents), (to, cents)] {
             let before = account_row(engine, account)?;
             let after = add_cents(&before, delta)?;
-            changes.push(Change { table: ACCOUNTS, handle: account, kind: ChangeKind::Update { before, after } });
+            changes.push(Change {
+                table: ACCOUNTS,
+                handle: account,
+                kind: ChangeKind::Update { before, after },
+            });
         }
         changes.push(Change { table: TRANSFERS, handle: id, kind: ChangeKind::Insert(transfer) });
         changes.push(Change { table: AUDIT, handle: audit, kind: ChangeKind::Insert(audit_row) });
@@ -133,7 +155,12 @@ impl Session {
     }
 
     /// An account's note changes, to NULL at times.
-    async fn change_note(&mut self, engine: &Arc<Engine>, locks: &Locks, version: SchemaVersion) -> Result<Done, Error> {
+    async fn change_note(
+        &mut self,
+        engine: &Arc<Engine>,
+        locks: &Locks,
+        version: SchemaVersion,
+    ) -> Result<Done, Error> {
         let account = self.rng.random_range(1..=self.accounts);
         let note = self.memo();
         let _held = locks.lock(&[account]).await;
@@ -288,7 +315,9 @@ mod tests {
 
     #[test]
     fn moments_are_valid_dates() {
-        let Value::Time { packed, .. } = moment((31 + 28) * 86_400_000 + 3_723_004, 3) else { panic!("no time") };
+        let Value::Time { packed, .. } = moment((31 + 28) * 86_400_000 + 3_723_004, 3) else {
+            panic!("no time")
+        };
         let (date, clock) = (packed >> 41, packed >> 24 & 0x1ffff);
         assert_eq!((date >> 5, date & 31), (2026 * 13 + 3, 1));
         assert_eq!((clock >> 12, clock >> 6 & 63, clock & 63, packed & 0xff_ffff), (1, 2, 3, 4000));

@@ -75,7 +75,13 @@ impl Engine {
     }
 
     /// Sends a DDL's binlogs; the schema objects are with all pumps already. Returns its commit_ts.
-    pub(crate) async fn execute_ddl(&self, start_ts: u64, id: i64, job: Job, key: Bytes) -> Result<CommitTs, Error> {
+    pub(crate) async fn execute_ddl(
+        &self,
+        start_ts: u64,
+        id: i64,
+        job: Job,
+        key: Bytes,
+    ) -> Result<CommitTs, Error> {
         let mut binlog = Binlog {
             tp: BinlogType::Prewrite as i32,
             start_ts: start_ts as i64,
@@ -127,7 +133,8 @@ fn prewrite_value(model: &Model, version: SchemaVersion, changes: &[Change]) -> 
         };
         tables.entry(change.table).or_default().push(mutation);
     }
-    let by_id = tables.into_iter().filter_map(|(at, rows)| Some((model.tables.get(at)?.table.id, rows))).collect();
+    let by_id =
+        tables.into_iter().filter_map(|(at, rows)| Some((model.tables.get(at)?.table.id, rows))).collect();
     Ok(encode::prewrite_value(version, by_id))
 }
 

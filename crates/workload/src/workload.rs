@@ -142,7 +142,8 @@ impl Workload {
         let mut tables = Vec::with_capacity(TABLES.len());
         for def in &TABLES {
             let table_id = self.allocate();
-            let history = self.ddl(database_id, |head| schema::create_table(head, &database, table_id, def)).await?;
+            let history =
+                self.ddl(database_id, |head| schema::create_table(head, &database, table_id, def)).await?;
             let table = history.table_at(TableId(table_id), self.version);
             tables.push(TableModel::new(table.ok_or_else(|| {
                 Error::Usage(format!("the catalog made no table of the job that creates {}", def.name))
@@ -281,7 +282,11 @@ impl Workload {
     }
 
     /// Runs one DDL: first the objects to all pumps, then its binlogs. Returns the history that the job makes by itself.
-    async fn ddl(&mut self, schema_id: i64, make: impl FnOnce(JobHead) -> Job) -> Result<SchemaHistory, Error> {
+    async fn ddl(
+        &mut self,
+        schema_id: i64,
+        make: impl FnOnce(JobHead) -> Job,
+    ) -> Result<SchemaHistory, Error> {
         let start_ts = self.engine.oracle.now().await?;
         let version = SchemaVersion(self.version.0 + 1);
         let id = self.allocate();
