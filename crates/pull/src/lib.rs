@@ -1,14 +1,32 @@
-//! The ordered stream of one or many pumps.
+//! The ordered stream of one or many pumps: range client, fall-back to the original's `PullBinlogs`, merge, schema history, decoding.
+//!
+//! ```text
+//! pump A ── task ──► inbox ─┐
+//! pump B ── task ──► inbox ─┼► Merge ──► MergedStream ──► Interpreter + filter ──► EventStream
+//! pump C ── task ──► inbox ─┘                                  ▲ SchemaFetcher
+//! ```
+//!
+//! Nothing is handed out past what every member is complete through. What is in flight holds bytes of one budget until its batch is dropped.
+//! Errors that time heals are retried inside; what comes out of `next()` is a stop, with its type.
+
+mod assemble;
+mod budget;
 mod client;
 mod error;
 mod events;
+mod legacy;
 mod merge;
+mod narrow;
+mod progress;
 mod record;
 mod schema;
+mod source;
 mod stream;
-pub use client::PumpClient;
+
+pub use client::{Identity, PumpClient, ScanStream};
 pub use error::Error;
 pub use events::{EventBatch, EventStream};
+pub use progress::{MemberProgress, Progress};
 pub use record::{Batch, Record};
 pub use schema::SchemaFetcher;
 pub use stream::{Member, MergedStream, StreamOptions};

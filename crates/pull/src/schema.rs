@@ -1,16 +1,210 @@
 //! Schema objects from all pumps, united.
-use binlog_proto::store::SchemaObject;
-use binlog_types::{JobId, SchemaVersion};
-use crate::{Error, Member};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use binlog_proto::store::{ObjectKind, SchemaObject};
+use binlog_types::{ClusterId, JobId, SchemaVersion};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{Error, Member, PumpClient};
+
+/// How much longer the other pumps may take once one has answered: their histories are compared, but a dead one does not hold anybody up.
+const GRACE: Duration = Duration::from_millis(300);
+
 /// Fetches schema history from the pumps.
 #[derive(Debug)]
-pub struct SchemaFetcher { }
+pub struct SchemaFetcher {
+    cluster: ClusterId,
+    members: Vec<Member>,
+    clients: BTreeMap<String, PumpClient>,
+}
+
+/// What is asked of every pump.
+#[derive(Clone, Copy)]
+enum Question {
+    Versions { after: SchemaVersion, need: SchemaVersion },
+    Job(JobId),
+}
+
+type Answer = (Vec<SchemaObject>, SchemaVersion);
+
 impl SchemaFetcher {
-    pub fn new(cluster: binlog_types::ClusterId, members: Vec<Member>) -> Self { todo!() }
-    /// Objects of versions above `after`, once some pump's history reaches `need` (waits up to `wait`), and the version up to which they
-    /// are complete. `SchemaVersion(-1)` for all.
-    pub async fn versions(&mut self, after: SchemaVersion, need: SchemaVersion, wait: std::time::Duration) -> Result<(Vec<SchemaObject>, SchemaVersion), Error> { todo!() }
+    /// A fetcher; nothing is connected yet.
+    pub fn new(cluster: ClusterId, members: Vec<Member>) -> Self {
+        SchemaFetcher { cluster, members, clients: BTreeMap::new() }
+    }
+
+    /// Changes who is asked.
+    pub fn set_members(&mut self, members: Vec<Member>) {
+        self.clients.retain(|host, _| members.iter().any(|m| m.host == *host));
+        self.members = members;
+    }
+
+    /// Objects of versions above `after`, once some pump's history reaches `need` (waits up to `wait`), and the version up to which they are complete.
+    /// `SchemaVersion(-1)` for all.
+    ///
+    /// # Errors
+    /// [`Error::SchemaNotYet`] when the wait was in vain; [`Error::SchemaConflict`]; [`Error::NoSchema`] where all pumps are original ones.
+    pub async fn versions(
+        &mut self,
+        after: SchemaVersion,
+        need: SchemaVersion,
+        wait: Duration,
+    ) -> Result<(Vec<SchemaObject>, SchemaVersion), Error> {
+        self.ask(Question::Versions { after, need }, wait).await
+    }
+
     /// The objects of one DDL job, once a pump knows it; None where none does within `wait`.
-    pub async fn job(&mut self, job: JobId, wait: std::time::Duration) -> Result<Option<Vec<SchemaObject>>, Error> { todo!() }
-    pub fn set_members(&mut self, members: Vec<Member>) { todo!() }
+    ///
+    /// # Errors
+    /// As [`SchemaFetcher::versions`], and what a pump answers when none could be asked.
+    pub async fn job(&mut self, job: JobId, wait: Duration) -> Result<Option<Vec<SchemaObject>>, Error> {
+        match self.ask(Question::Job(job), wait).await {
+            Ok((objects, _)) if objects.is_empty() => Ok(None),
+            Ok((objects, _)) => Ok(Some(objects)),
+            Err(Error::SchemaNotYet { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks all pumps at once and unites what those say that can answer.
+    async fn ask(&mut self, question: Question, wait: Duration) -> Result<Answer, Error> {
+        let cluster = self.cluster;
+        let mut calls: FuturesUnordered<_> = self
+            .members
+            .iter()
+            .map(|member| {
+                let client = self.clients.get(&member.host).cloned();
+                async move { (member, ask_one(cluster, member, client, question, wait).await) }
+            })
+            .collect();
+        // A pump that neither answers nor refuses is given up some time after its wait.
+        let mut deadline = Instant::now() + wait + Duration::from_secs(5);
+        let mut answers: Vec<Answer> = Vec::new();
+        let mut failure: Option<Error> = None;
+        let mut connected = Vec::new();
+        let mut broken = Vec::new();
+        let mut original = 0;
+        while let Ok(Some((member, outcome))) = timeout_at(deadline, calls.next()).await {
+            match outcome {
+                Ok((client, answer)) => {
+                    if !answer.0.is_empty() || matches!(question, Question::Versions { .. }) {
+                        deadline = deadline.min(Instant::now() + GRACE);
+                    }
+                    connected.push((member.host.clone(), client));
+                    answers.push(answer);
+                }
+                Err(error) => {
+                    if error.is_unimplemented() {
+                        original += 1;
+                    } else if !matches!(error, Error::SchemaNotYet { .. }) {
+                        tracing::debug!(pump = %member.id, %error, "no schema from this pump");
+                        broken.push(member.host.clone());
+                    }
+                    // "Not yet" says most: somebody is there and works on it.
+                    if failure.is_none() || matches!(error, Error::SchemaNotYet { .. }) {
+                        failure = Some(error);
+                    }
+                }
+            }
+        }
+        drop(calls);
+        self.clients.extend(connected);
+        for host in broken {
+            self.clients.remove(&host);
+        }
+        if answers.is_empty() {
+            return Err(match failure {
+                Some(error) if original < self.members.len() => error,
+                _ => Error::NoSchema {
+                    pumps: self.members.iter().map(|m| m.id.as_str()).collect::<Vec<_>>().join(", "),
+                },
+            });
+        }
+        unite(answers)
+    }
+}
+
+async fn ask_one(
+    cluster: ClusterId,
+    member: &Member,
+    client: Option<PumpClient>,
+    question: Question,
+    wait: Duration,
+) -> Result<(PumpClient, Answer), Error> {
+    let client = match client {
+        Some(client) => client,
+        None => PumpClient::connect_as(&member.id, &member.host, cluster).await?,
+    };
+    let answer = match question {
+        Question::Versions { after, need } => client.schema(after, need, wait).await?,
+        Question::Job(job) => (client.schema_of_job(job, wait).await?, SchemaVersion(0)),
+    };
+    Ok((client, answer))
+}
+
+/// One history from several, in order of version, kind and id.
+fn unite(answers: Vec<Answer>) -> Result<Answer, Error> {
+    let mut united: BTreeMap<(i64, i32, i64), SchemaObject> = BTreeMap::new();
+    let mut complete = SchemaVersion(0);
+    for (objects, version) in answers {
+        complete = complete.max(version);
+        for object in objects {
+            let key = (object.schema_version, object.kind, object.id);
+            match united.get(&key) {
+                None => {
+                    united.insert(key, object);
+                }
+                Some(known) if (&known.json, known.dropped) == (&object.json, object.dropped) => {}
+                Some(_) => {
+                    let kind = ObjectKind::try_from(object.kind).map_or("unknown", |k| k.as_str_name());
+                    return Err(Error::SchemaConflict {
+                        object: format!("{} {}", kind.to_ascii_lowercase(), object.id),
+                        version: SchemaVersion(object.schema_version),
+                    });
+                }
+            }
+        }
+    }
+    Ok((united.into_values().collect(), complete))
+}
+
+/// Waits a little between two questions that were answered at once with "not yet".
+pub(crate) async fn pause() {
+    let _ = timeout(Duration::from_millis(200), std::future::pending::<()>()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn table(version: i64, json: &'static str) -> SchemaObject {
+        SchemaObject {
+            kind: ObjectKind::Table as i32,
+            id: 7,
+            schema_version: version,
+            json: Bytes::from_static(json.as_bytes()),
+            ..SchemaObject::default()
+        }
+    }
+
+    #[test]
+    fn histories_unite_in_order() {
+        let a = (vec![table(1, "{}"), table(3, "{3}")], SchemaVersion(3));
+        let b = (vec![table(1, "{}"), table(2, "{2}")], SchemaVersion(2));
+        let (objects, complete) = unite(vec![a, b]).unwrap();
+        assert_eq!(objects.iter().map(|o| o.schema_version).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(complete, SchemaVersion(3));
+    }
+
+    #[test]
+    fn bytes_that_differ_are_an_error() {
+        let answers =
+            vec![(vec![table(1, "{}")], SchemaVersion(1)), (vec![table(1, "{1}")], SchemaVersion(1))];
+        assert!(matches!(unite(answers), Err(Error::SchemaConflict { .. })));
+    }
 }

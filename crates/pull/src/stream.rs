@@ -1,12 +1,34 @@
 //! The merged stream: one task a pump, one byte budget, in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use binlog_types::{ClusterId, CommitTs, NodeId};
-use crate::{Batch, Error};
+use tokio::sync::Notify;
+
+use crate::budget::Share;
+use crate::merge::Merge;
+use crate::source::{Inbox, Source, SourceOptions};
+use crate::{Batch, Error, Progress};
+
+/// The least that a pump's share of the budget is, in bytes.
+const SMALLEST_SHARE: usize = 1 << 20;
+/// The largest batch that is handed out, in bytes; a single transaction may be larger.
+const LARGEST_BATCH: usize = 4 << 20;
+
 /// A pump to pull from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member { pub id: NodeId, /** host:port */ pub host: String }
+pub struct Member {
+    /// The pump's id in the registry.
+    pub id: NodeId,
+    /// Its `host:port`.
+    pub host: String,
+}
+
 /// What to pull.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
+    /// The cluster that the pumps must belong to; 0: whichever they say.
     pub cluster: ClusterId,
     /// Exclusive.
     pub after: CommitTs,
@@ -17,16 +39,122 @@ pub struct StreamOptions {
     /// Bytes of payload in flight over all pumps.
     pub budget: usize,
 }
+
 /// Pulls from every member and merges.
 #[derive(Debug)]
-pub struct MergedStream { }
+pub struct MergedStream {
+    options: StreamOptions,
+    sources: BTreeMap<NodeId, Source>,
+    merge: Merge,
+    bell: Arc<Notify>,
+    progress: Progress,
+}
+
 impl MergedStream {
-    pub fn new(options: StreamOptions, members: Vec<Member>) -> Self { todo!() }
-    /// Changes who is pulled from: new pumps start after what was already handed out; a removed (offline) pump no longer holds the stream back.
-    pub fn set_members(&mut self, members: Vec<Member>) { todo!() }
+    /// Starts pulling. Must be called inside a Tokio runtime.
+    pub fn new(options: StreamOptions, members: Vec<Member>) -> Self {
+        let merge = Merge::new(options.after, options.through);
+        let progress = Progress::default();
+        let mut stream = MergedStream {
+            options,
+            sources: BTreeMap::new(),
+            merge,
+            bell: Arc::new(Notify::new()),
+            progress,
+        };
+        stream.set_members(members);
+        stream
+    }
+
+    /// Changes who is pulled from: new pumps start after what was already handed out; a removed (offline) pump no longer holds the stream back;
+    /// one with a new address is taken up there where it was.
+    pub fn set_members(&mut self, members: Vec<Member>) {
+        let gone: Vec<NodeId> =
+            self.sources.keys().filter(|id| !members.iter().any(|m| m.id == **id)).cloned().collect();
+        for id in gone {
+            self.settle(&id);
+            self.sources.remove(&id);
+            self.merge.leave(&id);
+            tracing::info!(pump = %id, "no longer pulled from");
+        }
+        let limit = (self.options.budget / members.len().max(1)).max(SMALLEST_SHARE);
+        for member in members {
+            let old = self.sources.get(&member.id);
+            if let Some(source) = old
+                && source.inbox.member.host == member.host
+            {
+                source.share.set_limit(limit);
+                continue;
+            }
+            let identity = old.and_then(|source| source.inbox.identity());
+            self.settle(&member.id);
+            self.sources.remove(&member.id);
+            let id = member.id.clone();
+            let after = self.merge.join(&id);
+            tracing::info!(pump = %id, host = member.host, %after, "pulling");
+            let inbox = Inbox::new(member, after, identity, Arc::clone(&self.bell));
+            let options = SourceOptions {
+                cluster: self.options.cluster,
+                through: self.options.through,
+                patterns: self.options.table_patterns.clone(),
+            };
+            self.sources.insert(id, Source::spawn(inbox, Share::new(limit), options));
+        }
+        *self.progress.inboxes.lock() = self.sources.values().map(|s| Arc::clone(&s.inbox)).collect();
+        self.bell.notify_one();
+    }
+
+    /// Takes over what a source that is about to go has received.
+    fn settle(&mut self, id: &NodeId) {
+        let Some(source) = self.sources.get(id) else { return };
+        if let Ok((held, complete)) = source.inbox.drain() {
+            // An error here would come again from the next reader of the same position.
+            if let Err(error) = self.merge.feed(id, held, complete) {
+                tracing::warn!(pump = %id, %error, "what the pump sent last is not taken");
+            }
+        }
+    }
+
     /// The next batch, in order. Cancel safe. After `end` it must not be called again.
-    pub async fn next(&mut self) -> Result<Batch, Error> { todo!() }
-    /// For /status: per pump what it was last heard to be complete through, and what the stream waits for.
-    pub fn positions(&self) -> Vec<(NodeId, CommitTs)> { todo!() }
-    pub fn waits_for(&self) -> String { todo!() }
+    ///
+    /// # Errors
+    /// Stops only: what time heals was retried. The stream cannot be read on after an error.
+    pub async fn next(&mut self) -> Result<Batch, Error> {
+        loop {
+            if let Some(batch) = self.poll_batch()? {
+                return Ok(batch);
+            }
+            self.bell.notified().await;
+        }
+    }
+
+    /// No await in here: what was taken out of an inbox is in the merge before anybody can cancel.
+    fn poll_batch(&mut self) -> Result<Option<Batch>, Error> {
+        for (id, source) in &self.sources {
+            let (held, complete) = source.inbox.drain()?;
+            self.merge.feed(id, held, complete)?;
+        }
+        let largest = (self.options.budget / 4).clamp(64 << 10, LARGEST_BATCH);
+        let batch = self.merge.pop(largest)?;
+        if batch.is_none() && self.sources.values().any(|s| s.inbox.has_failed()) {
+            // What preceded the failure is handed out: now it is the failure's turn.
+            self.bell.notify_one();
+        }
+        Ok(batch)
+    }
+
+    /// Per pump what it was last heard to be complete through.
+    pub fn positions(&self) -> Vec<(NodeId, CommitTs)> {
+        self.progress.members().into_iter().map(|m| (m.id, m.complete_through)).collect()
+    }
+
+    /// What the stream waits for, for people.
+    pub fn waits_for(&self) -> String {
+        self.progress.waits_for()
+    }
+
+    /// A view of the same that outlives borrows of the stream.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
 }

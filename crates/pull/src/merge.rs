@@ -1,1 +1,0 @@
-//! K-way merge by commit_ts, sans I/O.

@@ -1,0 +1,322 @@
+//! The task that pulls from one pump into its inbox, whatever happens to the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binlog_types::{ClusterId, CommitTs, NodeId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
+
+use crate::assemble::Assembler;
+use crate::budget::{Permit, Share};
+use crate::progress::MemberProgress;
+use crate::record::{Held, RECORD_OVERHEAD};
+use crate::{Error, Identity, Member, PumpClient, legacy};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// A failing pump is logged when the failure changes, and again this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Where a pump's records lie until the merge takes them.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) member: Member,
+    state: Mutex<State>,
+    /// The stream's: rung when there is something new.
+    bell: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    records: Vec<Held>,
+    complete: CommitTs,
+    identity: Option<Identity>,
+    failed: Option<Error>,
+    doing: String,
+    connected: bool,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        member: Member,
+        after: CommitTs,
+        identity: Option<Identity>,
+        bell: Arc<Notify>,
+    ) -> Self {
+        let doing = "connecting".to_owned();
+        let state =
+            State { records: Vec::new(), complete: after, identity, failed: None, doing, connected: false };
+        Inbox { member, state: Mutex::new(state), bell }
+    }
+
+    /// What came since the last call, and how far it is complete.
+    ///
+    /// # Errors
+    /// Why the task stopped.
+    pub(crate) fn drain(&self) -> Result<(Vec<Held>, CommitTs), Error> {
+        let mut state = self.state.lock();
+        // What came before the failure is handed out first.
+        if state.records.is_empty()
+            && let Some(error) = state.failed.take()
+        {
+            return Err(error);
+        }
+        Ok((std::mem::take(&mut state.records), state.complete))
+    }
+
+    /// Whether a failure waits behind the records.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state.lock().failed.is_some()
+    }
+
+    pub(crate) fn position(&self) -> CommitTs {
+        self.state.lock().complete
+    }
+
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        self.state.lock().identity
+    }
+
+    pub(crate) fn progress(&self) -> MemberProgress {
+        let state = self.state.lock();
+        MemberProgress {
+            id: self.member.id.clone(),
+            host: self.member.host.clone(),
+            complete_through: state.complete,
+            doing: state.doing.clone(),
+            connected: state.connected,
+        }
+    }
+
+    pub(crate) fn put(&self, held: Held) {
+        let mut state = self.state.lock();
+        state.complete = state.complete.max(held.record.commit_ts);
+        state.records.push(held);
+    }
+
+    /// Everything at or below `complete` has come.
+    pub(crate) fn advance(&self, complete: CommitTs) {
+        let mut state = self.state.lock();
+        state.complete = state.complete.max(complete);
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    pub(crate) fn says(&self, doing: impl Into<String>, connected: bool) {
+        let mut state = self.state.lock();
+        state.doing = doing.into();
+        state.connected = connected;
+    }
+
+    fn fail(&self, error: Error) {
+        let mut state = self.state.lock();
+        state.doing = error.to_string();
+        state.connected = false;
+        state.failed = Some(error);
+        drop(state);
+        self.bell.notify_one();
+    }
+}
+
+/// What a source needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceOptions {
+    pub(crate) cluster: ClusterId,
+    pub(crate) through: Option<CommitTs>,
+    pub(crate) patterns: Vec<String>,
+}
+
+/// A running task; aborted on drop.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) share: Arc<Share>,
+    task: JoinHandle<()>,
+}
+
+impl Source {
+    pub(crate) fn spawn(inbox: Inbox, share: Arc<Share>, options: SourceOptions) -> Self {
+        let inbox = Arc::new(inbox);
+        let span = tracing::info_span!("pull", pump = %inbox.member.id);
+        let run = Run { inbox: Arc::clone(&inbox), share: Arc::clone(&share), options };
+        let task = tokio::spawn(run.run().instrument(span));
+        Source { inbox, share, task }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The state of the task.
+pub(crate) struct Run {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) share: Arc<Share>,
+    pub(crate) options: SourceOptions,
+}
+
+/// Tells the stream when the task ends in a panic, which would otherwise hold the stream back for ever.
+struct DeathNote(Arc<Inbox>);
+
+impl Drop for DeathNote {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(Error::TaskDied { pump: self.0.member.id.clone() });
+        }
+    }
+}
+
+impl Run {
+    async fn run(self) {
+        let _note = DeathNote(Arc::clone(&self.inbox));
+        let mut pause = FIRST_PAUSE;
+        let mut last_log: Option<(String, tokio::time::Instant)> = None;
+        loop {
+            let before = self.inbox.position();
+            let error = match self.pull().await {
+                Ok(()) => {
+                    self.inbox.says("done", true);
+                    return;
+                }
+                Err(error) if error.is_retryable() => error,
+                Err(error) => return self.inbox.fail(error),
+            };
+            if self.inbox.position() > before {
+                pause = FIRST_PAUSE;
+            }
+            let text = error.to_string();
+            if last_log.as_ref().is_none_or(|(was, at)| *was != text || at.elapsed() >= LOG_EVERY) {
+                tracing::warn!(host = self.inbox.member.host, position = %self.inbox.position(), error = text, "pulling failed, trying again");
+                last_log = Some((text.clone(), tokio::time::Instant::now()));
+            }
+            self.inbox.says(text, false);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn pump(&self) -> &NodeId {
+        &self.inbox.member.id
+    }
+
+    /// Pulls over one connection. Ok: the range is done.
+    async fn pull(&self) -> Result<(), Error> {
+        let client =
+            PumpClient::connect_as(self.pump(), &self.inbox.member.host, self.options.cluster).await?;
+        if let Some(identity) = self.inbox.identity() {
+            client.remember(identity);
+        }
+        match client.hello().await {
+            Ok(_) => {}
+            Err(error) if error.is_unimplemented() => {
+                return legacy::pull(self, &client).await;
+            }
+            Err(error) => return Err(error),
+        }
+        let identity = client.identity();
+        self.inbox.state.lock().identity = identity;
+        self.scan(&client, identity.map_or(CommitTs::ZERO, |i| i.watermark)).await
+    }
+
+    async fn scan(&self, client: &PumpClient, watermark: CommitTs) -> Result<(), Error> {
+        // A bounded range that is not complete yet is followed up to its end, so that what there is comes at once.
+        let through = self.options.through.filter(|through| *through <= watermark);
+        let batch_bytes = (self.share.limit() / 4).clamp(64 << 10, 4 << 20);
+        let after = self.inbox.position();
+        let mut stream =
+            client.scan_with(after, through, &self.options.patterns, batch_bytes, Duration::ZERO).await?;
+        self.inbox.says("connected, waiting for its watermark", true);
+        let mut intake = Intake::new(self);
+        loop {
+            let Some(response) = stream.next().await? else {
+                return Err(Error::Ended { pump: self.pump().clone(), host: client.host.clone() });
+            };
+            let complete = CommitTs::new(response.complete_through);
+            for fragment in response.fragments {
+                intake.take(fragment).await?;
+            }
+            if intake.assembler.is_open() && complete > self.inbox.position() {
+                return Err(
+                    self.corrupt(format!("complete through {complete} in the middle of a transaction"))
+                );
+            }
+            self.inbox.advance(complete);
+            if response.end || self.is_done() {
+                return if self.is_done() {
+                    Ok(())
+                } else {
+                    Err(self.corrupt(format!("the range ended at {}", self.inbox.position())))
+                };
+            }
+        }
+    }
+
+    /// Whether a bounded range was received to its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.options.through.is_some_and(|through| self.inbox.position() >= through)
+    }
+
+    pub(crate) fn corrupt(&self, what: String) -> Error {
+        Error::Corrupt { pump: self.pump().clone(), after: self.inbox.position(), what }
+    }
+
+    /// Waits for `bytes` of the share. What was put into the inbox is announced first: it may be what has to be freed.
+    pub(crate) async fn admit(&self, permit: &mut Permit, bytes: usize) {
+        if self.share.try_admit(permit, bytes) {
+            return;
+        }
+        self.inbox.bell.notify_one();
+        self.inbox.says("waiting for room in the byte budget", true);
+        self.share.admit(permit, bytes).await;
+        self.inbox.says("connected, receiving", true);
+    }
+}
+
+/// Fragments on their way to the inbox, with the bytes they hold.
+struct Intake<'a> {
+    run: &'a Run,
+    assembler: Assembler,
+    permit: Permit,
+    oversize: bool,
+}
+
+impl<'a> Intake<'a> {
+    fn new(run: &'a Run) -> Self {
+        Intake { run, assembler: Assembler::default(), permit: Permit::default(), oversize: false }
+    }
+
+    async fn take(&mut self, fragment: binlog_proto::store::Fragment) -> Result<(), Error> {
+        let overhead = if fragment.sequence == 0 { RECORD_OVERHEAD } else { 0 };
+        let bytes = overhead + fragment.payload.len() + fragment.extra.len();
+        self.run.admit(&mut self.permit, bytes).await;
+        if !self.oversize && self.permit.bytes() > self.run.share.limit() {
+            self.oversize = true;
+            let (share, commit_ts) = (self.run.share.limit(), fragment.commit_ts);
+            tracing::warn!(
+                commit_ts,
+                share,
+                "a transaction is larger than the pump's share of the byte budget: it is taken in alone"
+            );
+        }
+        let after = self.run.inbox.position();
+        let Some(record) = self.assembler.push(fragment, after).map_err(|what| self.run.corrupt(what))?
+        else {
+            return Ok(());
+        };
+        let permit = std::mem::take(&mut self.permit);
+        self.oversize = false;
+        let beyond = self.run.options.through.is_some_and(|through| record.commit_ts > through);
+        if beyond || record.is_fake() {
+            // Fillers only say how far the stream is complete; what lies beyond the range says the same.
+            self.run.inbox.advance(record.commit_ts);
+        } else {
+            self.run.inbox.put(Held { record, permit });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! Streams against pumps that speak real gRPC from memory.
+
+mod fake;
+mod original;
+mod stream;

@@ -1,0 +1,151 @@
+//! The range that a person asked for.
+//!
+//! The original's bounds are inclusive at both ends, a backup's TSO is exclusive; inside it is `(after, through]`. So an inclusive start
+//! loses one, and everything that was assumed is said.
+
+use binlog_types::{CommitTs, Ts, parse_ts};
+use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
+
+use crate::{Config, Error};
+
+/// A range, not yet closed above where no stop was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Exclusive.
+    pub after: CommitTs,
+    /// Inclusive; `None`: what there is now.
+    pub through: Option<CommitTs>,
+    /// How each bound was understood, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The moment of a timestamp, in UTC, to the millisecond.
+pub fn utc(ts: Ts) -> String {
+    let millis = i64::try_from(ts.physical()).unwrap_or(i64::MAX);
+    match Timestamp::from_millisecond(millis) {
+        Ok(moment) => format!("{moment:.3}"),
+        Err(_) => "beyond all dates".to_owned(),
+    }
+}
+
+impl Bounds {
+    /// Reads the bounds of a configuration; `zone` is that of datetimes without one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for unreadable times and for a range that can hold nothing.
+    pub fn resolve(config: &Config, zone: &TimeZone) -> Result<Self, Error> {
+        let mut notes = Vec::new();
+        let start = bound("start", &config.start_datetime, config.start_tso, zone, &mut notes)?;
+        let stop = bound("stop", &config.stop_datetime, config.stop_tso, zone, &mut notes)?;
+        let after = match (start, tso("after-tso", config.after_tso)?) {
+            (Some(_), Some(_)) => {
+                let text = "-after-tso and a start are two answers to one question: give one of them";
+                return Err(Error::Config(text.to_owned()));
+            }
+            (Some(start), None) => start.prev(),
+            (None, Some(after)) => {
+                notes.push(format!("after {after} ({}), exclusive", utc(after)));
+                after
+            }
+            (None, None) => Ts::ZERO,
+        };
+        if let Some(stop) = stop
+            && stop <= after
+        {
+            let text = format!("the range is empty: it stops at {stop} ({}), before it starts", utc(stop));
+            return Err(Error::Config(text));
+        }
+        Ok(Bounds { after: after.into(), through: stop.map(CommitTs::from), notes })
+    }
+}
+
+fn tso(name: &str, number: i64) -> Result<Option<Ts>, Error> {
+    match u64::try_from(number) {
+        Ok(0) => Ok(None),
+        Ok(raw) => Ok(Some(Ts::new(raw))),
+        Err(_) => Err(Error::Config(format!("-{name} must not be negative"))),
+    }
+}
+
+/// The datetime goes before the TSO, as in the original.
+fn bound(
+    name: &str,
+    datetime: &str,
+    number: i64,
+    zone: &TimeZone,
+    notes: &mut Vec<String>,
+) -> Result<Option<Ts>, Error> {
+    let number = tso(&format!("{name}-tso"), number)?;
+    if datetime.trim().is_empty() {
+        if let Some(ts) = number {
+            notes.push(format!("{name} {ts} ({}), inclusive", utc(ts)));
+        }
+        return Ok(number);
+    }
+    let ts = parse_ts(datetime, zone).map_err(|e| Error::Config(format!("-{name}-datetime: {e}")))?;
+    let assumed = if zone_matters(datetime) {
+        let zone = zone.iana_name().unwrap_or("local");
+        format!(", taken in the zone {zone} because it names none")
+    } else {
+        String::new()
+    };
+    notes.push(format!("{name} {datetime:?}{assumed}: TSO {ts} ({}), inclusive", utc(ts)));
+    Ok(Some(ts))
+}
+
+/// Whether a text means another moment in another zone.
+fn zone_matters(text: &str) -> bool {
+    let there = Offset::from_seconds(3600).map(TimeZone::fixed).unwrap_or(TimeZone::UTC);
+    parse_ts(text, &TimeZone::UTC).ok() != parse_ts(text, &there).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(change: impl FnOnce(&mut Config)) -> Result<Bounds, Error> {
+        let mut config = Config::default();
+        change(&mut config);
+        Bounds::resolve(&config, &TimeZone::get("Asia/Shanghai").unwrap())
+    }
+
+    #[test]
+    fn nothing_asked_is_everything() {
+        let bounds = resolve(|_| ()).unwrap();
+        assert_eq!(bounds, Bounds { after: CommitTs::ZERO, through: None, notes: vec![] });
+    }
+
+    #[test]
+    fn an_inclusive_start_becomes_exclusive() {
+        let bounds = resolve(|c| (c.start_tso, c.stop_tso) = (100, 200)).unwrap();
+        assert_eq!((bounds.after.raw(), bounds.through), (99, Some(CommitTs::new(200))));
+        let backup = resolve(|c| c.after_tso = 100).unwrap();
+        assert_eq!(backup.after.raw(), 100);
+        let one = resolve(|c| (c.start_tso, c.stop_tso) = (100, 100)).unwrap();
+        assert_eq!((one.after.raw(), one.through), (99, Some(CommitTs::new(100))));
+    }
+
+    #[test]
+    fn a_datetime_goes_before_a_tso_and_says_its_zone() {
+        let bounds = resolve(|c| {
+            c.start_tso = 5;
+            c.start_datetime = "2019-01-01 23:07:00".to_owned();
+            c.stop_datetime = "2019-01-01T15:08:00Z".to_owned();
+        })
+        .unwrap();
+        assert_eq!(bounds.after.raw(), 405_367_742_791_680_000 - 1);
+        assert!(bounds.notes[0].contains("zone Asia/Shanghai"), "{:?}", bounds.notes);
+        assert!(bounds.notes[0].contains("2019-01-01T15:07:00.000Z"), "{:?}", bounds.notes);
+        assert!(!bounds.notes[1].contains("zone"), "{:?}", bounds.notes);
+    }
+
+    #[test]
+    fn ranges_that_hold_nothing_are_refused() {
+        assert!(resolve(|c| (c.start_tso, c.stop_tso) = (200, 100)).is_err());
+        assert!(resolve(|c| (c.after_tso, c.stop_tso) = (100, 100)).is_err());
+        assert!(resolve(|c| (c.after_tso, c.start_tso) = (100, 100)).is_err());
+        assert!(resolve(|c| c.start_tso = -1).is_err());
+        assert!(resolve(|c| c.stop_datetime = "tomorrow".to_owned()).is_err());
+    }
+}

@@ -1,0 +1,96 @@
+//! Why a restore did not happen, or not to its end.
+
+use binlog_types::{CommitTs, Gap, NodeId};
+
+/// An error of a restore. Whatever was applied before it stays applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Config(String),
+    /// The cluster's registry failed.
+    #[error("cannot list the pumps")]
+    Cluster(#[from] binlog_cluster::Error),
+    /// The registry or the list of addresses names nobody.
+    #[error(
+        "no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…"
+    )]
+    NoPump,
+    /// A pump cannot be asked.
+    #[error("pump {host} cannot be asked: {message}; all pumps are needed for a complete range")]
+    Unreachable {
+        /// `host:port`.
+        host: String,
+        /// Why.
+        message: String,
+    },
+    /// Two of the named pumps belong to different clusters.
+    #[error("pump {host} belongs to cluster {cluster}, the others to {expected}")]
+    MixedClusters {
+        /// `host:port`.
+        host: String,
+        /// Its cluster.
+        cluster: u64,
+        /// The others'.
+        expected: u64,
+    },
+    /// The range begins where a pump no longer has binlogs.
+    #[error(
+        "pump {pump} no longer holds all binlogs above {after}: what lies at or below {safe_point} is purged. Start from a newer backup \
+         (-after-tso={safe_point} or above), or accept the hole with -allow-gaps"
+    )]
+    Purged {
+        /// Who.
+        pump: NodeId,
+        /// The range's exclusive lower bound.
+        after: CommitTs,
+        /// Where the pump's binlogs begin, exclusive.
+        safe_point: CommitTs,
+    },
+    /// Something inside the range is known to be missing.
+    #[error(
+        "pump {pump} misses binlogs inside the range: {gap}. Accept the hole with -allow-gaps, or end the range before it"
+    )]
+    Missing {
+        /// Who.
+        pump: NodeId,
+        /// What.
+        gap: Gap,
+    },
+    /// Reading failed.
+    #[error("cannot read the range further than {position}")]
+    Pull {
+        /// Everything at or below it is restored.
+        position: CommitTs,
+        /// Why.
+        #[source]
+        source: binlog_pull::Error,
+    },
+    /// The destination database refused.
+    #[error("cannot restore further than {position}")]
+    Sink {
+        /// Everything at or below it is restored.
+        position: CommitTs,
+        /// Why.
+        #[source]
+        source: binlog_sink::Error,
+    },
+    /// The output cannot be written.
+    #[error("cannot write to {path}")]
+    Output {
+        /// A path, or `stdout`.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A signal ended it.
+    #[error("interrupted: restored up to {position}, which is not the end of the range ({through})")]
+    Interrupted {
+        /// Everything at or below it is restored.
+        position: CommitTs,
+        /// Where it should have ended.
+        through: CommitTs,
+    },
+}

@@ -1,0 +1,90 @@
+//! Text destinations: the original's print format, and SQL.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use binlog_catalog::Event;
+use binlog_sink::{render_ddl_sql, render_dml_sql};
+use binlog_types::Range;
+
+use crate::{Error, print, utc};
+
+/// Which text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// The original's.
+    Print,
+    /// SQL of the MySQL dialect.
+    Sql,
+}
+
+/// Writes events as text.
+pub(crate) struct TextWriter {
+    format: Format,
+    path: String,
+    out: Box<dyn Write + Send>,
+}
+
+impl TextWriter {
+    /// To a new file, or to stdout where `path` is empty.
+    pub(crate) fn open(format: Format, path: &Path) -> Result<Self, Error> {
+        let stdout = path.as_os_str().is_empty();
+        let name = if stdout { "stdout".to_owned() } else { path.display().to_string() };
+        let out: Box<dyn Write + Send> = if stdout {
+            Box::new(BufWriter::with_capacity(1 << 16, io::stdout()))
+        } else {
+            // An existing file is never overwritten: it may be the only copy of an earlier restore.
+            let file = OpenOptions::new().write(true).create_new(true).open(path);
+            let file = file.map_err(|source| Error::Output { path: name.clone(), source })?;
+            Box::new(BufWriter::with_capacity(1 << 16, file))
+        };
+        Ok(TextWriter { format, path: name, out })
+    }
+
+    /// What stands before the first event.
+    pub(crate) fn begin(&mut self, range: Range) -> Result<(), Error> {
+        if self.format == Format::Print {
+            return Ok(());
+        }
+        let text = format!(
+            "-- binlogs of {range}, up to {}\nSET time_zone = '+00:00';\nSET sql_mode = '';\nSET foreign_key_checks = 0;\n",
+            utc(range.through.ts())
+        );
+        self.out.write_all(text.as_bytes()).map_err(|source| self.error(source))
+    }
+
+    /// Writes events.
+    pub(crate) fn write(&mut self, events: &[Event]) -> Result<(), Error> {
+        for event in events {
+            let written = match self.format {
+                Format::Print => print::write_event(&mut self.out, event),
+                Format::Sql => write_sql(&mut self.out, event),
+            };
+            written.map_err(|source| self.error(source))?;
+        }
+        Ok(())
+    }
+
+    /// Hands everything to the system.
+    pub(crate) fn finish(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Output { path: self.path.clone(), source }
+    }
+}
+
+fn write_sql(out: &mut dyn Write, event: &Event) -> io::Result<()> {
+    let ts = event.commit_ts();
+    writeln!(out, "-- commit_ts {ts}, {}", utc(ts.ts()))?;
+    match event {
+        Event::Ddl(ddl) => render_ddl_sql(ddl).iter().try_for_each(|line| writeln!(out, "{line}")),
+        Event::Transaction(txn) => {
+            writeln!(out, "BEGIN;")?;
+            render_dml_sql(txn).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            writeln!(out, "COMMIT;")
+        }
+    }
+}
