@@ -29,13 +29,18 @@ pub(crate) struct Applier {
 impl Applier {
     /// Takes up where `checkpoint` stands.
     pub(crate) fn new(context: Arc<Context>, sink: Sink, checkpoint: Option<Checkpoint>) -> Self {
-        let none = Checkpoint { commit_ts: CommitTs::ZERO, schema_version: SchemaVersion(0), consistent: false };
+        let none =
+            Checkpoint { commit_ts: CommitTs::ZERO, schema_version: SchemaVersion(0), consistent: false };
         let position = Checkpoint { consistent: false, ..checkpoint.unwrap_or(none) };
         Applier { context, sink, position, saved: position, saved_at: Instant::now() }
     }
 
     /// Runs until no more batches come, then saves a last time. Batches that are still queued when `hurry` is over are left to the next start.
-    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<EventBatch>, hurry: Duration) -> Result<(), Error> {
+    pub(crate) async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<EventBatch>,
+        hurry: Duration,
+    ) -> Result<(), Error> {
         let mut taken = Vec::with_capacity(TOGETHER);
         let mut deadline: Option<Instant> = None;
         loop {

@@ -15,7 +15,11 @@ pub(crate) struct DataDir {
 impl DataDir {
     /// Makes the directory if need be, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("create", path))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(Error::file("create", path))?;
         let lock_path = path.join(".lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -35,7 +39,10 @@ impl DataDir {
 /// This machine's name, as the node id's default has it.
 pub(crate) fn hostname() -> String {
     let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname")).filter(|n| !n.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    read("/proc/sys/kernel/hostname")
+        .or_else(|| read("/etc/hostname"))
+        .filter(|n| !n.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
 }
 
 #[cfg(test)]

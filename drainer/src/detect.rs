@@ -10,7 +10,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::context::{Asked, Context, NewMembers};
 
 /// Runs until stopped. Members go to the task that fetches, which says when it has taken them.
-pub(crate) async fn run(context: Arc<Context>, mut asked: mpsc::Receiver<Asked>, members: mpsc::Sender<NewMembers>) {
+pub(crate) async fn run(
+    context: Arc<Context>,
+    mut asked: mpsc::Receiver<Asked>,
+    members: mpsc::Sender<NewMembers>,
+) {
     let mut ticks = interval(context.settings.detect_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut current: Option<Vec<Member>> = None;
@@ -50,7 +54,10 @@ async fn look(
     }
     let (done, taken) = oneshot::channel();
     let ended = |_| "drainer is stopping".to_owned();
-    members.send(NewMembers { members: found.clone(), done }).await.map_err(|_| "drainer is stopping".to_owned())?;
+    members
+        .send(NewMembers { members: found.clone(), done })
+        .await
+        .map_err(|_| "drainer is stopping".to_owned())?;
     taken.await.map_err(ended)?;
     *current = Some(found);
     Ok(())

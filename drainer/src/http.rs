@@ -102,7 +102,8 @@ fn order(context: &Context, node: &str, action: &str) -> Result<(), String> {
 }
 
 async fn metrics(State(context): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.text()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], context.metrics.text())
+        .into_response()
 }
 
 /// A gRPC client gets `Unimplemented`; anyone else the original's text.
@@ -116,7 +117,9 @@ async fn not_found(headers: HeaderMap) -> Response {
 
 fn json(encoded: serde_json::Result<String>) -> Response {
     match encoded {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], text + "\n").into_response(),
+        Ok(text) => {
+            ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], text + "\n").into_response()
+        }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -3,8 +3,8 @@
 use binlog_catalog::{ChangeKind, Event};
 use binlog_types::CommitTs;
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
-    exponential_buckets,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
+    TextEncoder, exponential_buckets,
 };
 
 use crate::Error;
@@ -25,18 +25,34 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Result<Self, Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).namespace("binlog").subsystem("drainer");
-        let delay = HistogramOpts::from(opts("checkpoint_delay_seconds", "now less the checkpoint, when it moves"))
-            .buckets(exponential_buckets(0.001, 2.0, 22)?);
-        let execute = HistogramOpts::from(opts("execute_duration_time", "seconds that the downstream takes for a batch"))
-            .buckets(exponential_buckets(0.000_05, 2.0, 18)?);
+        let delay =
+            HistogramOpts::from(opts("checkpoint_delay_seconds", "now less the checkpoint, when it moves"))
+                .buckets(exponential_buckets(0.001, 2.0, 22)?);
+        let execute = HistogramOpts::from(opts(
+            "execute_duration_time",
+            "seconds that the downstream takes for a batch",
+        ))
+        .buckets(exponential_buckets(0.000_05, 2.0, 18)?);
         let metrics = Metrics {
             registry: Registry::new(),
-            pump_position: GaugeVec::new(opts("pump_position", "milliseconds: physical time a pump was read through"), &["nodeID"])?,
+            pump_position: GaugeVec::new(
+                opts("pump_position", "milliseconds: physical time a pump was read through"),
+                &["nodeID"],
+            )?,
             errors: IntCounterVec::new(opts("error_count", "errors by type"), &["type"])?,
-            skipped: IntCounter::with_opts(opts("skipped_total", "transactions and DDLs that a filter or their kind left out"))?,
+            skipped: IntCounter::with_opts(opts(
+                "skipped_total",
+                "transactions and DDLs that a filter or their kind left out",
+            ))?,
             ddl_jobs: IntCounter::with_opts(opts("ddl_jobs_total", "DDLs applied"))?,
-            events: IntCounterVec::new(opts("event", "row changes and DDLs applied, checkpoints saved, by type"), &["type"])?,
-            checkpoint: Gauge::with_opts(opts("checkpoint_tso", "milliseconds: physical time of the checkpoint"))?,
+            events: IntCounterVec::new(
+                opts("event", "row changes and DDLs applied, checkpoints saved, by type"),
+                &["type"],
+            )?,
+            checkpoint: Gauge::with_opts(opts(
+                "checkpoint_tso",
+                "milliseconds: physical time of the checkpoint",
+            ))?,
             checkpoint_delay: Histogram::with_opts(delay)?,
             execute: Histogram::with_opts(execute)?,
         };

@@ -14,7 +14,8 @@ const FAILURES: u32 = 20;
 
 /// Writes the entry as things stand.
 pub(crate) async fn publish(context: &Context) -> Result<(), binlog_cluster::Error> {
-    let mut status = NodeStatus::new(context.node.id.clone(), context.node.host.clone(), context.node.state());
+    let mut status =
+        NodeStatus::new(context.node.id.clone(), context.node.host.clone(), context.node.state());
     status.max_commit_ts = context.saved().as_i64();
     status.update_ts = context.about_now().as_i64();
     context.cluster.registry.put(NodeKind::Drainer, &status).await

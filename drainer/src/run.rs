@@ -83,8 +83,7 @@ impl Drainer {
         let (detect, asked) = mpsc::channel(16);
         let node = Node::new(id, settings.advertise.to_string());
         let clock = SystemClock::handle();
-        let context =
-            Arc::new(Context::new(settings, cluster, node, Metrics::new()?, clock, detect));
+        let context = Arc::new(Context::new(settings, cluster, node, Metrics::new()?, clock, detect));
         if let Some(checkpoint) = &checkpoint {
             context.set_saved(checkpoint.commit_ts);
         }
@@ -184,7 +183,9 @@ impl Drainer {
             match timeout(HURRY + GRACE, &mut self.applying).await {
                 Ok(end) => result = result.and(ended("apply", end).map_or(Ok(()), Err)),
                 Err(_) => {
-                    tracing::warn!("the downstream did not take what was fetched in time; it will be applied from the checkpoint on after the next start");
+                    tracing::warn!(
+                        "the downstream did not take what was fetched in time; it will be applied from the checkpoint on after the next start"
+                    );
                     self.applying.abort();
                 }
             }
@@ -192,8 +193,12 @@ impl Drainer {
         self.context.node.finish();
         match timeout(FAREWELL, registrar::publish(&self.context)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the registry does not know that this node has stopped"),
-            Err(_) => tracing::error!("the registry did not answer: it does not know that this node has stopped"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the registry does not know that this node has stopped")
+            }
+            Err(_) => {
+                tracing::error!("the registry did not answer: it does not know that this node has stopped")
+            }
         }
         self.detecting.abort();
         self.stop_serving.cancel();

@@ -16,7 +16,11 @@ use crate::context::Context;
 use crate::{Error, http};
 
 /// Serves until `stop`.
-pub(crate) async fn run(context: Arc<Context>, listener: TcpListener, stop: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn run(
+    context: Arc<Context>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let routes = Routes::from(http::router(Arc::clone(&context)))
         .add_service(CisternServer::new(Notified { context }))
         .prepare();

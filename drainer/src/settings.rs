@@ -87,8 +87,9 @@ impl Config {
         };
         let advertise_text = if self.advertise_addr.is_empty() { &addr_text } else { &self.advertise_addr };
         let parse = |name: &str, text: &str| {
-            HostPort::parse(text)
-                .ok_or_else(|| Error::Config(format!("bad {name} {text:?}: write host:port, without a scheme")))
+            HostPort::parse(text).ok_or_else(|| {
+                Error::Config(format!("bad {name} {text:?}: write host:port, without a scheme"))
+            })
         };
         let (addr, advertise) = (parse("addr", &addr_text)?, parse("advertise-addr", advertise_text)?);
         if advertise.host.is_empty() || advertise.host == "0.0.0.0" {
@@ -118,7 +119,9 @@ impl Config {
             pd_urls: if cluster_dir.is_some() { Vec::new() } else { check_urls(&self.pd_urls)? },
             cluster_dir,
             initial,
-            synced_after: Duration::from_secs(60 * non_negative("synced-check-time", self.synced_check_time)?),
+            synced_after: Duration::from_secs(
+                60 * non_negative("synced-check-time", self.synced_check_time)?,
+            ),
             budget: usize::try_from(self.memory_budget.0).unwrap_or(usize::MAX).max(1 << 20),
             target: target(syncer, env)?,
             workers: if dispatch { workers } else { 1 },
@@ -156,7 +159,9 @@ impl Config {
             ("syncer.to.checkpoint.type", !to.checkpoint.kind.is_empty()),
         ];
         match unsupported.iter().find(|(_, set)| *set) {
-            Some((what, _)) => refuse(format!("{what} is not supported yet; remove it from the configuration")),
+            Some((what, _)) => {
+                refuse(format!("{what} is not supported yet; remove it from the configuration"))
+            }
             None if !matches!(self.compressor.as_str(), "" | "gzip") => {
                 refuse(format!("invalid compressor {:?}: use gzip or nothing", self.compressor))
             }
@@ -182,7 +187,11 @@ fn target(syncer: &Syncer, env: impl Fn(&str) -> Option<String>) -> Result<Targe
 
 fn mysql(to: &Destination, env: impl Fn(&str) -> Option<String>) -> Result<MySqlTarget, Error> {
     let or_env = |set: &str, name: &str, default: &str| {
-        if set.is_empty() { env(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned()) } else { set.to_owned() }
+        if set.is_empty() {
+            env(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned())
+        } else {
+            set.to_owned()
+        }
     };
     let port_text = if to.port == 0 { String::new() } else { to.port.to_string() };
     let port_text = or_env(&port_text, "MYSQL_PORT", "3306");
@@ -202,7 +211,9 @@ fn filter(syncer: &Syncer) -> Result<TableFilter, Error> {
     let pairs = |list: &[TableName]| -> Result<Vec<(String, String)>, Error> {
         list.iter()
             .map(|name| match (name.db_name.as_str(), name.tbl_name.as_str()) {
-                ("", _) | (_, "") => refuse("empty db-name or tbl-name in replicate-do-table or ignore-table"),
+                ("", _) | (_, "") => {
+                    refuse("empty db-name or tbl-name in replicate-do-table or ignore-table")
+                }
                 (db, table) => Ok((db.to_owned(), table.to_owned())),
             })
             .collect()
@@ -238,7 +249,9 @@ fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
     for url in urls.iter().flat_map(|u| u.split(',')).map(str::trim) {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         if !matches!(scheme, "http" | "https") {
-            return refuse(format!("parse EtcdURLs error: {url}: write http://host:port or https://host:port"));
+            return refuse(format!(
+                "parse EtcdURLs error: {url}: write http://host:port or https://host:port"
+            ));
         }
         if rest.contains('/') || HostPort::parse(rest).is_none() {
             return refuse(format!("parse EtcdURLs error: {url}: write scheme, host and port, and no path"));
@@ -298,7 +311,9 @@ mod tests {
             assert_eq!(error.exit_code(), 1);
             error.to_string()
         };
-        assert!(text(config(|c| c.syncer.db_type = "kafka".to_owned())).contains("kafka is not supported yet"));
+        assert!(
+            text(config(|c| c.syncer.db_type = "kafka".to_owned())).contains("kafka is not supported yet")
+        );
         assert!(text(config(|c| c.syncer.db_type = "sqlite".to_owned())).contains("-dest-path"));
         assert!(text(config(|c| c.syncer.loopback_control = true)).contains("loopback-control"));
         assert!(text(config(|c| c.syncer.worker_count = 0)).contains("worker-count"));
@@ -309,7 +324,9 @@ mod tests {
     #[test]
     fn dispatch_follows_the_originals_order() {
         let workers = |disable, enable| {
-            config(|c| (c.syncer.disable_dispatch, c.syncer.enable_dispatch) = (disable, enable)).unwrap().workers
+            config(|c| (c.syncer.disable_dispatch, c.syncer.enable_dispatch) = (disable, enable))
+                .unwrap()
+                .workers
         };
         assert_eq!(workers(None, None), 16);
         assert_eq!(workers(None, Some(false)), 1);
