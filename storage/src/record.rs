@@ -7,6 +7,7 @@ use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 
 use crate::Error;
+use crate::format::record::Header;
 
 /// A prewrite binlog (P) to store. The bytes are opaque to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,5 +162,32 @@ impl fmt::Display for RawRecord {
                 )
             }
         }
+    }
+}
+
+impl Fragment {
+    pub(crate) fn new(
+        commit_ts: CommitTs,
+        start_ts: StartTs,
+        header: Header,
+        extra: Bytes,
+        payload: Bytes,
+    ) -> Self {
+        Fragment {
+            start_ts,
+            commit_ts,
+            schema_version: header.schema_version,
+            ddl: header.ddl,
+            fake: header.fake,
+            sequence: header.sequence,
+            last: header.last,
+            extra,
+            payload,
+        }
+    }
+
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        64 + self.extra.len() + self.payload.len()
     }
 }

@@ -1,8 +1,229 @@
 //! What can go wrong in a sink.
-/// An error of a sink; names table, commit_ts and statement where there are.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use binlog_types::CommitTs;
+
+/// What was being written when something went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Database and table; a database alone where it is not about a table.
+    pub schema: Arc<str>,
+    /// Table; empty where it is about the database.
+    pub table: String,
+    /// Position in the stream.
+    pub commit_ts: CommitTs,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.table.is_empty() {
+            write!(f, "database `{}`, commit_ts {}", self.schema, self.commit_ts)
+        } else {
+            write!(f, "table `{}`.`{}`, commit_ts {}", self.schema, self.table, self.commit_ts)
+        }
+    }
+}
+
+/// An error of a sink. Names table, commit_ts and statement where there are.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("{0}")]
-    Placeholder(String),
+    /// The database cannot be reached or refuses the session.
+    #[error("cannot open {target}: {source}")]
+    Connect {
+        /// Server or file.
+        target: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A statement failed.
+    #[error("{place}: {source}; statement: {statement}")]
+    Statement {
+        /// Table and position.
+        place: Place,
+        /// Its first characters.
+        statement: String,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A statement on the sink's own tables failed.
+    #[error("cannot {what}: {source}")]
+    Bookkeeping {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A row of a table without a key that should be changed or deleted is not there (or was there and is another).
+    #[error(
+        "{place}: a row to {action} in a table without a key was found {found} times, not once: the downstream differs from the \
+         upstream; compare the table, then copy it anew or set the checkpoint; statement: {statement}"
+    )]
+    RowNotFound {
+        /// Table and position.
+        place: Place,
+        /// `update` or `delete`.
+        action: &'static str,
+        /// Rows that the statement hit.
+        found: u64,
+        /// Its first characters.
+        statement: String,
+    },
+    /// The connection broke during a COMMIT of rows without a key, and no progress is kept that would say whether it took effect.
+    #[error(
+        "{place}: the connection broke during COMMIT of rows of a table without a key, and without a checkpoint nobody knows \
+         whether it took effect; restore again into an empty database"
+    )]
+    OutcomeUnknown {
+        /// Table and position of the last row.
+        place: Place,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// The target cannot do what the DDL did.
+    #[error("{place}: {what} cannot be applied to {dialect}: {advice}; statement: {query}")]
+    Unsupported {
+        /// Table and position.
+        place: Place,
+        /// The kind of change.
+        what: &'static str,
+        /// The target.
+        dialect: &'static str,
+        /// What to do.
+        advice: &'static str,
+        /// The DDL's text.
+        query: String,
+    },
+    /// A row has not one value per column of its table.
+    #[error("{place}: a row has {found} values for {columns} columns")]
+    RowShape {
+        /// Table and position.
+        place: Place,
+        /// Values of the row.
+        found: usize,
+        /// Columns of the table.
+        columns: usize,
+    },
+    /// A row lacks the value of a key column, so that it cannot be found downstream.
+    #[error("{place}: a row has no value for key column `{column}`")]
+    KeyUnbound {
+        /// Table and position.
+        place: Place,
+        /// Column.
+        column: String,
+    },
+    /// The checkpoint table holds something else than a checkpoint.
+    #[error("the checkpoint of cluster {cluster} is not readable ({why}): {text}")]
+    BadCheckpoint {
+        /// Cluster id.
+        cluster: u64,
+        /// What is wrong.
+        why: String,
+        /// What is there.
+        text: String,
+    },
+    /// A savepoint file cannot be read or written.
+    #[error("savepoint {path}: {source}")]
+    SavepointIo {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A savepoint file holds something else than a savepoint.
+    #[error("savepoint {path}, line {line}: {why}")]
+    BadSavepoint {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+}
+
+impl Error {
+    /// Whether trying again later, with nothing changed, may succeed: the server was away, busy or restarting. Such errors are
+    /// retried inside with growing pauses first; one that comes out has lasted for minutes.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Error::Connect { source, .. }
+            | Error::Statement { source, .. }
+            | Error::Bookkeeping { source, .. } => class_of(source) != Class::Permanent,
+            Error::OutcomeUnknown { .. }
+            | Error::RowNotFound { .. }
+            | Error::Unsupported { .. }
+            | Error::RowShape { .. }
+            | Error::KeyUnbound { .. }
+            | Error::BadCheckpoint { .. }
+            | Error::SavepointIo { .. }
+            | Error::BadSavepoint { .. } => false,
+        }
+    }
+
+    pub(crate) fn statement(place: &Place, sql: &str, source: sqlx::Error) -> Self {
+        Error::Statement { place: place.clone(), statement: head(sql), source }
+    }
+}
+
+/// The first characters of a statement, for people.
+pub(crate) fn head(sql: &str) -> String {
+    const CHARS: usize = 300;
+    match sql.char_indices().nth(CHARS) {
+        Some((at, _)) => format!("{}…", sql.get(..at).unwrap_or_default()),
+        None => sql.to_owned(),
+    }
+}
+
+/// What a failed statement says about the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Nothing happened (deadlock, lock wait, write conflict): try again on the same connection.
+    Retry,
+    /// The connection is gone; what it was doing may have happened.
+    Lost,
+    /// The same again would fail again.
+    Permanent,
+}
+
+/// Server error number of a failed statement.
+pub(crate) fn server_code(error: &sqlx::Error) -> Option<u32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return Some(error.number().into());
+    }
+    error.code()?.parse().ok()
+}
+
+/// The one place that reads foreign error codes.
+pub(crate) fn class_of(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Class::Lost,
+        sqlx::Error::Database(inner) => {
+            let mysql = inner.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some();
+            match (mysql, server_code(error)) {
+                // Lock wait, deadlock, too many connections; TiDB: PD and TiKV time-outs, region errors, write conflict, schema changed.
+                (true, Some(1205 | 1213 | 1040 | 1203 | 8002 | 8022 | 8027 | 8028 | 9001..=9007)) => {
+                    Class::Retry
+                }
+                // Shutdown, killed, gone, packets cut; 4031: idle for too long.
+                (
+                    true,
+                    Some(1053 | 1077 | 1152..=1161 | 1184 | 1927 | 2002 | 2003 | 2006 | 2013 | 2055 | 4031),
+                ) => Class::Lost,
+                // SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
+                (false, Some(code)) if matches!(code & 0xff, 5 | 6) => Class::Retry,
+                _ => Class::Permanent,
+            }
+        }
+        _ => Class::Permanent,
+    }
 }

@@ -1,7 +1,33 @@
-//! Applies transactions and schema changes to a database, exactly once.
+//! Applies transactions and schema changes to a database, exactly once in effect.
+//!
+//! A [`Sink`] takes the events of the stream in order. Rows of a table with a key are folded to their net effect and written with
+//! idempotent multi-row statements over several connections; rows of a table without a key go through one ordered lane whose
+//! progress is written in the same transaction; a DDL waits for all that came before and is recorded with an intent row, so that a
+//! crash between any two steps repeats nothing that must not be repeated. It does not read binlogs and does not filter.
+//!
+//! ```text
+//! events ─► cut at DDLs ─► rows by table ─┬─ keyed: fold ─► deletes, then puts, N connections
+//!                                         └─ keyless: one lane, with progress
+//! ```
+
 mod checkpoint;
+mod ddl;
+mod dml;
 mod error;
+mod layout;
+mod literal;
+mod mysql;
+mod names;
+mod notices;
+mod options;
+mod position;
+mod render;
 mod sink;
+mod sqlite;
+
 pub use checkpoint::{Checkpoint, FileCheckpoint};
-pub use error::Error;
-pub use sink::{MySqlTarget, Sink, SinkOptions, Target, render_ddl_sql, render_dml_sql};
+pub use error::{Error, Place};
+pub use names::sqlite_table_name;
+pub use options::{MySqlTarget, SinkOptions, Target};
+pub use render::{render_ddl_sql, render_dml_sql};
+pub use sink::Sink;

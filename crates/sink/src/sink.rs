@@ -1,43 +1,89 @@
 //! The sink itself.
-use std::path::PathBuf;
-use binlog_catalog::{Ddl, Event, Transaction};
-use binlog_types::{ClusterId, CommitTs};
-use crate::{Checkpoint, Error};
-/// A MySQL, MariaDB or TiDB server.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MySqlTarget { pub host: String, pub port: u16, pub user: String, pub password: String, /** unix socket path instead of host:port */ pub socket: Option<String> }
-impl std::fmt::Debug for MySqlTarget { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{}@{}:{}", self.user, self.host, self.port) } }
-/// Where to.
-#[derive(Clone, Debug)]
-pub enum Target { MySql(MySqlTarget), Sqlite(PathBuf) }
-/// How.
-#[derive(Clone, Debug)]
-pub struct SinkOptions {
-    pub cluster: ClusterId,
-    pub workers: usize,
-    /// Rows a downstream transaction.
-    pub batch_rows: usize,
-    /// Schema of the checkpoint table (MySQL).
-    pub checkpoint_schema: String,
-    /// Keep a checkpoint and apply exactly once. False (one-shot restore): no checkpoint is kept.
-    pub checkpoint: bool,
-}
+
+use binlog_catalog::Event;
+
+use crate::mysql::MySqlSink;
+use crate::sqlite::SqliteSink;
+use crate::{Checkpoint, Error, SinkOptions, Target};
+
 /// An open sink.
 #[derive(Debug)]
-pub struct Sink { }
-impl Sink {
-    pub async fn open(target: &Target, options: SinkOptions) -> Result<Self, Error> { todo!() }
-    /// Where the sink is; None: never written.
-    pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> { todo!() }
-    /// Applies events in order; when it returns Ok everything in them is durable. After a crash the same events may come again from the checkpoint
-    /// on and are applied exactly once in effect.
-    pub async fn apply(&mut self, events: Vec<Event>) -> Result<(), Error> { todo!() }
-    /// Saves the checkpoint: everything at or below it was given to `apply` (or filtered out).
-    pub async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> { todo!() }
-    pub async fn close(self) -> Result<(), Error> { todo!() }
+pub struct Sink {
+    backend: Backend,
 }
-/// SQL text (MySQL dialect) of a transaction, one statement a line with `;`: reparo's `sql` destination.
-pub fn render_dml_sql(txn: &Transaction) -> Vec<String> { todo!() }
-/// SQL text (MySQL dialect) of a DDL.
-pub fn render_ddl_sql(ddl: &Ddl) -> Vec<String> { todo!() }
-#[allow(unused_imports, reason = "skeleton")] use CommitTs as _;
+
+#[derive(Debug)]
+enum Backend {
+    MySql(Box<MySqlSink>),
+    Sqlite(Box<SqliteSink>),
+}
+
+impl Sink {
+    /// Connects, asks what kind of server it is, and makes the sink's own tables where a checkpoint is kept.
+    ///
+    /// # Errors
+    /// When the target cannot be opened, or holds a checkpoint that cannot be read.
+    pub async fn open(target: &Target, options: SinkOptions) -> Result<Self, Error> {
+        let backend = match target {
+            Target::MySql(server) => {
+                Backend::MySql(Box::new(Box::pin(MySqlSink::open(server, options)).await?))
+            }
+            Target::Sqlite(path) => {
+                Backend::Sqlite(Box::new(Box::pin(SqliteSink::open(path, options)).await?))
+            }
+        };
+        Ok(Sink { backend })
+    }
+
+    /// Where the sink is, as it was read when it was opened or saved since; `None`: never written, or no checkpoint is kept.
+    ///
+    /// # Errors
+    /// None today; reading it anew may fail one day.
+    pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        Ok(match &self.backend {
+            Backend::MySql(sink) => sink.checkpoint(),
+            Backend::Sqlite(sink) => sink.checkpoint(),
+        })
+    }
+
+    /// Applies events in order; when it returns Ok, everything in them is durable. After a crash the same events may come again
+    /// from the checkpoint on, and are applied exactly once in effect.
+    ///
+    /// What may pass is retried inside (deadlocks, lost connections). After an error the sink is to be opened again and fed from
+    /// the checkpoint on.
+    ///
+    /// # Errors
+    /// With the table, the position and the statement.
+    pub async fn apply(&mut self, events: Vec<Event>) -> Result<(), Error> {
+        match &mut self.backend {
+            Backend::MySql(sink) => Box::pin(sink.apply(&events)).await,
+            Backend::Sqlite(sink) => Box::pin(sink.apply(&events)).await,
+        }
+    }
+
+    /// Saves the checkpoint: everything at or below it was given to [`Sink::apply`], or was filtered out. Does nothing where no
+    /// checkpoint is kept.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    pub async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        match &mut self.backend {
+            Backend::MySql(sink) => Box::pin(sink.save(checkpoint)).await,
+            Backend::Sqlite(sink) => Box::pin(sink.save(checkpoint)).await,
+        }
+    }
+
+    /// Closes the connections.
+    ///
+    /// # Errors
+    /// When a SQLite file cannot be closed properly. Nothing is lost: all that was applied is durable.
+    pub async fn close(self) -> Result<(), Error> {
+        match self.backend {
+            Backend::MySql(sink) => {
+                Box::pin(sink.close()).await;
+                Ok(())
+            }
+            Backend::Sqlite(sink) => Box::pin(sink.close()).await,
+        }
+    }
+}

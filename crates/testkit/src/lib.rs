@@ -2,13 +2,26 @@
 //! real etcd behind them, a private MariaDB, and processes that can be killed. Dev only: code here may panic.
 //!
 //! - [`fixtures`]: the captures under `testdata/`;
-//! - [`Truth`], [`assert_same`]: expected contents of databases, and how to compare them.
+//! - [`Truth`], [`assert_same`]: expected contents of databases, and how to compare them;
+//! - [`FakeCluster`]: PD, TiKV and etcd at one URL; it shows a capture's schema as time goes by;
+//! - [`Replayer`]: sends a capture to pumps as TiDB did;
+//! - [`Mariadb`], [`Etcd`], [`Process`]: real servers and our own programs.
 
 mod compare;
+mod etcd;
+mod fake;
 pub mod fixtures;
+mod mariadb;
+mod process;
+mod replay;
 mod truth;
 mod unzstd;
 
 pub use compare::{Comparison, assert_same};
+pub use etcd::Etcd;
+pub use fake::{FakeCluster, Outcome, RegionFault};
+pub use mariadb::Mariadb;
+pub use process::{Process, free_port, wait_for_port, wait_until};
+pub use replay::Replayer;
 pub use truth::{Row, Truth, TruthTable};
 pub use unzstd::unzstd;

@@ -14,6 +14,8 @@ pub enum GapReason {
     MissingPrewrite,
     /// Bytes on disk did not pass their checksum.
     Corrupt,
+    /// A commit binlog came after readers had passed its place.
+    LateCommit,
 }
 
 impl fmt::Display for GapReason {
@@ -22,6 +24,7 @@ impl fmt::Display for GapReason {
             GapReason::Purged => "purged by gc",
             GapReason::MissingPrewrite => "commit without prewrite",
             GapReason::Corrupt => "corrupt",
+            GapReason::LateCommit => "commit after readers had passed its place",
         })
     }
 }

@@ -157,7 +157,9 @@ impl TableBuilder {
         };
         self.table.pk_is_handle = single_integer;
         self.table.is_common_handle = !single_integer;
-        self.table.indexes.insert(0, Index { primary: true, ..index });
+        // As tables read from TiDB's JSON have it: the handle is no index of its own.
+        let id = if single_integer { 0 } else { index.id };
+        self.table.indexes.insert(0, Index { id, primary: true, ..index });
         self
     }
 

@@ -1,0 +1,117 @@
+//! CREATE TABLE, MySQL dialect.
+
+use binlog_catalog::{Column, Index, Table, TableRef, flag};
+
+use super::column::{DefaultOf, definition};
+use super::dialect::Dialect;
+use crate::literal;
+use crate::names::{backtick, mysql_table};
+use crate::notices::Notices;
+
+/// How reports name a table.
+pub(super) fn whose(table: &TableRef) -> String {
+    format!("table `{}`.`{}`", table.schema, table.table.name)
+}
+
+/// The statement that makes the table as it stands, without foreign keys (the source checked them) and partitions.
+pub(super) fn table(dialect: &Dialect, table: &TableRef, notices: &mut Notices) -> String {
+    let whose = whose(table);
+    if table.table.partitioned {
+        notices.report(format!("{whose}: the partitions are left out"));
+    }
+    let mut lines: Vec<String> = visible(&table.table)
+        .map(|c| definition(dialect, c, &whose, leads_index(&table.table, c), DefaultOf::Column, notices))
+        .collect();
+    lines.extend(indexes(&table.table, &whose, notices).map(|index| index_text(index)));
+    let options = table_options(dialect, &table.table, &whose, notices);
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} ({}){options}",
+        mysql_table(&table.schema, &table.table.name),
+        lines.join(", ")
+    )
+}
+
+/// Columns that the target has.
+pub(super) fn visible(table: &Table) -> impl Iterator<Item = &Column> {
+    table.columns.iter().filter(|c| c.is_visible())
+}
+
+/// Indexes that the target has: those over expressions are left out, with a report.
+pub(super) fn indexes<'a>(
+    table: &'a Table,
+    whose: &str,
+    notices: &mut Notices,
+) -> impl Iterator<Item = &'a Index> + use<'a> {
+    let mut kept = Vec::new();
+    for index in table.indexes.iter().filter(|i| i.public) {
+        if is_over_columns(table, index) {
+            kept.push(index);
+        } else {
+            notices.report(format!("{whose}: index `{}` is left out: it is over an expression", index.name));
+        }
+    }
+    kept.into_iter()
+}
+
+fn is_over_columns(table: &Table, index: &Index) -> bool {
+    !index.columns.is_empty()
+        && index.columns.iter().all(|part| table.columns.get(part.offset).is_some_and(Column::is_visible))
+}
+
+/// Whether an index leads with the column, as AUTO_INCREMENT asks for.
+pub(super) fn leads_index(table: &Table, column: &Column) -> bool {
+    let leads = |i: &Index| {
+        i.public && is_over_columns(table, i) && i.columns.first().is_some_and(|p| p.offset == column.offset)
+    };
+    column.ty.flag & flag::AUTO_INCREMENT != 0 && table.indexes.iter().any(leads)
+}
+
+/// `` UNIQUE KEY `u` (`a`,`b`(5)) ``.
+pub(super) fn index_text(index: &Index) -> String {
+    let parts: Vec<String> = index
+        .columns
+        .iter()
+        .map(|part| match part.prefix {
+            Some(chars) => format!("{}({chars})", backtick(&part.name)),
+            None => backtick(&part.name),
+        })
+        .collect();
+    let parts = parts.join(",");
+    if index.primary {
+        return format!("PRIMARY KEY ({parts})");
+    }
+    let kind = if index.unique { "UNIQUE KEY" } else { "KEY" };
+    let comment = match index.comment.as_str() {
+        "" => String::new(),
+        text => format!(" COMMENT {}", literal::text(text)),
+    };
+    format!("{kind} {} ({parts}){comment}", backtick(&index.name))
+}
+
+/// ` DEFAULT CHARSET=… COLLATE=… COMMENT=…`.
+pub(super) fn table_options(dialect: &Dialect, table: &Table, whose: &str, notices: &mut Notices) -> String {
+    let mut out = charset_options(dialect, &table.charset, &table.collate, whose, notices);
+    if !table.comment.is_empty() {
+        out.push_str(&format!(" COMMENT={}", literal::text(&table.comment)));
+    }
+    out
+}
+
+/// ` DEFAULT CHARACTER SET … COLLATE …`; empty where neither is known.
+pub(super) fn charset_options(
+    dialect: &Dialect,
+    charset: &str,
+    collate: &str,
+    whose: &str,
+    notices: &mut Notices,
+) -> String {
+    let (charset, collate) = dialect.collation(charset, collate, whose, notices);
+    let mut out = String::new();
+    if !charset.is_empty() {
+        out.push_str(&format!(" DEFAULT CHARACTER SET {charset}"));
+    }
+    if !collate.is_empty() {
+        out.push_str(&format!(" COLLATE {collate}"));
+    }
+    out
+}

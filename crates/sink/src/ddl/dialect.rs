@@ -1,0 +1,124 @@
+//! What the targets differ in.
+
+use std::collections::HashSet;
+
+use crate::notices::Notices;
+
+/// The kinds of targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    MySql,
+    MariaDb,
+    TiDb,
+    Sqlite,
+}
+
+/// A target's ways.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialect {
+    pub(crate) kind: Kind,
+    /// Collations that the server has, in lower case; empty: not asked, take those that every server has.
+    collations: HashSet<String>,
+}
+
+impl Dialect {
+    pub(crate) fn new(kind: Kind, collations: HashSet<String>) -> Self {
+        Dialect { kind, collations }
+    }
+
+    pub(crate) fn sqlite() -> Self {
+        Dialect::new(Kind::Sqlite, HashSet::new())
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::MySql => "MySQL",
+            Kind::MariaDb => "MariaDB",
+            Kind::TiDb => "TiDB",
+            Kind::Sqlite => "SQLite",
+        }
+    }
+
+    /// Whether JSON columns are compared as JSON (MariaDB's are text).
+    pub(crate) fn has_json_type(&self) -> bool {
+        matches!(self.kind, Kind::MySql | Kind::TiDb)
+    }
+
+    /// Whether an expression may be a DEFAULT, and a generated column be NOT NULL.
+    pub(crate) fn generated_not_null(&self) -> bool {
+        self.kind != Kind::MariaDb
+    }
+
+    fn has(&self, collation: &str) -> bool {
+        match self.kind {
+            Kind::TiDb => true,
+            _ if self.collations.is_empty() => {
+                !collation.contains("_0900_") && !collation.contains("uca1400")
+            }
+            _ => self.collations.contains(collation),
+        }
+    }
+
+    /// Character set and collation that come nearest to the source's; empty where there is none. Of collations that the target
+    /// lacks, the substitute that takes the fewest texts as equal is chosen, so that no unique key conflicts that did not before.
+    pub(crate) fn collation(
+        &self,
+        charset: &str,
+        collate: &str,
+        whose: &str,
+        notices: &mut Notices,
+    ) -> (String, String) {
+        let charset = charset.to_ascii_lowercase();
+        let collate = collate.to_ascii_lowercase();
+        if charset.is_empty() || charset == "binary" {
+            return (charset, collate);
+        }
+        if collate.is_empty() || self.has(&collate) {
+            return (charset, collate);
+        }
+        let candidates: &[&str] = match collate.as_str() {
+            "utf8mb4_0900_ai_ci" => &[
+                "utf8mb4_uca1400_nopad_ai_ci",
+                "utf8mb4_unicode_520_nopad_ci",
+                "utf8mb4_unicode_520_ci",
+                "utf8mb4_unicode_ci",
+            ],
+            "utf8mb4_0900_bin" => &["utf8mb4_nopad_bin", "utf8mb4_bin"],
+            "utf8_bin" | "utf8mb3_bin" => &["utf8mb3_bin", "utf8_bin"],
+            "utf8_general_ci" | "utf8mb3_general_ci" => &["utf8mb3_general_ci", "utf8_general_ci"],
+            "utf8_unicode_ci" | "utf8mb3_unicode_ci" => &["utf8mb3_unicode_ci", "utf8_unicode_ci"],
+            _ => &[],
+        };
+        let binary = format!("{charset}_bin");
+        let chosen = candidates.iter().copied().chain([binary.as_str()]).find(|c| self.has(c));
+        let (charset, chosen) = match chosen {
+            Some(found) => (charset, found.to_owned()),
+            None => ("utf8mb4".to_owned(), "utf8mb4_bin".to_owned()),
+        };
+        if !collate.starts_with("utf8_") {
+            notices.report(format!(
+                "{whose}: {} has no collation {collate}, {chosen} stands in its place",
+                self.name()
+            ));
+        }
+        (charset, chosen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_collation_has_a_substitute() {
+        let mut notices = Notices::default();
+        let known = ["utf8mb4_bin", "utf8mb4_unicode_520_nopad_ci", "utf8mb3_bin"].map(String::from).into();
+        let dialect = Dialect::new(Kind::MariaDb, known);
+        let mut map = |charset: &str, collate: &str| dialect.collation(charset, collate, "t", &mut notices).1;
+        assert_eq!(map("utf8mb4", "utf8mb4_bin"), "utf8mb4_bin");
+        assert_eq!(map("utf8mb4", "utf8mb4_0900_ai_ci"), "utf8mb4_unicode_520_nopad_ci");
+        assert_eq!(map("utf8mb4", "utf8mb4_0900_bin"), "utf8mb4_bin");
+        assert_eq!(map("utf8", "utf8_bin"), "utf8mb3_bin");
+        assert_eq!(map("gb18030", "gb18030_chinese_ci"), "utf8mb4_bin");
+    }
+}

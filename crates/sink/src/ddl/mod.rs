@@ -1,0 +1,275 @@
+//! From what a DDL did to the catalog to statements for a target.
+//!
+//! The objects are authoritative, not the text: names come from ids, a two-table DROP is two jobs of the same text, and what a
+//! database without partitions, placement or TTL needs is only the difference between two versions of a table. TiDB gets the text
+//! where the objects do not hold everything (partitions, options).
+
+mod alter;
+mod change_text;
+mod column;
+mod create;
+pub(crate) mod dialect;
+mod rename;
+mod sqlite;
+mod table_diff;
+
+use std::sync::Arc;
+
+use binlog_catalog::{Ddl, SchemaChange, TableKind, TableRef};
+
+use crate::names::{backtick, mysql_table, sqlite_table};
+use crate::notices::Notices;
+use crate::{Error, Place};
+use dialect::{Dialect, Kind};
+
+pub(crate) use sqlite::is_wide_number;
+
+/// One statement of a DDL. Steps run in order, each one complete before the next, and each may be repeated if it is not known
+/// whether it ran.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) sql: String,
+    pub(crate) place: Place,
+    /// What unqualified names mean; `None`: there are none.
+    pub(crate) default_schema: Option<String>,
+    /// The target may refuse it: reported by name, and the stream goes on.
+    pub(crate) best_effort: bool,
+}
+
+/// The statements of `ddl` for a target.
+pub(crate) fn plan(dialect: &Dialect, ddl: &Ddl, notices: &mut Notices) -> Result<Vec<Step>, Error> {
+    let mut planner = Planner { dialect, ddl, notices, steps: Vec::new() };
+    if dialect.kind == Kind::TiDb && ddl.changes.iter().all(wants_text) {
+        if !ddl.changes.is_empty() {
+            let place = planner.place(&Arc::from(ddl.schema.as_str()), "");
+            let schema = (!ddl.schema.is_empty()).then(|| ddl.schema.clone());
+            planner.steps.push(Step {
+                sql: ddl.query.clone(),
+                place,
+                default_schema: schema,
+                best_effort: false,
+            });
+        }
+        return Ok(planner.steps);
+    }
+    let mut renames: Vec<(&TableRef, &TableRef)> = Vec::new();
+    for change in &ddl.changes {
+        if let SchemaChange::RenameTable { before, after } = change {
+            renames.push((before, after));
+            continue;
+        }
+        planner.renames(std::mem::take(&mut renames));
+        planner.change(change)?;
+    }
+    planner.renames(renames);
+    Ok(planner.steps)
+}
+
+/// Whether TiDB is given the statement itself: where the objects alone would lose something.
+fn wants_text(change: &SchemaChange) -> bool {
+    match change {
+        SchemaChange::CreateTable(_)
+        | SchemaChange::AlterTable { .. }
+        | SchemaChange::RecoverTable(_)
+        | SchemaChange::DropPartitions { .. }
+        | SchemaChange::ExchangePartition { .. } => true,
+        SchemaChange::CreateDatabase(_)
+        | SchemaChange::AlterDatabase { .. }
+        | SchemaChange::DropDatabase { .. }
+        | SchemaChange::RenameTable { .. }
+        | SchemaChange::DropTable(_)
+        | SchemaChange::TruncateTable { .. } => false,
+    }
+}
+
+struct Planner<'a> {
+    dialect: &'a Dialect,
+    ddl: &'a Ddl,
+    notices: &'a mut Notices,
+    steps: Vec<Step>,
+}
+
+impl Planner<'_> {
+    fn place(&self, schema: &Arc<str>, table: &str) -> Place {
+        Place { schema: schema.clone(), table: table.to_owned(), commit_ts: self.ddl.commit_ts }
+    }
+
+    fn push(&mut self, schema: &Arc<str>, table: &str, sql: String) {
+        let place = self.place(schema, table);
+        self.steps.push(Step { sql, place, default_schema: None, best_effort: false });
+    }
+
+    fn push_all(&mut self, table: &TableRef, statements: Vec<String>) {
+        for sql in statements {
+            self.push(&table.schema, &table.table.name, sql);
+        }
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.dialect.kind == Kind::Sqlite
+    }
+
+    fn name(&self, table: &TableRef) -> String {
+        if self.is_sqlite() {
+            sqlite_table(&table.schema, &table.table.name)
+        } else {
+            mysql_table(&table.schema, &table.table.name)
+        }
+    }
+
+    fn change(&mut self, change: &SchemaChange) -> Result<(), Error> {
+        match change {
+            SchemaChange::CreateDatabase(database) => {
+                if !self.is_sqlite() {
+                    let name = &database.name;
+                    let options = self.charset_options(&database.charset, &database.collate, name);
+                    let sql = format!("CREATE DATABASE IF NOT EXISTS {}{options}", backtick(name));
+                    self.push(&Arc::from(name.as_str()), "", sql);
+                }
+            }
+            SchemaChange::AlterDatabase { before, after } => {
+                let same = before
+                    .as_ref()
+                    .is_some_and(|b| (&b.charset, &b.collate) == (&after.charset, &after.collate));
+                if !self.is_sqlite() && !same {
+                    let options = self.charset_options(&after.charset, &after.collate, &after.name);
+                    if !options.is_empty() {
+                        let sql = format!("ALTER DATABASE {}{options}", backtick(&after.name));
+                        self.push(&Arc::from(after.name.as_str()), "", sql);
+                    }
+                }
+            }
+            SchemaChange::DropDatabase { database, tables } => {
+                let schema = Arc::from(database.name.as_str());
+                if self.is_sqlite() {
+                    for table in tables {
+                        self.drop_table(table);
+                    }
+                } else {
+                    self.push(&schema, "", format!("DROP DATABASE IF EXISTS {}", backtick(&database.name)));
+                }
+            }
+            SchemaChange::CreateTable(table) => self.create(table),
+            SchemaChange::AlterTable { before, after } => self.alter(before, after),
+            SchemaChange::RenameTable { before, after } => self.renames(vec![(before, after)]),
+            SchemaChange::DropTable(table) => self.drop_table(table),
+            SchemaChange::TruncateTable { before, .. } => {
+                let verb = if self.is_sqlite() { "DELETE FROM" } else { "TRUNCATE TABLE" };
+                let sql = format!("{verb} {}", self.name(before));
+                self.push(&before.schema, &before.table.name, sql);
+            }
+            SchemaChange::RecoverTable(table) => {
+                return Err(self.unsupported(
+                    table,
+                    "bringing back a dropped or truncated table (its rows are in no binlog)",
+                    "copy the table from the source, then go on behind this position",
+                ));
+            }
+            SchemaChange::DropPartitions { before, .. } => {
+                return Err(self.unsupported(
+                    before,
+                    "dropping or truncating a partition (its rows vanish without binlogs)",
+                    "delete the partition's rows in the target, then go on behind this position",
+                ));
+            }
+            SchemaChange::ExchangePartition { partitioned, .. } => {
+                return Err(self.unsupported(
+                    partitioned,
+                    "exchanging a partition with a table (rows change places without binlogs)",
+                    "exchange the rows in the target, then go on behind this position",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn unsupported(&self, table: &TableRef, what: &'static str, advice: &'static str) -> Error {
+        Error::Unsupported {
+            place: self.place(&table.schema, &table.table.name),
+            what,
+            dialect: self.dialect.name(),
+            advice,
+            query: crate::error::head(&self.ddl.query),
+        }
+    }
+
+    fn create(&mut self, table: &TableRef) {
+        match table.table.kind {
+            TableKind::Table if self.is_sqlite() => {
+                let statements = sqlite::create(table, self.notices);
+                self.push_all(table, statements);
+            }
+            TableKind::Table => {
+                let sql = create::table(self.dialect, table, self.notices);
+                self.push(&table.schema, &table.table.name, sql);
+            }
+            TableKind::View if self.is_sqlite() => self.left_out(table, "view"),
+            TableKind::View => {
+                let place = self.place(&table.schema, &table.table.name);
+                let default_schema = Some(self.ddl.schema.clone()).filter(|s| !s.is_empty());
+                let sql = self.ddl.query.clone();
+                self.steps.push(Step { sql, place, default_schema, best_effort: true });
+            }
+            TableKind::Sequence => self.left_out(table, "sequence"),
+        }
+    }
+
+    fn left_out(&mut self, table: &TableRef, what: &str) {
+        self.notices.report(format!(
+            "{what} `{}`.`{}` is left out: {} does not hold it",
+            table.schema,
+            table.table.name,
+            self.dialect.name()
+        ));
+    }
+
+    fn alter(&mut self, before: &TableRef, after: &TableRef) {
+        if after.table.kind != TableKind::Table {
+            self.left_out(after, "a change of a view or sequence:");
+            return;
+        }
+        let statements = if self.is_sqlite() {
+            sqlite::alter(before, after, self.ddl, self.notices)
+        } else {
+            alter::statements(self.dialect, before, after, self.ddl, self.notices)
+        };
+        self.push_all(after, statements);
+    }
+
+    fn drop_table(&mut self, table: &TableRef) {
+        let verb = match (table.table.kind, self.is_sqlite()) {
+            (TableKind::Table, _) => "DROP TABLE IF EXISTS",
+            (TableKind::View, false) => "DROP VIEW IF EXISTS",
+            (TableKind::View, true) | (TableKind::Sequence, _) => return,
+        };
+        let sql = format!("{verb} {}", self.name(table));
+        self.push(&table.schema, &table.table.name, sql);
+    }
+
+    fn renames(&mut self, renames: Vec<(&TableRef, &TableRef)>) {
+        for step in rename::order(&renames) {
+            if step.table.kind == TableKind::Sequence
+                || (step.table.kind == TableKind::View && self.is_sqlite())
+            {
+                continue;
+            }
+            let schema = step.to.0.clone();
+            if self.is_sqlite() {
+                for sql in sqlite::rename(&step) {
+                    self.push(&schema, &step.to.1, sql);
+                }
+            } else {
+                let sql = format!(
+                    "RENAME TABLE {} TO {}",
+                    mysql_table(&step.from.0, &step.from.1),
+                    mysql_table(&step.to.0, &step.to.1)
+                );
+                self.push(&schema, &step.to.1, sql);
+            }
+        }
+    }
+
+    fn charset_options(&mut self, charset: &str, collate: &str, whose: &str) -> String {
+        create::charset_options(self.dialect, charset, collate, &format!("database `{whose}`"), self.notices)
+    }
+}

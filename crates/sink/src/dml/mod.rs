@@ -1,0 +1,5 @@
+//! Row changes: what remains of them, and the statements that write it.
+
+pub(crate) mod batch;
+pub(crate) mod fold;
+pub(crate) mod statement;

@@ -1,0 +1,79 @@
+//! What a sink needs to know of a table to write its rows.
+
+use binlog_catalog::{Index, Row, Table, TableRef};
+use binlog_types::CommitTs;
+
+use crate::{Error, Place};
+
+/// Columns that are written, and those that identify a row.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Layout {
+    pub(crate) table: TableRef,
+    /// Positions of the columns that rows bind, in the table's order: visible and not generated.
+    pub(crate) writable: Vec<usize>,
+    /// Positions of the columns of the row key; `None`: the table has no key.
+    pub(crate) key: Option<Vec<usize>>,
+}
+
+impl Layout {
+    pub(crate) fn new(table: &TableRef) -> Self {
+        let writable = table
+            .table
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.is_writable())
+            .map(|(at, _)| at)
+            .collect();
+        Layout { table: table.clone(), writable, key: row_key(&table.table) }
+    }
+
+    pub(crate) fn place(&self, commit_ts: CommitTs) -> Place {
+        Place { schema: self.table.schema.clone(), table: self.table.table.name.clone(), commit_ts }
+    }
+
+    /// Positions of the columns that `row` binds and that are written.
+    pub(crate) fn bound(&self, row: &Row) -> Vec<usize> {
+        self.writable.iter().copied().filter(|at| row.get(*at).is_some_and(Option::is_some)).collect()
+    }
+
+    /// Whether `row` binds every column that is written.
+    pub(crate) fn is_full(&self, row: &Row) -> bool {
+        self.writable.iter().all(|at| row.get(*at).is_some_and(Option::is_some))
+    }
+
+    /// Checks that a row fits the table, so that everything after may index by column.
+    pub(crate) fn check(&self, row: &Row, commit_ts: CommitTs) -> Result<(), Error> {
+        let columns = self.table.table.columns.len();
+        if row.len() != columns {
+            return Err(Error::RowShape { place: self.place(commit_ts), found: row.len(), columns });
+        }
+        for at in self.key.iter().flatten() {
+            if !row.get(*at).is_some_and(Option::is_some) {
+                let column = self.table.table.columns.get(*at).map(|c| c.name.clone()).unwrap_or_default();
+                return Err(Error::KeyUnbound { place: self.place(commit_ts), column });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The primary key or else the first unique index over NOT NULL columns, if the sink writes all its columns: a key over generated
+/// columns is in no row and so cannot identify one.
+fn row_key(table: &Table) -> Option<Vec<usize>> {
+    let usable = |index: &Index| {
+        index.public
+            && !index.columns.is_empty()
+            && index
+                .columns
+                .iter()
+                .all(|part| table.columns.get(part.offset).is_some_and(|c| c.is_writable()))
+    };
+    let not_null = |index: &Index| {
+        index.columns.iter().all(|part| table.columns.get(part.offset).is_some_and(|c| c.ty.is_not_null()))
+    };
+    let primary = table.indexes.iter().find(|i| i.primary && usable(i));
+    let chosen = primary
+        .or_else(|| table.indexes.iter().find(|i| i.unique && !i.primary && usable(i) && not_null(i)))?;
+    Some(chosen.columns.iter().map(|part| part.offset).collect())
+}

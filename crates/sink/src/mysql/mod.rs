@@ -1,0 +1,114 @@
+//! MySQL, MariaDB and TiDB.
+
+mod apply;
+mod connection;
+mod ddl;
+mod lane;
+mod server;
+mod state;
+
+use binlog_catalog::{Event, Transaction};
+
+use crate::dml::batch::Batch;
+use crate::notices::Notices;
+use crate::position::Position;
+use crate::{Checkpoint, Error, MySqlTarget, SinkOptions};
+use connection::Connection;
+use server::Server;
+use state::State;
+
+/// An open server.
+#[derive(Debug)]
+pub(crate) struct MySqlSink {
+    options: SinkOptions,
+    server: Server,
+    /// Bookkeeping and DDL, and the lane of tables without a key.
+    main: Connection,
+    workers: Vec<Connection>,
+    /// What this sink keeps beside the data; `None`: nothing.
+    state: Option<State>,
+    notices: Notices,
+}
+
+impl MySqlSink {
+    pub(crate) async fn open(target: &MySqlTarget, mut options: SinkOptions) -> Result<Self, Error> {
+        options.workers = options.workers.max(1);
+        options.batch_rows = options.batch_rows.max(1);
+        let mut main = Connection::new(target);
+        let server = Server::ask(&mut main).await?;
+        let state = if options.checkpoint {
+            Some(State::open(&mut main, &options.checkpoint_schema, options.cluster).await?)
+        } else {
+            None
+        };
+        let workers = (0..options.workers).map(|_| Connection::new(target)).collect();
+        tracing::info!(target = %target, server = server.version, dialect = server.dialect.name(), "sink is open");
+        Ok(MySqlSink { options, server, main, workers, state, notices: Notices::default() })
+    }
+
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.state.as_ref().and_then(State::checkpoint)
+    }
+
+    pub(crate) async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        match &mut self.state {
+            Some(state) => state.save(&mut self.main, checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn apply(&mut self, events: &[Event]) -> Result<(), Error> {
+        // A DDL is begun only after all before it is durable: what lies before the last one was applied by an earlier run.
+        let floor = self.state.as_ref().map(|s| s.floor()).unwrap_or_default();
+        let mut run: Vec<&Transaction> = Vec::new();
+        for event in events {
+            let at = Position::of(event);
+            match event {
+                Event::Transaction(txn) if at > floor => run.push(txn),
+                Event::Transaction(_) => {}
+                Event::Ddl(ddl) => {
+                    self.rows(std::mem::take(&mut run)).await?;
+                    if at >= floor {
+                        self.schema_change(ddl, at).await?;
+                    }
+                }
+            }
+        }
+        self.rows(run).await
+    }
+
+    async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
+        if run.is_empty() {
+            return Ok(());
+        }
+        let done = self.state.as_ref().map(|s| s.progress()).unwrap_or_default();
+        let batch = Batch::new(run, done)?;
+        let keyed = apply::Keyed::new(&batch.keyed, self.options.batch_rows, self.server.statement_bytes);
+        let lane = lane::run(
+            &mut self.main,
+            &batch.lane,
+            self.state.as_mut(),
+            lane::Limits {
+                rows: self.options.batch_rows,
+                bytes: self.server.statement_bytes,
+                json_type: self.server.dialect.has_json_type(),
+            },
+        );
+        let keyed = keyed.run(&mut self.workers);
+        // Both are let run to their end: a statement cut off in the middle would leave its connection unusable.
+        let (lane, keyed) = futures::future::join(Box::pin(lane), Box::pin(keyed)).await;
+        lane.and(keyed)
+    }
+
+    pub(crate) async fn close(self) {
+        self.main.close().await;
+        for worker in self.workers {
+            worker.close().await;
+        }
+    }
+}
+
+/// Statement and position for errors of statements that concern the sink's own tables.
+pub(crate) fn bookkeeping(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |source| Error::Bookkeeping { what, source }
+}

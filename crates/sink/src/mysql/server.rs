@@ -1,0 +1,67 @@
+//! What kind of server it is and what it can hold.
+
+use std::collections::HashSet;
+
+use sqlx::Row as _;
+
+use super::bookkeeping;
+use super::connection::Connection;
+use crate::Error;
+use crate::ddl::dialect::{Dialect, Kind};
+
+/// A server's answers.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) dialect: Dialect,
+    pub(crate) version: String,
+    /// Longest statement that is sent.
+    pub(crate) statement_bytes: usize,
+}
+
+/// Upper bound of a statement's length: beyond it nothing gets faster.
+const STATEMENT_BYTES: usize = 4 << 20;
+
+impl Server {
+    pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, Error> {
+        connection.open().await?;
+        let failed = bookkeeping("ask the server for its version");
+        let rows = connection.fetch("SELECT VERSION(), @@max_allowed_packet").await.map_err(&failed)?;
+        let row = rows.first().ok_or_else(|| failed(sqlx::Error::RowNotFound))?;
+        let version: String = row.try_get(0).map_err(&failed)?;
+        let packet: u64 = row.try_get(1).map_err(&failed)?;
+        let kind = if version.contains("TiDB") {
+            Kind::TiDb
+        } else if version.contains("MariaDB") {
+            Kind::MariaDb
+        } else {
+            Kind::MySql
+        };
+        let failed = bookkeeping("read the server's collations");
+        let mut collations = HashSet::new();
+        // MariaDB lists the newer ones only here, with their full names.
+        let queries: &[&str] = if kind == Kind::MariaDb {
+            &[
+                "SELECT COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY",
+                "SELECT FULL_COLLATION_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY",
+            ]
+        } else {
+            &["SELECT COLLATION_NAME FROM information_schema.COLLATIONS"]
+        };
+        for query in queries {
+            match connection.fetch(query).await {
+                Ok(rows) => {
+                    for row in rows {
+                        let name: Option<String> = row.try_get(0).map_err(&failed)?;
+                        collations.extend(name.map(|n| n.to_ascii_lowercase()));
+                    }
+                }
+                // 1054: the column is missing before MariaDB 10.10.
+                Err(error) if crate::error::server_code(&error) == Some(1054) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let statement_bytes =
+            usize::try_from(packet / 2).unwrap_or(STATEMENT_BYTES).clamp(1 << 10, STATEMENT_BYTES);
+        Ok(Server { dialect: Dialect::new(kind, collations), version, statement_bytes })
+    }
+}

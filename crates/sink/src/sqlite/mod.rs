@@ -1,0 +1,135 @@
+//! A SQLite file.
+//!
+//! All that one `apply` does is one transaction, with the position reached: so everything is applied exactly once, DDL and rows
+//! without a key too.
+
+mod rows;
+mod state;
+mod value;
+
+use std::path::Path;
+use std::time::Duration;
+
+use binlog_catalog::{Event, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+
+use crate::ddl::{self, dialect::Dialect};
+use crate::dml::batch::Batch;
+use crate::notices::Notices;
+use crate::position::{Position, Progress};
+use crate::{Checkpoint, Error, SinkOptions};
+use state::State;
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct SqliteSink {
+    connection: SqliteConnection,
+    dialect: Dialect,
+    state: Option<State>,
+    notices: Notices,
+}
+
+fn bookkeeping(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |source| Error::Bookkeeping { what, source }
+}
+
+impl SqliteSink {
+    pub(crate) async fn open(path: &Path, options: SinkOptions) -> Result<Self, Error> {
+        let settings = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL mode, NORMAL would not sync at COMMIT: what was acknowledged could be lost.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            .busy_timeout(Duration::from_secs(30))
+            .disable_statement_logging();
+        let failed = |source| Error::Connect { target: path.display().to_string(), source };
+        let mut connection = settings.connect().await.map_err(failed)?;
+        let state = if options.checkpoint {
+            Some(State::open(&mut connection, &options.checkpoint_schema, options.cluster).await?)
+        } else {
+            None
+        };
+        Ok(SqliteSink { connection, dialect: Dialect::sqlite(), state, notices: Notices::default() })
+    }
+
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.state.as_ref().and_then(State::checkpoint)
+    }
+
+    pub(crate) async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        match &mut self.state {
+            Some(state) => state.save(&mut self.connection, checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) async fn apply(&mut self, events: &[Event]) -> Result<(), Error> {
+        let done = self.state.as_ref().map(State::applied).unwrap_or_default();
+        let events: Vec<&Event> =
+            events.iter().filter(|e| Position::of(e) > done || self.state.is_none()).collect();
+        let Some(last) = events.last() else { return Ok(()) };
+        let last = Position::of(last);
+        self.control("BEGIN IMMEDIATE").await?;
+        let mut result = self.events(&events).await;
+        if result.is_ok()
+            && let Some(state) = &mut self.state
+        {
+            result = state.reached(&mut self.connection, last).await;
+        }
+        if result.is_ok() {
+            result = self.control("COMMIT").await;
+        }
+        match result {
+            Ok(()) => {
+                if let Some(state) = &mut self.state {
+                    state.committed(last);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // Fails where SQLite has rolled back by itself.
+                let _ = self.control("ROLLBACK").await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn control(&mut self, sql: &'static str) -> Result<(), Error> {
+        let done = sqlx::raw_sql(sql).execute(&mut self.connection).await;
+        done.map(drop).map_err(bookkeeping("begin or end a transaction"))
+    }
+
+    async fn events(&mut self, events: &[&Event]) -> Result<(), Error> {
+        let mut run: Vec<&Transaction> = Vec::new();
+        for event in events {
+            match event {
+                Event::Transaction(txn) => run.push(txn),
+                Event::Ddl(ddl) => {
+                    self.rows(std::mem::take(&mut run)).await?;
+                    for step in ddl::plan(&self.dialect, ddl, &mut self.notices)? {
+                        let done = sqlx::raw_sql(AssertSqlSafe(step.sql.clone()))
+                            .execute(&mut self.connection)
+                            .await;
+                        done.map_err(|source| Error::statement(&step.place, &step.sql, source))?;
+                    }
+                }
+            }
+        }
+        self.rows(run).await
+    }
+
+    async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
+        if run.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch::new(run, Progress::default())?;
+        rows::write(&mut self.connection, &batch).await
+    }
+
+    pub(crate) async fn close(self) -> Result<(), Error> {
+        self.connection.close().await.map_err(bookkeeping("close the file"))
+    }
+}

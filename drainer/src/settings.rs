@@ -1,0 +1,335 @@
+//! The settings, checked: units and defaults resolved, and what is not supported refused by name.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use binlog_catalog::TableFilter;
+use binlog_sink::{MySqlTarget, Target};
+use binlog_types::{CommitTs, NodeId};
+
+use crate::{Config, Destination, Error, Security, Syncer, TableName};
+
+const DEFAULT_PORT: u16 = 8249;
+const DEFAULT_CHECKPOINT_SCHEMA: &str = "tidb_binlog";
+/// Databases that TiDB and its tools make for themselves: replicated only if they are asked for by name.
+const SYSTEM_SCHEMAS: [&str; 5] =
+    ["sys", "metrics_schema", "information_schema", "performance_schema", DEFAULT_CHECKPOINT_SCHEMA];
+
+/// See the fields of [`Config`].
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) node_id: Option<NodeId>,
+    pub(crate) addr: HostPort,
+    pub(crate) advertise: HostPort,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) detect_interval: Duration,
+    pub(crate) pd_urls: Vec<String>,
+    pub(crate) cluster_dir: Option<PathBuf>,
+    /// None: now.
+    pub(crate) initial: Option<CommitTs>,
+    pub(crate) synced_after: Duration,
+    pub(crate) budget: usize,
+    pub(crate) target: Target,
+    pub(crate) workers: usize,
+    pub(crate) batch_rows: usize,
+    pub(crate) checkpoint_schema: String,
+    pub(crate) filter: TableFilter,
+    pub(crate) ignored: HashSet<CommitTs>,
+    pub(crate) sync_ddl: bool,
+}
+
+/// A checked `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPort {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl HostPort {
+    fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']')?,
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        Some(HostPort { host: host.to_owned(), port: port.parse().ok()? })
+    }
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
+    Err(Error::Config(text.into()))
+}
+
+impl Config {
+    /// Resolves defaults and checks every setting. `env` gives the downstream's defaults.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub(crate) fn check(&self, env: impl Fn(&str) -> Option<String>) -> Result<Settings, Error> {
+        self.refuse_unsupported()?;
+        let addr_text = match self.addr.as_str() {
+            "" => format!("{}:{DEFAULT_PORT}", first_address()),
+            addr => addr.to_owned(),
+        };
+        let advertise_text = if self.advertise_addr.is_empty() { &addr_text } else { &self.advertise_addr };
+        let parse = |name: &str, text: &str| {
+            HostPort::parse(text).ok_or_else(|| {
+                Error::Config(format!("bad {name} {text:?}: write host:port, without a scheme"))
+            })
+        };
+        let (addr, advertise) = (parse("addr", &addr_text)?, parse("advertise-addr", advertise_text)?);
+        if advertise.host.is_empty() || advertise.host == "0.0.0.0" {
+            tracing::warn!(%advertise, "others cannot reach this address; set advertise-addr");
+        }
+        let node_id = match self.node_id.trim() {
+            "" => None,
+            text => Some(NodeId::new(text).map_err(|e| Error::Config(e.to_string()))?),
+        };
+        let cluster_dir = (!self.cluster_dir.is_empty()).then(|| PathBuf::from(&self.cluster_dir));
+        let initial = match self.initial_commit_ts {
+            -1 => None,
+            ts => Some(CommitTs::new(non_negative("initial-commit-ts", ts)?)),
+        };
+        let syncer = &self.syncer;
+        let dispatch = syncer.disable_dispatch.map(|d| !d).or(syncer.enable_dispatch).unwrap_or(true);
+        let workers = positive("worker-count", syncer.worker_count)?;
+        Ok(Settings {
+            node_id,
+            addr,
+            advertise,
+            data_dir: PathBuf::from(if self.data_dir.is_empty() { "data.drainer" } else { &self.data_dir }),
+            detect_interval: Duration::from_secs(match self.detect_interval {
+                0 => 5,
+                seconds => non_negative("detect-interval", seconds)?,
+            }),
+            pd_urls: if cluster_dir.is_some() { Vec::new() } else { check_urls(&self.pd_urls)? },
+            cluster_dir,
+            initial,
+            synced_after: Duration::from_secs(
+                60 * non_negative("synced-check-time", self.synced_check_time)?,
+            ),
+            budget: usize::try_from(self.memory_budget.0).unwrap_or(usize::MAX).max(1 << 20),
+            target: target(syncer, env)?,
+            workers: if dispatch { workers } else { 1 },
+            batch_rows: positive("txn-batch", syncer.txn_batch)?,
+            checkpoint_schema: match syncer.to.checkpoint.schema.as_str() {
+                "" => DEFAULT_CHECKPOINT_SCHEMA.to_owned(),
+                schema => schema.to_owned(),
+            },
+            filter: filter(syncer)?,
+            ignored: syncer
+                .ignore_txn_commit_ts
+                .iter()
+                .map(|ts| non_negative("ignore-txn-commit-ts", *ts).map(CommitTs::new))
+                .collect::<Result<_, _>>()?,
+            sync_ddl: syncer.sync_ddl,
+        })
+    }
+
+    /// What would otherwise be left out in silence.
+    fn refuse_unsupported(&self) -> Result<(), Error> {
+        let (syncer, to) = (&self.syncer, &self.syncer.to);
+        let none = Security::default();
+        let unsupported = [
+            ("[security]", self.security != none),
+            ("metrics-addr (scrape /metrics instead)", !self.metrics_addr.is_empty()),
+            ("syncer.sql-mode", syncer.sql_mode.as_ref().is_some_and(|mode| !mode.is_empty())),
+            ("syncer.loopback-control", syncer.loopback_control),
+            ("syncer.relay.log-dir", !syncer.relay.log_dir.is_empty()),
+            ("syncer.table-migrate-rule", !syncer.table_migrate_rule.is_empty()),
+            ("syncer.binlog-filter-rule", !syncer.binlog_filter_rule.is_empty()),
+            ("syncer.to.encrypted_password", !to.encrypted_password.is_empty()),
+            ("syncer.to.sync-mode = 2", to.sync_mode == 2),
+            ("syncer.to.params", !to.params.is_empty()),
+            ("[syncer.to.security]", to.security != none),
+            ("syncer.to.checkpoint.type", !to.checkpoint.kind.is_empty()),
+        ];
+        match unsupported.iter().find(|(_, set)| *set) {
+            Some((what, _)) => {
+                refuse(format!("{what} is not supported yet; remove it from the configuration"))
+            }
+            None if !matches!(self.compressor.as_str(), "" | "gzip") => {
+                refuse(format!("invalid compressor {:?}: use gzip or nothing", self.compressor))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn target(syncer: &Syncer, env: impl Fn(&str) -> Option<String>) -> Result<Target, Error> {
+    let to = &syncer.to;
+    match syncer.db_type.as_str() {
+        "mysql" | "tidb" => mysql(to, env).map(Target::MySql),
+        "sqlite" if to.path.is_empty() => {
+            refuse("db-type is sqlite, but no file is named: set -dest-path, or path in [syncer.to]")
+        }
+        "sqlite" => Ok(Target::Sqlite(PathBuf::from(&to.path))),
+        known @ ("file" | "pb" | "kafka" | "oracle" | "flash") => {
+            refuse(format!("db-type {known} is not supported yet; use mysql, tidb or sqlite"))
+        }
+        other => refuse(format!("unknown db-type {other:?}; use mysql, tidb or sqlite")),
+    }
+}
+
+fn mysql(to: &Destination, env: impl Fn(&str) -> Option<String>) -> Result<MySqlTarget, Error> {
+    let or_env = |set: &str, name: &str, default: &str| {
+        if set.is_empty() {
+            env(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned())
+        } else {
+            set.to_owned()
+        }
+    };
+    let port_text = if to.port == 0 { String::new() } else { to.port.to_string() };
+    let port_text = or_env(&port_text, "MYSQL_PORT", "3306");
+    let Ok(port) = port_text.parse() else {
+        return refuse(format!("invalid port {port_text:?} in [syncer.to] or MYSQL_PORT"));
+    };
+    Ok(MySqlTarget {
+        host: or_env(&to.host, "MYSQL_HOST", "localhost"),
+        port,
+        user: or_env(&to.user, "MYSQL_USER", "root"),
+        password: or_env(&to.password, "MYSQL_PSWD", ""),
+        socket: (!to.socket.is_empty()).then(|| to.socket.clone()),
+    })
+}
+
+fn filter(syncer: &Syncer) -> Result<TableFilter, Error> {
+    let pairs = |list: &[TableName]| -> Result<Vec<(String, String)>, Error> {
+        list.iter()
+            .map(|name| match (name.db_name.as_str(), name.tbl_name.as_str()) {
+                ("", _) | (_, "") => {
+                    refuse("empty db-name or tbl-name in replicate-do-table or ignore-table")
+                }
+                (db, table) => Ok((db.to_owned(), table.to_owned())),
+            })
+            .collect()
+    };
+    if syncer.replicate_do_db.iter().any(String::is_empty) {
+        return refuse("empty schema name in replicate-do-db");
+    }
+    let asked_for = |schema: &str| {
+        let names = syncer.replicate_do_table.iter().map(|name| &name.db_name);
+        names.chain(&syncer.replicate_do_db).any(|name| name.eq_ignore_ascii_case(schema))
+    };
+    let system = SYSTEM_SCHEMAS.iter().filter(|schema| !asked_for(schema)).map(|schema| (*schema).to_owned());
+    let ignored: Vec<String> = syncer.ignore_schemas.iter().cloned().chain(system).collect();
+    let (do_tables, ignore_tables) = (pairs(&syncer.replicate_do_table)?, pairs(&syncer.ignore_table)?);
+    TableFilter::new(&syncer.replicate_do_db, &do_tables, &ignored, &ignore_tables)
+        .map_err(|e| Error::Config(format!("a pattern in [syncer] is no regular expression: {e}")))
+}
+
+fn non_negative(name: &str, value: i64) -> Result<u64, Error> {
+    u64::try_from(value).map_err(|_| Error::Config(format!("{name} is {value}; it must not be negative")))
+}
+
+fn positive(name: &str, value: i64) -> Result<usize, Error> {
+    usize::try_from(value)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or_else(|| Error::Config(format!("{name} is {value}; it must be above 0")))
+}
+
+/// The original's rule: scheme, host and port, and nothing else; sorted.
+fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
+    let mut checked: Vec<String> = Vec::new();
+    for url in urls.iter().flat_map(|u| u.split(',')).map(str::trim) {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        if !matches!(scheme, "http" | "https") {
+            return refuse(format!(
+                "parse EtcdURLs error: {url}: write http://host:port or https://host:port"
+            ));
+        }
+        if rest.contains('/') || HostPort::parse(rest).is_none() {
+            return refuse(format!("parse EtcdURLs error: {url}: write scheme, host and port, and no path"));
+        }
+        checked.push(url.to_owned());
+    }
+    if checked.is_empty() {
+        return refuse("no pd-urls given; set them, or cluster-dir to run without PD");
+    }
+    checked.sort_unstable();
+    Ok(checked)
+}
+
+/// The address that this machine's default route leaves from. Connecting a datagram socket sends nothing.
+fn first_address() -> String {
+    let probe = || -> std::io::Result<std::net::IpAddr> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect("192.0.2.1:9")?;
+        Ok(socket.local_addr()?.ip())
+    };
+    probe().map_or_else(|_| "127.0.0.1".to_owned(), |ip| ip.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Config)) -> Result<Settings, Error> {
+        let mut config = Config { addr: "127.0.0.1:8249".to_owned(), ..Config::default() };
+        change(&mut config);
+        config.check(|name| (name == "MYSQL_PORT").then(|| "4000".to_owned()))
+    }
+
+    #[test]
+    fn the_downstream_comes_from_the_environment_where_the_file_is_silent() {
+        let Target::MySql(mysql) = config(|c| c.syncer.to.user = "me".to_owned()).unwrap().target else {
+            panic!("mysql is the default");
+        };
+        assert_eq!((mysql.host.as_str(), mysql.port, mysql.user.as_str()), ("localhost", 4000, "me"));
+    }
+
+    #[test]
+    fn system_schemas_take_part_only_by_name() {
+        let default = config(|_| {}).unwrap().filter;
+        for schema in ["sys", "mysql", "METRICS_SCHEMA", "tidb_binlog"] {
+            assert!(!default.allows(schema, "t"), "{schema}");
+        }
+        assert!(default.allows("shop", "t"));
+        let asked = config(|c| c.syncer.replicate_do_db = vec!["sys".to_owned()]).unwrap().filter;
+        assert!(asked.allows("sys", "t") && !asked.allows("shop", "t"));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        let text = |result: Result<Settings, Error>| {
+            let error = result.unwrap_err();
+            assert_eq!(error.exit_code(), 1);
+            error.to_string()
+        };
+        assert!(
+            text(config(|c| c.syncer.db_type = "kafka".to_owned())).contains("kafka is not supported yet")
+        );
+        assert!(text(config(|c| c.syncer.db_type = "sqlite".to_owned())).contains("-dest-path"));
+        assert!(text(config(|c| c.syncer.loopback_control = true)).contains("loopback-control"));
+        assert!(text(config(|c| c.syncer.worker_count = 0)).contains("worker-count"));
+        assert!(text(config(|c| c.pd_urls = vec!["a:1".to_owned()])).contains("http://"));
+        assert!(text(config(|c| c.addr = "http://a:1".to_owned())).contains("addr"));
+    }
+
+    #[test]
+    fn dispatch_follows_the_originals_order() {
+        let workers = |disable, enable| {
+            config(|c| (c.syncer.disable_dispatch, c.syncer.enable_dispatch) = (disable, enable))
+                .unwrap()
+                .workers
+        };
+        assert_eq!(workers(None, None), 16);
+        assert_eq!(workers(None, Some(false)), 1);
+        assert_eq!(workers(Some(false), Some(false)), 16);
+    }
+}

@@ -1,0 +1,223 @@
+//! Turns writes into a batch: checks each against the pairing state and puts what is new under its keys.
+
+use std::sync::Arc;
+
+use binlog_types::{CommitTs, StartTs, Ts};
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+
+use crate::format::keys::{LogKey, PendingKey, commit_key};
+use crate::format::marker;
+use crate::format::record::{self, Header};
+use crate::pairing::{BelowStep, Body, CommitStep, Pairing, PrewriteStep, RollbackStep};
+use crate::rocks::{Batch, Cf, Db};
+use crate::shared::Shared;
+use crate::{Commit, CompletionSink, Error, Prewrite, Write, WriteResult};
+
+/// The longest key or extra: far above what TiDB sends, far below what a header can say.
+const MAX_ATTACHMENT: usize = 64 << 20;
+/// The most pieces of a transaction.
+const MAX_FRAGMENTS: usize = 1 << 20;
+
+/// The results of one batch, by sink.
+#[derive(Default)]
+pub(crate) struct Results(Vec<(Arc<dyn CompletionSink>, Vec<(u64, WriteResult)>)>);
+
+impl Results {
+    /// The list of `sink`.
+    pub(crate) fn of(&mut self, sink: &Arc<dyn CompletionSink>) -> &mut Vec<(u64, WriteResult)> {
+        let same = |(other, _): &(Arc<dyn CompletionSink>, _)| Arc::ptr_eq(other, sink);
+        let at = self.0.iter().rposition(same).unwrap_or_else(|| {
+            self.0.push((Arc::clone(sink), Vec::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
+
+    /// Makes every success a failure.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        for (_, result) in self.0.iter_mut().flat_map(|(_, results)| results) {
+            if result.is_ok() {
+                *result = Err(error.clone());
+            }
+        }
+    }
+
+    /// Tells everyone: one call per sink.
+    pub(crate) fn deliver(self, shared: &Shared) {
+        for (sink, results) in self.0 {
+            shared.counters.writes.add(results.len());
+            shared.counters.refused_writes.add(results.iter().filter(|(_, result)| result.is_err()).count());
+            sink.completed(results);
+        }
+    }
+}
+
+/// Admits writes into one batch.
+pub(crate) struct Admission<'a, 'db> {
+    shared: &'a Shared,
+    db: &'db Db,
+    pairing: MutexGuard<'a, Pairing>,
+    pub(crate) batch: Batch<'db>,
+    scratch: &'a mut Vec<u8>,
+    /// Bytes put into `pending`.
+    pub(crate) pending_bytes: usize,
+    pub(crate) duplicates: usize,
+}
+
+impl<'a, 'db> Admission<'a, 'db> {
+    pub(crate) fn new(shared: &'a Shared, db: &'db Db, scratch: &'a mut Vec<u8>, capacity: usize) -> Self {
+        let batch = db.batch(capacity);
+        let pairing = shared.pairing.lock();
+        Admission { shared, db, pairing, batch, scratch, pending_bytes: 0, duplicates: 0 }
+    }
+
+    /// Admits one write. An error is the write's own and leaves the batch as it was.
+    pub(crate) fn write(&mut self, write: Write) -> WriteResult {
+        match write {
+            Write::Prewrite(prewrite) => self.prewrite(prewrite),
+            Write::Commit(commit) => self.commit(commit),
+            Write::Rollback(start_ts) => self.rollback(start_ts),
+            Write::Fake(ts) => self.fake(ts),
+        }
+    }
+
+    /// Notes a timestamp that the oracle gave out before.
+    pub(crate) fn offer(&mut self, ts: CommitTs) {
+        if ts.ts() <= Ts::MAX {
+            self.pairing.offer(ts);
+        }
+    }
+
+    /// The batch, and the largest commit_ts seen.
+    pub(crate) fn finish(self) -> (Batch<'db>, CommitTs) {
+        (self.batch, self.pairing.max_commit())
+    }
+
+    fn prewrite(&mut self, prewrite: Prewrite) -> WriteResult {
+        let Prewrite { start_ts, schema_version, ddl, key, payload } = prewrite;
+        check_ts(start_ts.ts())?;
+        if key.len() > MAX_ATTACHMENT {
+            return Err(Error::invalid(format!("transaction {start_ts}: its key has {} bytes", key.len())));
+        }
+        let piece = self.shared.tuning.fragment_bytes.max(1);
+        let count = payload.len().div_ceil(piece).max(1);
+        let fragments = u32::try_from(count).ok().filter(|_| count <= MAX_FRAGMENTS).ok_or_else(|| {
+            Error::invalid(format!("transaction {start_ts}: {} bytes are too many", payload.len()))
+        })?;
+        let first = &payload[..payload.len().min(piece)];
+        let check = record::payload_check(first);
+        let body = Body {
+            schema_version,
+            ddl,
+            fragments,
+            bytes: payload.len() as u64,
+            check,
+            held: (fragments == 1).then(|| payload.clone()),
+        };
+        let now = self.shared.clock.monotonic();
+        if self.pairing.prewrite(start_ts, key.clone(), body, now)? == PrewriteStep::Duplicate {
+            self.duplicates += 1;
+            return Ok(());
+        }
+        for fragment in 0..fragments {
+            let from = fragment as usize * piece;
+            let bytes = &payload[from..payload.len().min(from + piece)];
+            let header = Header {
+                ddl,
+                fake: false,
+                last: fragment + 1 == fragments,
+                schema_version,
+                sequence: fragment,
+                payload_check: if fragment == 0 { check } else { record::payload_check(bytes) },
+            };
+            let attachment: &[u8] = if fragment == 0 { &key } else { &[] };
+            record::encode(&header, attachment, bytes, self.scratch);
+            self.pending_bytes += self.scratch.len();
+            self.batch.put(Cf::Pending, &PendingKey { start_ts, fragment }.encode(), self.scratch);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: Commit) -> WriteResult {
+        let Commit { start_ts, commit_ts, extra } = commit;
+        check_ts(start_ts.ts())?;
+        check_ts(commit_ts.ts())?;
+        if commit_ts.ts() <= start_ts.ts() {
+            return Err(Error::invalid(format!(
+                "transaction {start_ts}: its commit_ts {commit_ts} is not above its start_ts"
+            )));
+        }
+        if extra.len() > MAX_ATTACHMENT {
+            return Err(Error::invalid(format!(
+                "transaction {start_ts}: its commit has {} bytes",
+                extra.len()
+            )));
+        }
+        match self.pairing.commit(start_ts, commit_ts, extra.clone())? {
+            CommitStep::Store => self.put_marker(start_ts, commit_ts, false, false, &extra),
+            CommitStep::Duplicate => self.duplicates += 1,
+            CommitStep::AskLog => return self.commit_below(start_ts, commit_ts, &extra),
+        }
+        Ok(())
+    }
+
+    /// A commit at or below the watermark: known, or a gap.
+    fn commit_below(&mut self, start_ts: StartTs, commit_ts: CommitTs, extra: &Bytes) -> WriteResult {
+        let key = LogKey { commit_ts, start_ts, fragment: 0 }.encode();
+        let db = self.db;
+        // Rare, and the only read here: let others at the pairing state meanwhile.
+        let stored =
+            MutexGuard::unlocked(&mut self.pairing, || db.get(Cf::Log, &key).map(|value| value.is_some()))?;
+        let known = stored || commit_ts <= self.shared.safe_point();
+        match self.pairing.commit_below(start_ts, commit_ts, known) {
+            BelowStep::Known { forget } => {
+                self.duplicates += 1;
+                self.delete_prewrite(start_ts, forget.unwrap_or(0));
+                Ok(())
+            }
+            BelowStep::Late => {
+                self.put_marker(start_ts, commit_ts, false, true, extra);
+                let error = Error::Late { start_ts, commit_ts, watermark: self.pairing.watermark() };
+                tracing::error!(error = %error, "a commit came too late");
+                Err(error)
+            }
+        }
+    }
+
+    fn fake(&mut self, ts: CommitTs) -> WriteResult {
+        check_ts(ts.ts())?;
+        match self.pairing.fake(ts)? {
+            CommitStep::Store => self.put_marker(StartTs::from(ts.ts()), ts, true, false, &[]),
+            CommitStep::Duplicate | CommitStep::AskLog => self.duplicates += 1,
+        }
+        Ok(())
+    }
+
+    fn rollback(&mut self, start_ts: StartTs) -> WriteResult {
+        match self.pairing.rollback(start_ts)? {
+            RollbackStep::Delete(fragments) => self.delete_prewrite(start_ts, fragments),
+            RollbackStep::Unknown => tracing::debug!(%start_ts, "a rollback without prewrite"),
+        }
+        Ok(())
+    }
+
+    fn put_marker(&mut self, start_ts: StartTs, commit_ts: CommitTs, fake: bool, late: bool, extra: &[u8]) {
+        marker::encode(commit_ts, fake, late, extra, self.scratch);
+        self.batch.put(Cf::Commit, &commit_key(start_ts), self.scratch);
+    }
+
+    fn delete_prewrite(&mut self, start_ts: StartTs, fragments: u32) {
+        for fragment in 0..fragments {
+            self.batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
+        }
+    }
+}
+
+/// Timestamps are positive and fit 63 bits, as etcd, MySQL and Go clients hold them.
+fn check_ts(ts: Ts) -> Result<(), Error> {
+    if ts == Ts::ZERO || ts > Ts::MAX {
+        return Err(Error::invalid(format!("{ts} is no timestamp")));
+    }
+    Ok(())
+}

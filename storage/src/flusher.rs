@@ -1,0 +1,124 @@
+//! The thread that makes files, so that writers need not wait for them.
+//!
+//! A cycle, in this order:
+//!
+//! 1. flush `log`: what the writer put there before the cycle began is durable now;
+//! 2. one logged batch deletes the prewrites and markers of exactly those records;
+//! 3. flush `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go.
+//!
+//! **Invariant:** every acknowledged commit is in a flushed `log` file, or its prewrite and marker are under the WAL or in
+//! flushed `pending` and `commit` files. Step 2 needs no sync: if it is lost, recovery puts the same records under the same
+//! keys again. A failure anywhere poisons the store.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::Error;
+use crate::failpoint::FailPoint;
+use crate::format::keys::{PendingKey, commit_key};
+use crate::rocks::{Cf, Db, Durability};
+use crate::settle::Covered;
+use crate::shared::Shared;
+
+/// Deletes that go into one batch.
+const DELETES: usize = 16 << 10;
+
+/// One cycle, on the calling thread.
+pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result<(), Error> {
+    let failpoints = shared.failpoints();
+    failpoints.hit(FailPoint::BeforeLogFlush)?;
+    db.flush(Cf::Log)?;
+    failpoints.hit(FailPoint::AfterLogFlush)?;
+    for chunk in covered.chunks(DELETES) {
+        let mut batch = db.batch(DELETES * 32);
+        for transaction in chunk {
+            for fragment in 0..transaction.fragments {
+                batch.delete(Cf::Pending, &PendingKey { start_ts: transaction.start_ts, fragment }.encode());
+            }
+            batch.delete(Cf::Commit, &commit_key(transaction.start_ts));
+        }
+        db.write(batch, Durability::Logged)?;
+    }
+    failpoints.hit(FailPoint::BeforePendingFlush)?;
+    for cf in [Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
+        db.flush(cf)?;
+    }
+    failpoints.hit(FailPoint::AfterPendingFlush)?;
+    shared.counters.log_flushes.add(1);
+    shared.counters.covered_records.add(covered.len());
+    Ok(())
+}
+
+#[derive(Default)]
+struct Progress {
+    busy: Mutex<bool>,
+    done: Condvar,
+}
+
+/// A handle to the thread; at most one cycle is under way.
+pub(crate) struct Flusher {
+    cycles: Option<Sender<Vec<Covered>>>,
+    progress: Arc<Progress>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flusher {
+    /// Starts the thread.
+    pub(crate) fn start(shared: Arc<Shared>, db: Arc<Db>) -> Result<Self, Error> {
+        let (cycles, work) = channel();
+        let progress = Arc::new(Progress::default());
+        let seen = Arc::clone(&progress);
+        let thread = std::thread::Builder::new()
+            .name("binlog-flusher".to_owned())
+            .spawn(move || serve(&shared, &db, &work, &seen))
+            .map_err(|error| Error::Internal { doing: "start the flusher", message: error.to_string() })?;
+        Ok(Flusher { cycles: Some(cycles), progress, thread: Some(thread) })
+    }
+
+    /// Whether a cycle is under way.
+    pub(crate) fn busy(&self) -> bool {
+        *self.progress.busy.lock()
+    }
+
+    /// Waits until no cycle is under way.
+    pub(crate) fn wait(&self) {
+        let mut busy = self.progress.busy.lock();
+        while *busy {
+            self.progress.done.wait(&mut busy);
+        }
+    }
+
+    /// Begins a cycle; none may be under way.
+    pub(crate) fn begin(&self, covered: Vec<Covered>) {
+        *self.progress.busy.lock() = true;
+        let sent = self.cycles.as_ref().is_some_and(|cycles| cycles.send(covered).is_ok());
+        if !sent {
+            // The thread ended, which it only does after a failure that poisoned the store.
+            *self.progress.busy.lock() = false;
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.cycles = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(shared: &Shared, db: &Db, work: &Receiver<Vec<Covered>>, progress: &Progress) {
+    for covered in work {
+        if shared.health.check().is_ok()
+            && let Err(error) = run_cycle(shared, db, &covered)
+        {
+            shared.health.poison(&error);
+        }
+        *progress.busy.lock() = false;
+        progress.done.notify_all();
+    }
+}

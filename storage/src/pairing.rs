@@ -1,0 +1,515 @@
+//! Joins P and C by start_ts, and computes the watermark W. No I/O, no clock: the writer feeds it and does what it says.
+//!
+//! # Why W is right
+//!
+//! TiDB takes a commit_ts from the oracle only after its P was acknowledged. So when C(c) arrives, every transaction
+//! with a smaller commit_ts has already had its P acknowledged: that P is among those that arrived before C(c). Once all
+//! of *those* are settled (committed, rolled back or resolved), nothing at or below c can come any more.
+//!
+//! Each P takes a number in order of arrival; each C becomes a *candidate* `(number of the next P, c)`. A candidate holds
+//! once no undecided P has a smaller number, and W is the largest c whose candidate holds. A candidate below an earlier one
+//! can never decide anything and is not kept, so the queue ascends in both parts. An oracle's timestamp T that was
+//! fetched before it is offered is a candidate like any C.
+//!
+//! **Invariant:** W never falls, and no commit is accepted at or below it: one that claims such a place is kept as a gap
+//! and refused as [`Error::Late`]. So what lies at or below W never changes any more.
+//!
+//! The state runs ahead of the disk by one batch: the writer admits writes, syncs the batch, and only then asks
+//! [`Pairing::advance`]. If the sync fails the store is poisoned and nobody asks any more.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use binlog_types::{CommitTs, Gap, GapReason, Range, SchemaVersion, StartTs};
+use bytes::Bytes;
+
+use crate::{Error, Unresolved};
+
+/// What is known about a prewrite's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) schema_version: SchemaVersion,
+    pub(crate) ddl: bool,
+    /// How many pieces it has in `pending`.
+    pub(crate) fragments: u32,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// CRC-32 of the first piece.
+    pub(crate) check: u32,
+    /// The payload itself, if it has one piece and there was room: else it is read back.
+    pub(crate) held: Option<Bytes>,
+}
+
+impl Body {
+    fn same_as(&self, other: &Body) -> bool {
+        (self.schema_version, self.ddl, self.fragments, self.bytes, self.check)
+            == (other.schema_version, other.ddl, other.fragments, other.bytes, other.check)
+    }
+}
+
+/// A record that has its outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// P and C.
+    Joined(Body),
+    /// C alone.
+    Missing,
+    /// A filler.
+    Fake,
+}
+
+/// A record on its way into `log`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) commit_ts: CommitTs,
+    pub(crate) start_ts: StartTs,
+    pub(crate) extra: Bytes,
+    pub(crate) outcome: Outcome,
+}
+
+/// What to do about a prewrite.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PrewriteStep {
+    Store,
+    Duplicate,
+}
+
+/// What to do about a commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CommitStep {
+    /// Store a marker.
+    Store,
+    Duplicate,
+    /// It claims a place at or below W: see whether `log` has it there, then call [`Pairing::commit_below`].
+    AskLog,
+}
+
+/// What to do about a commit at or below W.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BelowStep {
+    /// It is known; a prewrite that came again, in so many pieces, can go.
+    Known { forget: Option<u32> },
+    /// Store a marker that says so, and refuse.
+    Late,
+}
+
+/// What to do about a rollback.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RollbackStep {
+    /// Delete the prewrite, in so many pieces.
+    Delete(u32),
+    Unknown,
+}
+
+/// A step of the watermark.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Advance {
+    /// W, once the records are in `log`.
+    pub(crate) watermark: CommitTs,
+    /// Records that go into `log`, in commit_ts order.
+    pub(crate) ready: Vec<Ready>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    number: u64,
+    key: Bytes,
+    arrived: Duration,
+    body: Body,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    start_ts: StartTs,
+    extra: Bytes,
+    outcome: Outcome,
+}
+
+/// A commit that W passed without its prewrite, or that came too late.
+#[derive(Debug)]
+struct Orphan {
+    start_ts: StartTs,
+    late: bool,
+    /// Pieces of a prewrite that stay with a late commit.
+    fragments: u32,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub(crate) struct Pairing {
+    watermark: CommitTs,
+    /// The largest candidate that holds.
+    target: CommitTs,
+    max_commit: CommitTs,
+    next_number: u64,
+    pending: HashMap<StartTs, Pending>,
+    /// Numbers in order; those no longer pending under that number are skipped.
+    arrivals: VecDeque<(u64, StartTs)>,
+    candidates: VecDeque<(u64, CommitTs)>,
+    waiting: BTreeMap<CommitTs, Waiting>,
+    /// Transactions whose commit came since the last two rotations: what recognises duplicates.
+    decided: HashMap<StartTs, CommitTs>,
+    decided_before: HashMap<StartTs, CommitTs>,
+    orphans: BTreeMap<CommitTs, Orphan>,
+    orphan_starts: HashMap<StartTs, CommitTs>,
+    held: usize,
+    held_limit: usize,
+}
+
+/// What [`Pairing::orphans_through`] found: what to delete.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Forgotten {
+    pub(crate) start_ts: StartTs,
+    pub(crate) fragments: u32,
+}
+
+impl Pairing {
+    /// A state in which everything at or below `watermark` is known to be complete.
+    pub(crate) fn new(watermark: CommitTs, held_limit: usize) -> Self {
+        Pairing {
+            watermark,
+            target: watermark,
+            max_commit: watermark,
+            next_number: 0,
+            pending: HashMap::new(),
+            arrivals: VecDeque::new(),
+            candidates: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            decided: HashMap::new(),
+            decided_before: HashMap::new(),
+            orphans: BTreeMap::new(),
+            orphan_starts: HashMap::new(),
+            held: 0,
+            held_limit,
+        }
+    }
+
+    /// A prewrite arrives.
+    pub(crate) fn prewrite(
+        &mut self,
+        start_ts: StartTs,
+        key: Bytes,
+        mut body: Body,
+        now: Duration,
+    ) -> Result<PrewriteStep, Error> {
+        let differs =
+            || Error::Conflict { start_ts, what: "its prewrite came before with another body".to_owned() };
+        if let Some(known) = self.pending.get(&start_ts) {
+            return if known.body.same_as(&body) { Ok(PrewriteStep::Duplicate) } else { Err(differs()) };
+        }
+        if let Some(commit_ts) = self.commit_of(start_ts) {
+            let Some(waiting) = self.waiting.get_mut(&commit_ts) else {
+                // In `log` already: a request that was repeated and overtaken.
+                return Ok(PrewriteStep::Duplicate);
+            };
+            return match &waiting.outcome {
+                Outcome::Joined(known) if known.same_as(&body) => Ok(PrewriteStep::Duplicate),
+                Outcome::Joined(_) => Err(differs()),
+                Outcome::Fake => Err(Error::Conflict {
+                    start_ts,
+                    what: "a filler already stands at this timestamp".to_owned(),
+                }),
+                Outcome::Missing => {
+                    hold(&mut body, &mut self.held, self.held_limit);
+                    waiting.outcome = Outcome::Joined(body);
+                    Ok(PrewriteStep::Store)
+                }
+            };
+        }
+        if let Some(commit_ts) = self.orphan_starts.get(&start_ts) {
+            return Err(Error::Late { start_ts, commit_ts: *commit_ts, watermark: self.watermark });
+        }
+        hold(&mut body, &mut self.held, self.held_limit);
+        self.arrivals.push_back((self.next_number, start_ts));
+        self.pending.insert(start_ts, Pending { number: self.next_number, key, arrived: now, body });
+        self.next_number += 1;
+        Ok(PrewriteStep::Store)
+    }
+
+    /// A commit arrives; `commit_ts > start_ts`.
+    pub(crate) fn commit(
+        &mut self,
+        start_ts: StartTs,
+        commit_ts: CommitTs,
+        extra: Bytes,
+    ) -> Result<CommitStep, Error> {
+        if let Some(known) = self.commit_of(start_ts) {
+            return if known == commit_ts {
+                Ok(CommitStep::Duplicate)
+            } else {
+                Err(Error::Conflict {
+                    start_ts,
+                    what: format!("it has committed at {known}, now also at {commit_ts}"),
+                })
+            };
+        }
+        if let Some(known) = self.orphan_starts.get(&start_ts) {
+            return match self.orphans.get(known) {
+                Some(orphan) if *known == commit_ts && !orphan.late => Ok(CommitStep::Duplicate),
+                Some(_) if *known == commit_ts => {
+                    Err(Error::Late { start_ts, commit_ts, watermark: self.watermark })
+                }
+                _ => Err(Error::Conflict {
+                    start_ts,
+                    what: format!("it has committed at {known}, now also at {commit_ts}"),
+                }),
+            };
+        }
+        self.check_free(start_ts, commit_ts)?;
+        if commit_ts <= self.watermark {
+            return Ok(CommitStep::AskLog);
+        }
+        let outcome = match self.take_pending(start_ts) {
+            Some(pending) => Outcome::Joined(pending.body),
+            None => Outcome::Missing,
+        };
+        self.decide(start_ts, commit_ts, extra, outcome);
+        Ok(CommitStep::Store)
+    }
+
+    /// The answer to [`CommitStep::AskLog`]: whether `log` has the record, or had it before it was purged.
+    pub(crate) fn commit_below(&mut self, start_ts: StartTs, commit_ts: CommitTs, known: bool) -> BelowStep {
+        let pending = self.take_pending(start_ts);
+        if let Some(Pending { body, .. }) = &pending {
+            self.release(body);
+        }
+        let fragments = pending.map(|pending| pending.body.fragments);
+        if known {
+            return BelowStep::Known { forget: fragments };
+        }
+        self.insert_orphan(commit_ts, start_ts, true, fragments.unwrap_or(0));
+        BelowStep::Late
+    }
+
+    /// A filler arrives.
+    pub(crate) fn fake(&mut self, ts: CommitTs) -> Result<CommitStep, Error> {
+        let start_ts = StartTs::from(ts.ts());
+        if ts <= self.watermark || self.commit_of(start_ts) == Some(ts) {
+            // It only says that nothing below it is to come, which is known.
+            return Ok(CommitStep::Duplicate);
+        }
+        if self.pending.contains_key(&start_ts) || self.commit_of(start_ts).is_some() {
+            return Err(Error::Conflict { start_ts, what: "a filler came with its start_ts".to_owned() });
+        }
+        self.check_free(start_ts, ts)?;
+        self.decide(start_ts, ts, Bytes::new(), Outcome::Fake);
+        Ok(CommitStep::Store)
+    }
+
+    /// A rollback arrives.
+    pub(crate) fn rollback(&mut self, start_ts: StartTs) -> Result<RollbackStep, Error> {
+        if let Some(pending) = self.take_pending(start_ts) {
+            self.release(&pending.body);
+            return Ok(RollbackStep::Delete(pending.body.fragments));
+        }
+        match self.commit_of(start_ts).or_else(|| self.orphan_starts.get(&start_ts).copied()) {
+            Some(commit_ts) => Err(Error::Conflict {
+                start_ts,
+                what: format!("it has committed at {commit_ts}, now a rollback came"),
+            }),
+            None => Ok(RollbackStep::Unknown),
+        }
+    }
+
+    /// A timestamp is offered that the oracle gave out before this call.
+    pub(crate) fn offer(&mut self, ts: CommitTs) {
+        let last = self.candidates.back().map_or(self.target, |(_, last)| *last);
+        if ts > last {
+            self.candidates.push_back((self.next_number, ts));
+        }
+    }
+
+    /// Puts a record back that a restart found: its marker is there, wherever W stands.
+    pub(crate) fn recover(&mut self, ready: Ready) {
+        self.decide(ready.start_ts, ready.commit_ts, ready.extra, ready.outcome);
+    }
+
+    /// Puts a late commit back that a restart found.
+    pub(crate) fn recover_late(&mut self, start_ts: StartTs, commit_ts: CommitTs, fragments: u32) {
+        self.insert_orphan(commit_ts, start_ts, true, fragments);
+    }
+
+    /// The next step of W, with about `max_bytes` of records, if there is one. To be called over synced data only, and
+    /// again until it says `None`.
+    pub(crate) fn advance(&mut self, max_bytes: u64) -> Option<Advance> {
+        let oldest = self.oldest_number();
+        while let Some((number, ts)) = self.candidates.front() {
+            if *number > oldest {
+                break;
+            }
+            self.target = *ts;
+            self.candidates.pop_front();
+        }
+        let mut ready = Vec::new();
+        let mut bytes = 0;
+        let mut reached = self.target;
+        while let Some(first) = self.waiting.first_entry() {
+            if *first.key() > self.target {
+                break;
+            }
+            if bytes >= max_bytes {
+                reached = ready.last().map_or(self.watermark, |last: &Ready| last.commit_ts);
+                break;
+            }
+            let (commit_ts, waiting) = first.remove_entry();
+            match &waiting.outcome {
+                Outcome::Joined(body) => {
+                    bytes += body.bytes + RECORD_OVERHEAD;
+                    self.held -= body.held.as_ref().map_or(0, Bytes::len);
+                }
+                Outcome::Missing => {
+                    bytes += RECORD_OVERHEAD;
+                    self.decided.remove(&waiting.start_ts);
+                    self.decided_before.remove(&waiting.start_ts);
+                    self.insert_orphan(commit_ts, waiting.start_ts, false, 0);
+                }
+                Outcome::Fake => bytes += RECORD_OVERHEAD,
+            }
+            let Waiting { start_ts, extra, outcome } = waiting;
+            ready.push(Ready { commit_ts, start_ts, extra, outcome });
+        }
+        let moved = reached > self.watermark;
+        self.watermark = self.watermark.max(reached);
+        (moved || !ready.is_empty()).then_some(Advance { watermark: self.watermark, ready })
+    }
+
+    /// Forgets decided transactions of the time before the last call: they are flushed.
+    pub(crate) fn rotate(&mut self) {
+        self.decided_before = std::mem::take(&mut self.decided);
+        for (commit_ts, waiting) in &self.waiting {
+            self.decided.insert(waiting.start_ts, *commit_ts);
+        }
+    }
+
+    /// Forgets gaps at or below the safe point and says what to delete.
+    pub(crate) fn orphans_through(&mut self, safe_point: CommitTs) -> Vec<Forgotten> {
+        let mut forgotten = Vec::new();
+        while let Some(first) = self.orphans.first_entry() {
+            if *first.key() > safe_point {
+                break;
+            }
+            let orphan = first.remove();
+            self.orphan_starts.remove(&orphan.start_ts);
+            forgotten.push(Forgotten { start_ts: orphan.start_ts, fragments: orphan.fragments });
+        }
+        forgotten
+    }
+
+    pub(crate) fn watermark(&self) -> CommitTs {
+        self.watermark
+    }
+
+    /// The largest commit_ts seen, or W.
+    pub(crate) fn max_commit(&self) -> CommitTs {
+        self.max_commit.max(self.watermark)
+    }
+
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held
+    }
+
+    /// Undecided prewrites, oldest first.
+    pub(crate) fn unresolved(&self, limit: usize, now: Duration) -> Vec<Unresolved> {
+        self.arrivals
+            .iter()
+            .filter_map(|(number, start_ts)| {
+                let pending = self.pending.get(start_ts).filter(|pending| pending.number == *number)?;
+                let age = now.saturating_sub(pending.arrived);
+                Some(Unresolved { start_ts: *start_ts, key: pending.key.clone(), age })
+            })
+            .take(limit)
+            .collect()
+    }
+
+    /// Places where something is missing, in order.
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
+        let gap = |(commit_ts, orphan): (&CommitTs, &Orphan)| Gap {
+            range: Range { after: CommitTs::from(commit_ts.ts().prev()), through: *commit_ts },
+            reason: if orphan.late { GapReason::LateCommit } else { GapReason::MissingPrewrite },
+        };
+        self.orphans.iter().map(gap).collect()
+    }
+
+    /// The transaction whose commit left a gap at `commit_ts`.
+    pub(crate) fn orphan_at(&self, commit_ts: CommitTs) -> Option<StartTs> {
+        self.orphans.get(&commit_ts).map(|orphan| orphan.start_ts)
+    }
+
+    fn commit_of(&self, start_ts: StartTs) -> Option<CommitTs> {
+        self.decided.get(&start_ts).or_else(|| self.decided_before.get(&start_ts)).copied()
+    }
+
+    /// One commit_ts belongs to one transaction.
+    fn check_free(&self, start_ts: StartTs, commit_ts: CommitTs) -> Result<(), Error> {
+        let other = self
+            .waiting
+            .get(&commit_ts)
+            .map(|waiting| waiting.start_ts)
+            .or_else(|| self.orphans.get(&commit_ts).map(|orphan| orphan.start_ts));
+        match other {
+            Some(other) if other != start_ts => Err(Error::Conflict {
+                start_ts,
+                what: format!("its commit_ts {commit_ts} already belongs to transaction {other}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn decide(&mut self, start_ts: StartTs, commit_ts: CommitTs, extra: Bytes, outcome: Outcome) {
+        self.max_commit = self.max_commit.max(commit_ts);
+        self.decided.insert(start_ts, commit_ts);
+        self.waiting.insert(commit_ts, Waiting { start_ts, extra, outcome });
+        self.offer(commit_ts);
+    }
+
+    fn insert_orphan(&mut self, commit_ts: CommitTs, start_ts: StartTs, late: bool, fragments: u32) {
+        self.orphans.insert(commit_ts, Orphan { start_ts, late, fragments });
+        self.orphan_starts.insert(start_ts, commit_ts);
+    }
+
+    fn take_pending(&mut self, start_ts: StartTs) -> Option<Pending> {
+        let pending = self.pending.remove(&start_ts)?;
+        // One long transaction in front must not keep the numbers of all that came after it.
+        if self.arrivals.len() > 2 * self.pending.len() + 1024 {
+            let pending = &self.pending;
+            self.arrivals.retain(|(number, start)| pending.get(start).is_some_and(|p| p.number == *number));
+        }
+        Some(pending)
+    }
+
+    fn release(&mut self, body: &Body) {
+        self.held -= body.held.as_ref().map_or(0, Bytes::len);
+    }
+
+    /// The number of the oldest undecided prewrite.
+    fn oldest_number(&mut self) -> u64 {
+        while let Some((number, start_ts)) = self.arrivals.front() {
+            if self.pending.get(start_ts).is_some_and(|pending| pending.number == *number) {
+                return *number;
+            }
+            self.arrivals.pop_front();
+        }
+        u64::MAX
+    }
+}
+
+/// What a record costs beside its payload, roughly.
+const RECORD_OVERHEAD: u64 = 64;
+
+/// Keeps the payload if there is room.
+fn hold(body: &mut Body, held: &mut usize, limit: usize) {
+    let length = body.held.as_ref().map_or(0, Bytes::len);
+    if *held + length > limit {
+        body.held = None;
+    } else {
+        *held += length;
+    }
+}

@@ -1,0 +1,81 @@
+//! What stands under one timestamp, for people who debug.
+
+use binlog_types::{CommitTs, Range, StartTs, Ts};
+use bytes::{Bytes, BytesMut};
+
+use crate::format::keys::{PendingKey, commit_key};
+use crate::format::marker::{self, Marker};
+use crate::format::record;
+use crate::record::RawRecord;
+use crate::rocks::{Cf, Db};
+use crate::scan::Scan;
+use crate::shared::Shared;
+use crate::{Commit, Error, Prewrite};
+use std::sync::Arc;
+
+/// Looks a timestamp up: as a commit_ts of a record, then as a start_ts that is still pending, then as a gap.
+pub(crate) fn lookup(shared: &Arc<Shared>, ts: Ts) -> Result<Option<RawRecord>, Error> {
+    if let Some(record) = record_at(shared, CommitTs::from(ts))? {
+        return Ok(Some(record));
+    }
+    let db = shared.db()?;
+    let start_ts = StartTs::from(ts);
+    let marker = read_marker(&db, start_ts)?;
+    if let Some(prewrite) = read_prewrite(&db, start_ts)? {
+        return Ok(Some(RawRecord::Prewrite { prewrite, commit_ts: marker.map(|marker| marker.commit_ts) }));
+    }
+    if let Some(Marker { commit_ts, extra, .. }) = marker {
+        return Ok(Some(RawRecord::Commit(Commit { start_ts, commit_ts, extra })));
+    }
+    let Some(start_ts) = shared.pairing.lock().orphan_at(CommitTs::from(ts)) else { return Ok(None) };
+    let marker = read_marker(&db, start_ts)?;
+    Ok(marker.map(|Marker { commit_ts, extra, .. }| RawRecord::Commit(Commit { start_ts, commit_ts, extra })))
+}
+
+fn record_at(shared: &Arc<Shared>, commit_ts: CommitTs) -> Result<Option<RawRecord>, Error> {
+    if commit_ts <= shared.safe_point() || commit_ts > shared.watermark() {
+        return Ok(None);
+    }
+    let range = Range { after: CommitTs::from(commit_ts.ts().prev()), through: commit_ts };
+    let mut scan = Scan::new(Arc::clone(shared), range)?;
+    let mut fragments = Vec::new();
+    loop {
+        let batch = scan.next_batch(usize::MAX)?;
+        if batch.is_empty() {
+            return Ok((!fragments.is_empty()).then_some(RawRecord::Record(fragments)));
+        }
+        fragments.extend(batch);
+    }
+}
+
+fn read_marker(db: &Db, start_ts: StartTs) -> Result<Option<Marker>, Error> {
+    let Some(value) = db.get(Cf::Commit, &commit_key(start_ts))? else { return Ok(None) };
+    marker::decode(value.as_ref())
+        .map(Some)
+        .map_err(|error| error.at(|| format!("commit start_ts {start_ts}")))
+}
+
+fn read_prewrite(db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> {
+    let mut prewrite: Option<Prewrite> = None;
+    let mut payload = BytesMut::new();
+    let lower = PendingKey { start_ts, fragment: 0 }.encode();
+    let mut cursor = db.cursor(Cf::Pending, &lower, None, 0);
+    while let Some((key, value)) = cursor.entry()? {
+        let key = PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
+        if key.start_ts != start_ts {
+            break;
+        }
+        let position = || format!("pending start_ts {start_ts} piece {}", key.fragment);
+        let piece = record::decode(value).map_err(|error| error.at(position))?;
+        payload.extend_from_slice(&piece.payload);
+        prewrite.get_or_insert_with(|| Prewrite {
+            start_ts,
+            schema_version: piece.header.schema_version,
+            ddl: piece.header.ddl,
+            key: piece.attachment.clone(),
+            payload: Bytes::new(),
+        });
+        cursor.advance();
+    }
+    Ok(prewrite.map(|prewrite| Prewrite { payload: payload.freeze(), ..prewrite }))
+}

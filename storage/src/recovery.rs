@@ -1,0 +1,126 @@
+//! What a restart finds.
+//!
+//! `log` may lack what was in its memory, never anything else: the prewrite and marker of each such record are still
+//! there, because they are deleted only after a flush of `log` that covers them. So:
+//!
+//! 1. markers at or below the safe point go, with their prewrites;
+//! 2. all other markers go back into the pairing state, wherever W stood; those at or below W come out of it first and
+//!    enter `log` again under the same keys with the same values;
+//! 3. prewrites without a marker are undecided. They count as older than everything that arrives from now on, and than the
+//!    recovered commits above W: W passes those only once all recovered prewrites are settled.
+//!
+//! A marker without prewrite is a gap, or will be one when W passes it. A marker that says *late* is a gap whose prewrite,
+//! if any, stays beside it as evidence.
+
+use std::collections::BTreeMap;
+
+use binlog_types::{CommitTs, StartTs};
+use bytes::Bytes;
+
+use crate::Error;
+use crate::format::keys::{PendingKey, commit_key, decode_commit_key};
+use crate::format::marker::{self, Marker};
+use crate::format::record;
+use crate::pairing::{Body, Outcome, Pairing, Ready};
+use crate::rocks::{Batch, Cf, Db};
+
+/// A prewrite as it stands in `pending`.
+struct Found {
+    key: Bytes,
+    body: Body,
+    complete: bool,
+}
+
+/// Rebuilds the pairing state. Deletions go into `batch`.
+pub(crate) fn recover(
+    db: &Db,
+    watermark: CommitTs,
+    safe_point: CommitTs,
+    held_bytes: usize,
+    now: std::time::Duration,
+    batch: &mut Batch<'_>,
+) -> Result<Pairing, Error> {
+    let mut prewrites = read_prewrites(db)?;
+    let mut pairing = Pairing::new(watermark.max(safe_point), held_bytes);
+    let mut commits = Vec::new();
+    for (start_ts, marker) in read_markers(db)? {
+        let prewrite = prewrites.remove(&start_ts);
+        if marker.commit_ts <= safe_point {
+            for fragment in 0..prewrite.map_or(0, |found| found.body.fragments) {
+                batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
+            }
+            batch.delete(Cf::Commit, &commit_key(start_ts));
+        } else if marker.late {
+            let fragments = prewrite.map_or(0, |found| found.body.fragments);
+            pairing.recover_late(start_ts, marker.commit_ts, fragments);
+        } else {
+            let outcome = match prewrite {
+                _ if marker.fake => Outcome::Fake,
+                Some(found) => Outcome::Joined(found.body),
+                None => Outcome::Missing,
+            };
+            commits.push(Ready { commit_ts: marker.commit_ts, start_ts, extra: marker.extra, outcome });
+        }
+    }
+    // Start_ts order is as good as any: all of them are older than what comes.
+    for (start_ts, found) in prewrites {
+        pairing.prewrite(start_ts, found.key, found.body, now)?;
+    }
+    commits.sort_unstable_by_key(|ready| ready.commit_ts);
+    for ready in commits {
+        pairing.recover(ready);
+    }
+    Ok(pairing)
+}
+
+fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
+    let mut markers = Vec::new();
+    let mut cursor = db.cursor(Cf::Commit, &[], None, 1 << 20);
+    while let Some((key, value)) = cursor.entry()? {
+        let start_ts =
+            decode_commit_key(key).map_err(|error| error.at(|| format!("commit key {key:02x?}")))?;
+        let marker =
+            marker::decode(value).map_err(|error| error.at(|| format!("commit start_ts {start_ts}")))?;
+        markers.push((start_ts, marker));
+        cursor.advance();
+    }
+    Ok(markers)
+}
+
+fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
+    let mut prewrites: BTreeMap<StartTs, Found> = BTreeMap::new();
+    let mut cursor = db.cursor(Cf::Pending, &[], None, 1 << 20);
+    while let Some((key, value)) = cursor.entry()? {
+        let PendingKey { start_ts, fragment } =
+            PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
+        let position = || format!("pending start_ts {start_ts} piece {fragment}");
+        let broken = |what: &str| Error::Corrupt { position: position(), what: what.to_owned() };
+        let (header, attachment, payload) = record::split(value).map_err(|error| error.at(position))?;
+        match prewrites.get_mut(&start_ts) {
+            None if fragment == 0 => {
+                let body = Body {
+                    schema_version: header.schema_version,
+                    ddl: header.ddl,
+                    fragments: 1,
+                    bytes: payload.len() as u64,
+                    check: header.payload_check,
+                    held: None,
+                };
+                let key = Bytes::copy_from_slice(attachment);
+                prewrites.insert(start_ts, Found { key, body, complete: header.last });
+            }
+            Some(found) if !found.complete && found.body.fragments == fragment => {
+                found.body.fragments += 1;
+                found.body.bytes += payload.len() as u64;
+                found.complete = header.last;
+            }
+            _ => return Err(broken("the piece does not follow the one before it")),
+        }
+        cursor.advance();
+    }
+    if let Some((start_ts, _)) = prewrites.iter().find(|(_, found)| !found.complete) {
+        let position = format!("pending start_ts {start_ts}");
+        return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
+    }
+    Ok(prewrites)
+}

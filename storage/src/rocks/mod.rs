@@ -1,0 +1,167 @@
+//! RocksDB as this store uses it. No other module names the `rocksdb` crate.
+
+mod cursor;
+mod error;
+mod numbers;
+mod setup;
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
+
+use crate::Error;
+pub(crate) use cursor::Cursor;
+use error::translate;
+pub(crate) use setup::Setup;
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cf {
+    Pending,
+    Commit,
+    Log,
+    Schema,
+    Meta,
+}
+
+impl Cf {
+    pub(crate) const ALL: [Cf; 5] = [Cf::Pending, Cf::Commit, Cf::Log, Cf::Schema, Cf::Meta];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Cf::Pending => "pending",
+            Cf::Commit => "commit",
+            Cf::Log => "log",
+            Cf::Schema => "schema",
+            Cf::Meta => "meta",
+        }
+    }
+}
+
+/// How far a write must have got when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// On the disk: survives a power failure.
+    Synced,
+    /// With the system: survives the death of the process.
+    Logged,
+    /// In memory only: survives nothing.
+    Memory,
+}
+
+/// An open database.
+pub(crate) struct Db {
+    db: DB,
+    options: rocksdb::Options,
+    dir: PathBuf,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens `dir`, making it if needed.
+    pub(crate) fn open(dir: &Path, setup: &Setup) -> Result<Self, Error> {
+        let options = setup.db();
+        let families = Cf::ALL.map(|cf| (cf.name(), setup.family(cf)));
+        let db = DB::open_cf_with_opts(&options, dir, families).map_err(translate("open", dir))?;
+        Ok(Db { db, options, dir: dir.to_owned() })
+    }
+
+    /// Opens `dir` without writing to it.
+    pub(crate) fn open_read_only(dir: &Path, setup: &Setup) -> Result<Self, Error> {
+        if !dir.join("CURRENT").is_file() {
+            return Err(Error::NotAStore { dir: dir.to_owned() });
+        }
+        let mut options = setup.db();
+        options.create_if_missing(false);
+        options.create_missing_column_families(false);
+        let families = Cf::ALL.map(|cf| (cf.name(), setup.family(cf)));
+        let db = DB::open_cf_with_opts_for_read_only(&options, dir, families, false)
+            .map_err(translate("open for reading", dir))?;
+        Ok(Db { db, options, dir: dir.to_owned() })
+    }
+
+    fn family(&self, cf: Cf) -> &ColumnFamily {
+        self.db.cf_handle(cf.name()).expect("open created every column family")
+    }
+
+    /// An empty batch.
+    pub(crate) fn batch(&self, capacity: usize) -> Batch<'_> {
+        let families = Cf::ALL.map(|cf| self.family(cf));
+        Batch { inner: WriteBatch::with_capacity_bytes(capacity), families }
+    }
+
+    /// Applies a batch as a whole.
+    pub(crate) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), Error> {
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        options.disable_wal(durability == Durability::Memory);
+        self.db.write_opt(batch.inner, &options).map_err(translate("write", &self.dir))
+    }
+
+    /// One value.
+    pub(crate) fn get<'db>(
+        &'db self,
+        cf: Cf,
+        key: &[u8],
+    ) -> Result<Option<impl AsRef<[u8]> + use<'db>>, Error> {
+        self.db.get_pinned_cf(self.family(cf), key).map_err(translate("read", &self.dir))
+    }
+
+    /// Walks the keys in `[lower, upper)`.
+    pub(crate) fn cursor(&self, cf: Cf, lower: &[u8], upper: Option<&[u8]>, readahead: usize) -> Cursor<'_> {
+        Cursor::open(&self.db, self.family(cf), &self.dir, lower, upper, readahead)
+    }
+
+    /// Writes a column family's memory into a file; returns when that is durable.
+    pub(crate) fn flush(&self, cf: Cf) -> Result<(), Error> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_cf_opt(self.family(cf), &options).map_err(translate("flush", &self.dir))
+    }
+
+    /// Drops the files that lie wholly in `[from, to]`.
+    pub(crate) fn drop_files(&self, cf: Cf, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        self.db.delete_file_in_range_cf(self.family(cf), from, to).map_err(translate("drop files", &self.dir))
+    }
+
+    /// Which file holds `key`, for error messages.
+    pub(crate) fn file_of(&self, cf: Cf, key: &[u8]) -> Option<String> {
+        let files = self.db.live_files().ok()?;
+        let held = files.into_iter().find(|file| {
+            file.column_family_name == cf.name()
+                && file.start_key.as_deref().is_some_and(|start| start <= key)
+                && file.end_key.as_deref().is_some_and(|end| key <= end)
+        });
+        held.map(|file| file.name)
+    }
+}
+
+/// Writes that are applied together.
+pub(crate) struct Batch<'db> {
+    inner: WriteBatch,
+    families: [&'db ColumnFamily; Cf::ALL.len()],
+}
+
+impl Batch<'_> {
+    pub(crate) fn put(&mut self, cf: Cf, key: &[u8], value: &[u8]) {
+        self.inner.put_cf(&self.families[cf as usize], key, value);
+    }
+
+    pub(crate) fn delete(&mut self, cf: Cf, key: &[u8]) {
+        self.inner.delete_cf(&self.families[cf as usize], key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.is_empty()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.inner.size_in_bytes()
+    }
+}

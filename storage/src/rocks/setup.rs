@@ -1,0 +1,92 @@
+//! How RocksDB is set up, and why.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rocksdb::statistics::StatsLevel;
+use rocksdb::{
+    BlockBasedOptions, Cache, CompactionDecision, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+};
+
+use super::Cf;
+use crate::format::keys::LogKey;
+
+/// What the store decides about RocksDB.
+pub(crate) struct Setup {
+    /// Bytes of a `log` file.
+    pub(crate) log_file_bytes: usize,
+    /// The most that our own flushes let stand in the memory of one column family.
+    pub(crate) memory_bytes: usize,
+    pub(crate) block_cache_bytes: usize,
+    pub(crate) retention: Duration,
+    /// Records at or below it may be dropped.
+    pub(crate) safe_point: Arc<AtomicU64>,
+}
+
+impl Setup {
+    pub(super) fn db(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // A torn tail was never acknowledged; damage in the middle must refuse to open.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_wal_compression_type(DBCompressionType::Zstd);
+        // The flusher decides when the WAL may go. (It also bounds how much of a WAL file is preallocated.)
+        options.set_max_total_wal_size(64 << 30);
+        options.set_max_background_jobs(4);
+        // One thread writes: what serves many writers only costs.
+        options.set_allow_concurrent_memtable_write(false);
+        options.set_enable_write_thread_adaptive_yield(false);
+        // So that the sync of a finished file does not queue in front of the WAL's syncs.
+        options.set_bytes_per_sync(1 << 20);
+        options.set_max_open_files(512);
+        options.set_max_log_file_size(16 << 20);
+        options.set_keep_log_file_num(4);
+        options.set_log_level(LogLevel::Warn);
+        options.set_stats_dump_period_sec(0);
+        options.enable_statistics();
+        options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+        options
+    }
+
+    pub(super) fn family(&self, cf: Cf) -> Options {
+        let mut options = Options::default();
+        // Twice what our own flushes allow, so that RocksDB never starts one (a transaction larger than this may make
+        // it: harmless, only less sparing).
+        options.set_write_buffer_size(2 * self.memory_bytes);
+        options.set_arena_block_size(1 << 20);
+        options.set_max_write_buffer_number(8);
+        let mut table = BlockBasedOptions::default();
+        table.set_format_version(6);
+        match cf {
+            Cf::Log => {
+                options.set_compression_type(DBCompressionType::Zstd);
+                // The same everywhere, or files that could just move down would be rewritten.
+                options.set_bottommost_compression_type(DBCompressionType::Zstd);
+                options.set_target_file_size_base(self.log_file_bytes.max(1 << 20) as u64);
+                options.set_level_zero_file_num_compaction_trigger(2);
+                options.set_level_zero_slowdown_writes_trigger(64);
+                options.set_level_zero_stop_writes_trigger(128);
+                options.set_soft_pending_compaction_bytes_limit(0);
+                options.set_hard_pending_compaction_bytes_limit(0);
+                options.set_periodic_compaction_seconds(self.retention.as_secs().max(60));
+                let safe_point = Arc::clone(&self.safe_point);
+                options.set_compaction_filter("binlog-safe-point", move |_level, key, _value| {
+                    match LogKey::commit_ts_of(key) {
+                        Some(ts) if ts.raw() <= safe_point.load(Ordering::Acquire) => {
+                            CompactionDecision::Remove
+                        }
+                        _ => CompactionDecision::Keep,
+                    }
+                });
+                table.set_block_size(32 << 10);
+                table.set_block_cache(&Cache::new_lru_cache(self.block_cache_bytes));
+            }
+            Cf::Pending => options.set_compression_type(DBCompressionType::Zstd),
+            Cf::Commit | Cf::Schema | Cf::Meta => options.set_compression_type(DBCompressionType::Lz4),
+        }
+        options.set_block_based_table_factory(&table);
+        options
+    }
+}

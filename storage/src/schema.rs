@@ -1,0 +1,91 @@
+//! Schema objects and small named values: written rarely, each with a sync of its own.
+
+use std::sync::atomic::Ordering;
+
+use binlog_types::SchemaVersion;
+use bytes::Bytes;
+
+use crate::format::keys::SchemaKey;
+use crate::format::{meta, sealed};
+use crate::record::SchemaEntry;
+use crate::rocks::{Batch, Cf, Durability};
+use crate::shared::Shared;
+use crate::{Error, identity};
+
+fn describe(key: SchemaKey) -> String {
+    format!("schema kind {} id {} version {}", key.kind, key.id, key.version)
+}
+
+fn sealed_body(key: SchemaKey, value: &[u8]) -> Result<&[u8], Error> {
+    sealed::open(value).map_err(|error| error.at(|| describe(key)))
+}
+
+fn write(shared: &Shared, db: &crate::rocks::Db, batch: Batch<'_>) -> Result<(), Error> {
+    db.write(batch, Durability::Synced).map_err(|error| shared.health.poison(&error))
+}
+
+pub(crate) fn put(shared: &Shared, entries: Vec<SchemaEntry>, complete: SchemaVersion) -> Result<(), Error> {
+    let _one_at_a_time = shared.schema_lock.lock();
+    let db = shared.writable_db()?;
+    let mut batch = db.batch(1 << 10);
+    for (at, entry) in entries.iter().enumerate() {
+        let key = SchemaKey { kind: entry.kind, id: entry.id, version: entry.schema_version };
+        let conflict =
+            || Error::SchemaConflict { kind: entry.kind, id: entry.id, version: entry.schema_version };
+        let earlier = &entries[..at];
+        if earlier.iter().any(|e| {
+            (e.kind, e.id, e.schema_version) == (entry.kind, entry.id, entry.schema_version)
+                && e.value != entry.value
+        }) {
+            return Err(conflict());
+        }
+        match db.get(Cf::Schema, &key.encode())? {
+            Some(stored) if sealed_body(key, stored.as_ref())? == &entry.value[..] => {}
+            Some(_) => return Err(conflict()),
+            None => batch.put(Cf::Schema, &key.encode(), &sealed::seal(&entry.value)),
+        }
+    }
+    let known = shared.schema_version.load(Ordering::Acquire);
+    if complete.0 > known {
+        batch.put(Cf::Meta, meta::SCHEMA_COMPLETE, &sealed::seal(&meta::signed(complete.0)));
+    }
+    if !batch.is_empty() {
+        write(shared, &db, batch)?;
+    }
+    shared.schema_version.fetch_max(complete.0, Ordering::AcqRel);
+    Ok(())
+}
+
+pub(crate) fn read(
+    shared: &Shared,
+    lower: Option<SchemaKey>,
+    keep: impl Fn(&SchemaKey) -> bool,
+    upper: Option<SchemaKey>,
+) -> Result<Vec<SchemaEntry>, Error> {
+    let db = shared.db()?;
+    let lower = lower.map(SchemaKey::encode);
+    let upper = upper.map(SchemaKey::encode);
+    let lower = lower.as_ref().map_or(&[][..], |key| key);
+    let mut cursor = db.cursor(Cf::Schema, lower, upper.as_ref().map(|key| &key[..]), 0);
+    let mut entries = Vec::new();
+    while let Some((key, value)) = cursor.entry()? {
+        let key = SchemaKey::decode(key).map_err(|error| error.at(|| format!("schema key {key:02x?}")))?;
+        if keep(&key) {
+            let value = Bytes::copy_from_slice(sealed_body(key, value)?);
+            entries.push(SchemaEntry { kind: key.kind, id: key.id, schema_version: key.version, value });
+        }
+        cursor.advance();
+    }
+    Ok(entries)
+}
+
+pub(crate) fn put_meta(shared: &Shared, name: &str, value: &[u8]) -> Result<(), Error> {
+    let db = shared.writable_db()?;
+    let mut batch = db.batch(64 + value.len());
+    batch.put(Cf::Meta, &meta::user_key(name), &sealed::seal(value));
+    write(shared, &db, batch)
+}
+
+pub(crate) fn get_meta(shared: &Shared, name: &str) -> Result<Option<Bytes>, Error> {
+    identity::read_meta(&*shared.db()?, &meta::user_key(name), |body| Ok(Bytes::copy_from_slice(body)))
+}

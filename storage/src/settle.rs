@@ -1,0 +1,163 @@
+//! Moves records into `log`: in commit_ts order, without the WAL. Their prewrites and markers stay under the WAL until a
+//! flush of `log` covers them.
+
+use std::sync::Arc;
+
+use binlog_types::StartTs;
+use bytes::Bytes;
+
+use crate::Error;
+use crate::failpoint::{FailPoint, FailPoints};
+use crate::format::keys::{LogKey, PendingKey};
+use crate::format::record::{self, Header};
+use crate::pairing::{Body, Outcome, Ready};
+use crate::rocks::{Batch, Cf, Db, Durability};
+
+/// A transaction that is in `log`: its prewrite has so many pieces to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Covered {
+    pub(crate) start_ts: StartTs,
+    pub(crate) fragments: u32,
+}
+
+/// What a call of [`Settler::settle`] did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+    pub(crate) read_back: usize,
+}
+
+/// Writes `log`.
+pub(crate) struct Settler {
+    db: Arc<Db>,
+    failpoints: FailPoints,
+    /// Bytes put into `log` since [`Settler::take_covered`].
+    pub(crate) log_bytes: usize,
+    covered: Vec<Covered>,
+    scratch: Vec<u8>,
+}
+
+/// How much goes into one batch: bounds memory, nothing else, since the watermark shows the records only later.
+const BATCH_BYTES: usize = 4 << 20;
+
+impl Settler {
+    pub(crate) fn new(db: Arc<Db>, failpoints: FailPoints) -> Self {
+        Settler { db, failpoints, log_bytes: 0, covered: Vec::new(), scratch: Vec::new() }
+    }
+
+    /// Puts records into `log`.
+    pub(crate) fn settle(&mut self, ready: &[Ready]) -> Result<Settled, Error> {
+        let mut done = Settled::default();
+        if ready.is_empty() {
+            return Ok(done);
+        }
+        self.failpoints.hit(FailPoint::BeforeSettle)?;
+        let db = Arc::clone(&self.db);
+        let mut batch = db.batch(64 << 10);
+        for record in ready {
+            let fragments = match &record.outcome {
+                // The marker stays and says what is missing.
+                Outcome::Missing => continue,
+                Outcome::Fake => {
+                    self.put_fake(record, &mut batch);
+                    0
+                }
+                Outcome::Joined(body) => {
+                    match &body.held {
+                        Some(payload) => self.put_held(record, body, payload, &mut batch),
+                        None => {
+                            done.read_back += 1;
+                            self.put_stored(record, body, &db, &mut batch, &mut done)?;
+                        }
+                    }
+                    body.fragments
+                }
+            };
+            done.records += 1;
+            self.covered.push(Covered { start_ts: record.start_ts, fragments });
+            if batch.bytes() >= BATCH_BYTES {
+                done.bytes += batch.bytes();
+                db.write(std::mem::replace(&mut batch, db.batch(64 << 10)), Durability::Memory)?;
+            }
+        }
+        if !batch.is_empty() {
+            done.bytes += batch.bytes();
+            db.write(batch, Durability::Memory)?;
+        }
+        self.log_bytes += done.bytes;
+        self.failpoints.hit(FailPoint::AfterSettle)?;
+        Ok(done)
+    }
+
+    /// What a flush of `log` from now on covers.
+    pub(crate) fn take_covered(&mut self) -> Vec<Covered> {
+        self.log_bytes = 0;
+        std::mem::take(&mut self.covered)
+    }
+
+    fn put_fake(&mut self, ready: &Ready, batch: &mut Batch<'_>) {
+        record::encode(&fake_header(), &ready.extra, &[], &mut self.scratch);
+        batch.put(Cf::Log, &log_key(ready, 0), &self.scratch);
+    }
+
+    fn put_held(&mut self, ready: &Ready, body: &Body, payload: &Bytes, batch: &mut Batch<'_>) {
+        let header = Header {
+            ddl: body.ddl,
+            fake: false,
+            last: true,
+            schema_version: body.schema_version,
+            sequence: 0,
+            payload_check: body.check,
+        };
+        record::encode(&header, &ready.extra, payload, &mut self.scratch);
+        batch.put(Cf::Log, &log_key(ready, 0), &self.scratch);
+    }
+
+    fn put_stored<'db>(
+        &mut self,
+        ready: &Ready,
+        body: &Body,
+        db: &'db Db,
+        batch: &mut Batch<'db>,
+        done: &mut Settled,
+    ) -> Result<(), Error> {
+        for fragment in 0..body.fragments {
+            let key = PendingKey { start_ts: ready.start_ts, fragment };
+            let position = || format!("pending start_ts {} piece {fragment}", ready.start_ts);
+            let value = db.get(Cf::Pending, &key.encode())?.ok_or_else(|| Error::Corrupt {
+                position: position(),
+                what: "the piece is missing".to_owned(),
+            })?;
+            let (header, _, payload) = record::split(value.as_ref()).map_err(|error| error.at(position))?;
+            if record::payload_check(payload) != header.payload_check {
+                let what = "the payload's checksum does not match".to_owned();
+                return Err(Error::Corrupt { position: position(), what });
+            }
+            let extra: &[u8] = if fragment == 0 { &ready.extra } else { &[] };
+            record::encode(&header, extra, payload, &mut self.scratch);
+            batch.put(Cf::Log, &log_key(ready, fragment), &self.scratch);
+            if batch.bytes() >= BATCH_BYTES {
+                done.bytes += batch.bytes();
+                db.write(std::mem::replace(batch, db.batch(64 << 10)), Durability::Memory)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log_key(ready: &Ready, fragment: u32) -> [u8; crate::format::keys::LOG_LEN] {
+    LogKey { commit_ts: ready.commit_ts, start_ts: ready.start_ts, fragment }.encode()
+}
+
+/// The header of a filler.
+pub(crate) fn fake_header() -> Header {
+    Header {
+        ddl: false,
+        fake: true,
+        last: true,
+        schema_version: binlog_types::SchemaVersion(0),
+        sequence: 0,
+        payload_check: record::payload_check(&[]),
+    }
+}

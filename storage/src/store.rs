@@ -1,0 +1,422 @@
+//! The store: opening, closing, and the doors to everything else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use binlog_types::{
+    ClockHandle, ClusterId, CommitTs, Gap, NodeId, Range, SchemaVersion, StoreUuid, SystemClock, Ts,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::flusher::Flusher;
+use crate::format::keys::SchemaKey;
+use crate::format::meta;
+use crate::identity::{Identity, read_meta};
+use crate::overlay::Overlay;
+use crate::queue::Item;
+use crate::record::{CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
+use crate::rocks::{Db, Durability, Setup};
+use crate::scan::Scan;
+use crate::settle::Settler;
+use crate::shared::Shared;
+use crate::watch::{Waker, WatermarkGuard};
+use crate::writer::Writer;
+use crate::{Error, Options, Tuning, gc, raw, recovery, schema};
+
+/// An open store. Cheap to clone; the last clone closes it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.shared.queue.close();
+        if let Some(writer) = self.writer.lock().take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer thread panicked");
+        }
+        self.shared.forget_db();
+    }
+}
+
+fn setup(tuning: &Tuning, retention: Duration, safe_point: &Arc<AtomicU64>) -> Setup {
+    Setup {
+        log_file_bytes: tuning.log_file_bytes,
+        memory_bytes: tuning.spill_bytes.max(2 * tuning.log_file_bytes),
+        block_cache_bytes: tuning.block_cache_bytes,
+        retention,
+        safe_point: Arc::clone(safe_point),
+    }
+}
+
+fn stored_ts(db: &Db, key: &[u8]) -> Result<CommitTs, Error> {
+    Ok(read_meta(db, key, meta::decode_number)?.map_or(CommitTs::ZERO, CommitTs::new))
+}
+
+fn stored_schema_version(db: &Db) -> Result<SchemaVersion, Error> {
+    Ok(SchemaVersion(read_meta(db, meta::SCHEMA_COMPLETE, meta::decode_signed)?.unwrap_or(0)))
+}
+
+impl Store {
+    /// Opens the store in `dir`, making one if there is none, and recovers what the last process left.
+    ///
+    /// # Errors
+    /// [`Error::WrongCluster`], [`Error::NewerFormat`], [`Error::Locked`] when another process has it open,
+    /// [`Error::Corrupt`] with the position, [`Error::NoSpace`], [`Error::Internal`].
+    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        std::fs::create_dir_all(dir).map_err(|error| Error::Internal {
+            doing: "make the directory",
+            message: format!("{}: {error}", dir.display()),
+        })?;
+        let safe_point = Arc::new(AtomicU64::new(0));
+        let db = Arc::new(Db::open(dir, &setup(&options.tuning, options.retention, &safe_point))?);
+        let identity = Identity::open(&db, dir, &options)?;
+        let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
+        safe_point.store(stored_safe_point.raw(), Ordering::Release);
+        let mut batch = db.batch(1 << 10);
+        let pairing = recovery::recover(
+            &db,
+            stored_ts(&db, meta::WATERMARK)?,
+            stored_safe_point,
+            options.tuning.held_bytes,
+            options.clock.monotonic(),
+            &mut batch,
+        )?;
+        if !batch.is_empty() {
+            db.write(batch, Durability::Logged)?;
+        }
+        let schema_version = stored_schema_version(&db)?;
+        tracing::info!(
+            dir = %dir.display(), uuid = %identity.uuid, incarnation = identity.incarnation,
+            watermark = %pairing.watermark(), safe_point = %stored_safe_point,
+            undecided = pairing.pending_count(), recovered = pairing.waiting_count(),
+            "the store is open"
+        );
+        let Options { clock, sync, tuning, .. } = options;
+        let settler = Settler::new(Arc::clone(&db), tuning.failpoints.clone());
+        let shared = Arc::new(Shared::new(
+            Arc::clone(&db),
+            identity,
+            tuning,
+            sync,
+            clock,
+            pairing,
+            safe_point,
+            schema_version,
+            None,
+        ));
+        let flusher = Flusher::start(Arc::clone(&shared), Arc::clone(&db))?;
+        let mut writer = Writer::new(Arc::clone(&shared), db, settler, flusher);
+        // Nobody reads yet: what the watermark had passed goes back into `log` first.
+        writer.advance()?;
+        let writer = std::thread::Builder::new()
+            .name("binlog-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| Error::Internal { doing: "start the writer", message: error.to_string() })?;
+        Ok(Store { inner: Arc::new(Inner { shared, writer: Mutex::new(Some(writer)) }) })
+    }
+
+    /// Opens the store in `dir` without writing to it: for tools, over the directory of a pump that is closed or dead.
+    /// Records that had not reached a file are seen too. Over a running pump's directory it shows one moment, and reads
+    /// may fail when that pump drops files.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::Corrupt`], [`Error::Internal`].
+    pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
+        let tuning = Tuning::default();
+        let safe_point = Arc::new(AtomicU64::new(0));
+        let retention = Duration::from_secs(7 * 24 * 3600);
+        let db = Arc::new(Db::open_read_only(dir, &setup(&tuning, retention, &safe_point))?);
+        let identity = Identity::read(&db, dir)?;
+        let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
+        safe_point.store(stored_safe_point.raw(), Ordering::Release);
+        let clock: ClockHandle = SystemClock::handle();
+        // Never written: what recovery would delete is only not shown.
+        let mut batch = db.batch(64);
+        let mut pairing = recovery::recover(
+            &db,
+            stored_ts(&db, meta::WATERMARK)?,
+            stored_safe_point,
+            0,
+            clock.monotonic(),
+            &mut batch,
+        )?;
+        drop(batch);
+        let overlay = Overlay::build(&mut pairing);
+        let schema_version = stored_schema_version(&db)?;
+        let shared = Shared::new(
+            db,
+            identity,
+            tuning,
+            true,
+            clock,
+            pairing,
+            safe_point,
+            schema_version,
+            Some(overlay),
+        );
+        Ok(Store { inner: Arc::new(Inner { shared: Arc::new(shared), writer: Mutex::new(None) }) })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    /// The cluster whose binlogs these are.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.shared().identity.cluster_id
+    }
+
+    /// The pump that owns the store.
+    pub fn node_id(&self) -> NodeId {
+        self.shared().identity.node_id.clone()
+    }
+
+    /// Drawn when the store was made: stores with the same one are copies.
+    pub fn uuid(&self) -> StoreUuid {
+        self.shared().identity.uuid
+    }
+
+    /// How often the store was opened for writing, this time included.
+    pub fn incarnation(&self) -> u64 {
+        self.shared().identity.incarnation
+    }
+
+    /// Queues writes, in this order; each comes back to `sink` with its token once it is durable, or has failed.
+    ///
+    /// A write that was stored before succeeds again. One that contradicts what is stored comes back as
+    /// [`Error::Conflict`] or [`Error::Late`], without touching the others.
+    pub fn submit(&self, writes: Vec<(u64, Write)>, sink: &Arc<dyn CompletionSink>) {
+        let refuse = |writes: Vec<(u64, Write)>, error: &Error| {
+            let results: Vec<_> = writes.into_iter().map(|(token, _)| (token, Err(error.clone()))).collect();
+            sink.completed(results);
+        };
+        if writes.is_empty() {
+            return;
+        }
+        if self.shared().overlay.is_some() {
+            return refuse(writes, &Error::ReadOnly);
+        }
+        let item = Item::Writes { sink: Arc::clone(sink), writes };
+        if let Err(Item::Writes { writes, .. }) = self.shared().queue.push(item) {
+            refuse(writes, &Error::Closed);
+        }
+    }
+
+    /// Queues one write and waits: for tests and tools.
+    ///
+    /// # Errors
+    /// Those of the write.
+    pub fn write(&self, write: Write) -> WriteResult {
+        struct Wait(std::sync::mpsc::SyncSender<WriteResult>);
+        impl CompletionSink for Wait {
+            fn completed(&self, results: Vec<(u64, WriteResult)>) {
+                for (_, result) in results {
+                    // Room for the one result; the receiver waits for it.
+                    let _ = self.0.send(result);
+                }
+            }
+        }
+        let (sender, receiver) = sync_channel(1);
+        let sink: Arc<dyn CompletionSink> = Arc::new(Wait(sender));
+        self.submit(vec![(0, write)], &sink);
+        drop(sink);
+        receiver.recv().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Every transaction with a commit_ts at or below is readable, and none can come there any more.
+    pub fn watermark(&self) -> CommitTs {
+        self.shared().watermark()
+    }
+
+    /// Calls `waker`, which must not block, after every rise of the watermark until the guard is dropped.
+    pub fn on_watermark(&self, waker: Waker) -> WatermarkGuard {
+        self.shared().watchers.add(waker)
+    }
+
+    /// Lets the watermark advance while nothing is written. `ts` must have been fetched from the cluster's oracle
+    /// *before* this call: any transaction whose prewrite is not here by now will get a larger commit_ts. Once every
+    /// prewrite that is here by now is settled, the watermark may move to `ts`.
+    pub fn offer_idle_ts(&self, ts: CommitTs) {
+        // A closed or read-only store stands still.
+        if self.shared().overlay.is_none() {
+            let _ = self.shared().queue.push(Item::IdleTs(ts));
+        }
+    }
+
+    /// Reads a range, as far as the watermark allows now: see [`Scan::through`].
+    ///
+    /// # Errors
+    /// [`Error::Purged`] when the range begins below the safe point, [`Error::Closed`].
+    pub fn scan(&self, range: Range) -> Result<Scan, Error> {
+        Scan::new(Arc::clone(&self.inner.shared), range)
+    }
+
+    /// Records at or below are gone, or may go at any time.
+    pub fn safe_point(&self) -> CommitTs {
+        self.shared().safe_point()
+    }
+
+    /// Moves the safe point up to `target`, but not above the watermark and never down, and lets RocksDB drop what lies at
+    /// or below it. Returns the safe point. It is durable before anything is dropped.
+    ///
+    /// # Errors
+    /// Those of a durable write.
+    pub fn gc(&self, target: CommitTs) -> Result<CommitTs, Error> {
+        gc::gc(self.shared(), target)
+    }
+
+    /// Prewrites without a known outcome, oldest first.
+    pub fn unresolved(&self, limit: usize) -> Vec<Unresolved> {
+        self.shared().pairing.lock().unresolved(limit, self.shared().clock.monotonic())
+    }
+
+    /// Stores schema objects, and that all objects up to version `complete` are here. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`Error::SchemaConflict`] if other bytes are stored under one of the keys (then nothing is stored), those of a
+    /// durable write.
+    pub fn put_schema(&self, entries: Vec<SchemaEntry>, complete: SchemaVersion) -> Result<(), Error> {
+        schema::put(self.shared(), entries, complete)
+    }
+
+    /// Schema entries with a version above `after`, ascending by (version, kind, id).
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn schema(&self, after: SchemaVersion) -> Result<Vec<SchemaEntry>, Error> {
+        let mut entries = schema::read(self.shared(), None, |key| key.version > after, None)?;
+        entries.sort_by_key(|entry| (entry.schema_version, entry.kind, entry.id));
+        Ok(entries)
+    }
+
+    /// All versions of one schema object, ascending.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn schema_object(&self, kind: u8, id: i64) -> Result<Vec<SchemaEntry>, Error> {
+        let lower = SchemaKey { kind, id, version: SchemaVersion(i64::MIN) };
+        let mut end = None;
+        if let Some(next) = id.checked_add(1) {
+            end = Some(SchemaKey { kind, id: next, version: SchemaVersion(i64::MIN) });
+        } else if let Some(next) = kind.checked_add(1) {
+            end = Some(SchemaKey { kind: next, id: i64::MIN, version: SchemaVersion(i64::MIN) });
+        }
+        schema::read(self.shared(), Some(lower), |key| (key.kind, key.id) == (kind, id), end)
+    }
+
+    /// All schema objects up to this version are stored.
+    pub fn schema_version(&self) -> SchemaVersion {
+        SchemaVersion(self.shared().schema_version.load(Ordering::Acquire))
+    }
+
+    /// Places above the safe point where something is missing, in order.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.shared().pairing.lock().gaps()
+    }
+
+    /// Stores a small named value of the layer above; durable when it returns.
+    ///
+    /// # Errors
+    /// Those of a durable write.
+    pub fn put_meta(&self, name: &str, value: &[u8]) -> Result<(), Error> {
+        schema::put_meta(self.shared(), name, value)
+    }
+
+    /// Reads what [`Store::put_meta`] stored.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn get_meta(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        schema::get_meta(self.shared(), name)
+    }
+
+    /// What stands under `ts`: a record with this commit_ts, a prewrite with this start_ts, a commit without prewrite.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn raw(&self, ts: Ts) -> Result<Option<RawRecord>, Error> {
+        raw::lookup(&self.inner.shared, ts)
+    }
+
+    /// The largest commit_ts that is durable here, readable or not; at least the watermark.
+    pub fn max_commit_ts(&self) -> CommitTs {
+        self.shared().max_commit()
+    }
+
+    /// How many prewrites have no outcome yet.
+    pub fn pending_count(&self) -> usize {
+        self.shared().pairing.lock().pending_count()
+    }
+
+    /// Why the store takes no more writes, once a durable write has failed.
+    pub fn poisoned(&self) -> Option<String> {
+        self.shared().health.reason()
+    }
+
+    /// Counters and sizes for metrics, by name. Names in `_bytes`, `_ms` and `_micros` say their unit.
+    pub fn numbers(&self) -> Vec<(String, u64)> {
+        let shared = self.shared();
+        let mut numbers = shared.counters.numbers();
+        let now = shared.clock.monotonic();
+        let pairing = shared.pairing.lock();
+        let oldest = pairing.unresolved(1, now).first().map_or(Duration::ZERO, |unresolved| unresolved.age);
+        numbers.extend([
+            ("pending_prewrites".to_owned(), pairing.pending_count() as u64),
+            ("waiting_records".to_owned(), pairing.waiting_count() as u64),
+            ("held_payload_bytes".to_owned(), pairing.held_bytes() as u64),
+            ("gaps".to_owned(), pairing.gaps().len() as u64),
+            ("oldest_unresolved_ms".to_owned(), u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX)),
+        ]);
+        drop(pairing);
+        numbers.extend([
+            ("watermark".to_owned(), shared.watermark().raw()),
+            ("max_commit_ts".to_owned(), shared.max_commit().raw()),
+            ("safe_point".to_owned(), shared.safe_point().raw()),
+            ("poisoned".to_owned(), u64::from(shared.health.reason().is_some())),
+        ]);
+        if let Ok(db) = shared.db() {
+            numbers.extend(db.numbers());
+        }
+        numbers
+    }
+
+    /// Writes everything that is settled into files. Rarely needed: for tests, and before a directory is copied.
+    ///
+    /// # Errors
+    /// Those of a durable write.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.shared().writable_db()?;
+        let (sender, receiver) = sync_channel(1);
+        self.shared().queue.push(Item::Flush(sender)).map_err(|_| Error::Closed)?;
+        receiver.recv().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Finishes what is queued, writes everything into files and closes. Later calls fail with [`Error::Closed`].
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] when a durable write had failed, now or earlier; it is closed all the same.
+    pub fn close(&self) -> Result<(), Error> {
+        self.inner.close();
+        self.shared().health.check()
+    }
+}

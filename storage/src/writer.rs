@@ -1,0 +1,251 @@
+//! The writer thread: the one owner of the write batch, and the only one who moves the watermark.
+//!
+//! Each turn takes the whole queue, cuts it by bytes, and for each part: admits the writes into one batch; syncs it; tells
+//! the sinks; moves the watermark over what is synced, putting records into `log` on the way; and shows readers the new
+//! watermark. Making files is the flusher's work, unless it falls too far behind: then the writer waits for it.
+//!
+//! The watermark is stored along with the next batch. What is stored is therefore never above what was true, and after a
+//! crash W may stand lower than readers have seen. That is sound: everything that readers saw is recovered from markers,
+//! W passes it again as soon as the recovered prewrites are settled, and no honest commit can come below it (the oracle
+//! gives out commit_ts only after the acknowledgement of P, in this life as in the one before).
+
+use std::sync::Arc;
+
+use binlog_types::CommitTs;
+
+use crate::admit::{Admission, Results};
+use crate::failpoint::FailPoint;
+use crate::flusher::{self, Flusher};
+use crate::format::keys::{PendingKey, commit_key};
+use crate::format::{meta, sealed};
+use crate::queue::Item;
+use crate::rocks::{Batch, Cf, Db, Durability};
+use crate::settle::Settler;
+use crate::shared::Shared;
+use crate::{CompletionSink, Error, Write};
+
+/// What the thread owns.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    db: Arc<Db>,
+    settler: Settler,
+    flusher: Flusher,
+    scratch: Vec<u8>,
+    /// Bytes put into `pending` since the last cycle began.
+    pending_bytes: usize,
+    /// The watermark as `meta` has it.
+    stored_watermark: CommitTs,
+}
+
+/// A part of the queue: what one batch takes.
+enum Part {
+    Write(Arc<dyn CompletionSink>, u64, Write),
+    IdleTs(CommitTs),
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, db: Arc<Db>, settler: Settler, flusher: Flusher) -> Self {
+        let stored_watermark = CommitTs::ZERO;
+        Writer { shared, db, settler, flusher, scratch: Vec::new(), pending_bytes: 0, stored_watermark }
+    }
+
+    /// Works until the queue is closed and drained, then writes everything out.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut parts = Vec::new();
+        loop {
+            let items = shared.queue.take();
+            if items.is_empty() {
+                break;
+            }
+            let mut bytes = 0;
+            for item in items {
+                match item {
+                    Item::Writes { sink, writes } => {
+                        for (token, write) in writes {
+                            bytes += size(&write);
+                            parts.push(Part::Write(Arc::clone(&sink), token, write));
+                            if bytes >= shared.tuning.batch_bytes {
+                                self.turn(&mut parts);
+                                bytes = 0;
+                            }
+                        }
+                    }
+                    Item::IdleTs(ts) => parts.push(Part::IdleTs(ts)),
+                    Item::Purged(safe_point) => {
+                        self.turn(&mut parts);
+                        self.or_poison(|writer| writer.forget_gaps(safe_point));
+                    }
+                    Item::Flush(reply) => {
+                        self.turn(&mut parts);
+                        // Nobody waiting any more is no failure.
+                        let _ = reply.send(self.write_out());
+                    }
+                }
+            }
+            self.turn(&mut parts);
+        }
+        if let Err(error) = self.write_out() {
+            tracing::warn!(error = %error, "the store closes without writing everything out; the next open recovers it");
+        }
+    }
+
+    /// One batch: admit, sync, tell, move the watermark.
+    fn turn(&mut self, parts: &mut Vec<Part>) {
+        if parts.is_empty() {
+            return;
+        }
+        let mut results = Results::default();
+        if let Err(error) = self.shared.health.check() {
+            for part in parts.drain(..) {
+                if let Part::Write(sink, token, _) = part {
+                    results.of(&sink).push((token, Err(error.clone())));
+                }
+            }
+            results.deliver(&self.shared);
+            return;
+        }
+        let written = self.write_batch(parts, &mut results);
+        if let Err(error) = written {
+            results.fail(&self.shared.health.poison(&error));
+            results.deliver(&self.shared);
+            return;
+        }
+        results.deliver(&self.shared);
+        self.or_poison(Self::advance);
+        self.or_poison(Self::make_files);
+    }
+
+    /// A durable step outside of any write: its failure poisons the store.
+    fn or_poison(&mut self, step: impl FnOnce(&mut Self) -> Result<(), Error>) {
+        if self.shared.health.check().is_ok()
+            && let Err(error) = step(self)
+        {
+            self.shared.health.poison(&error);
+        }
+    }
+
+    fn write_batch(&mut self, parts: &mut Vec<Part>, results: &mut Results) -> Result<(), Error> {
+        let db = Arc::clone(&self.db);
+        let mut admission = Admission::new(&self.shared, &db, &mut self.scratch, 64 << 10);
+        for part in parts.drain(..) {
+            match part {
+                Part::Write(sink, token, write) => {
+                    let result = admission.write(write);
+                    results.of(&sink).push((token, result));
+                }
+                Part::IdleTs(ts) => admission.offer(ts),
+            }
+        }
+        let pending_bytes = admission.pending_bytes;
+        self.shared.counters.duplicate_writes.add(admission.duplicates);
+        let (mut batch, max_commit) = admission.finish();
+        self.pending_bytes += pending_bytes;
+        if !batch.is_empty() {
+            self.put_watermark(&mut batch);
+            self.shared.failpoints().hit(FailPoint::BeforeBatch)?;
+            self.shared.counters.batches.add(1);
+            self.shared.counters.batch_bytes.add(batch.bytes());
+            db.write(batch, if self.shared.sync { Durability::Synced } else { Durability::Logged })?;
+            self.shared.failpoints().hit(FailPoint::AfterBatch)?;
+            self.shared.publish_max_commit(max_commit);
+        }
+        Ok(())
+    }
+
+    fn put_watermark(&mut self, batch: &mut Batch<'_>) {
+        let watermark = self.shared.watermark();
+        if watermark > self.stored_watermark {
+            batch.put(Cf::Meta, meta::WATERMARK, &sealed::seal(&meta::number(watermark.raw())));
+            self.stored_watermark = watermark;
+        }
+    }
+
+    /// Moves the watermark as far as synced data allows.
+    pub(crate) fn advance(&mut self) -> Result<(), Error> {
+        let slice = self.shared.tuning.log_file_bytes as u64;
+        loop {
+            let advance = self.shared.pairing.lock().advance(slice);
+            let Some(advance) = advance else { return Ok(()) };
+            let idle = advance.ready.is_empty();
+            let done = self.settler.settle(&advance.ready)?;
+            self.shared.counters.settled_records.add(done.records);
+            self.shared.counters.settled_bytes.add(done.bytes);
+            self.shared.counters.read_back_records.add(done.read_back);
+            self.shared.publish_watermark(advance.watermark);
+            if idle {
+                // No batch may come for long: let a reader of a dead store see how far it was complete.
+                self.store_watermark(Durability::Logged)?;
+            }
+            self.make_files()?;
+        }
+    }
+
+    fn store_watermark(&mut self, durability: Durability) -> Result<(), Error> {
+        let db = Arc::clone(&self.db);
+        let mut batch = db.batch(64);
+        self.put_watermark(&mut batch);
+        db.write(batch, durability)
+    }
+
+    /// Begins a cycle of the flusher when there is a file's worth; waits for it when it is two files behind.
+    fn make_files(&mut self) -> Result<(), Error> {
+        let tuning = &self.shared.tuning;
+        let full = |log: usize, pending: usize, times: usize| {
+            log >= times * tuning.log_file_bytes || pending >= times * tuning.spill_bytes
+        };
+        if !full(self.settler.log_bytes, self.pending_bytes, 1) {
+            return Ok(());
+        }
+        if self.flusher.busy() {
+            if !full(self.settler.log_bytes, self.pending_bytes, 2) {
+                return Ok(());
+            }
+            self.shared.counters.flush_waits.add(1);
+            self.flusher.wait();
+            self.shared.health.check()?;
+        }
+        let covered = self.settler.take_covered();
+        self.pending_bytes = 0;
+        self.shared.pairing.lock().rotate();
+        self.flusher.begin(covered);
+        Ok(())
+    }
+
+    /// Writes everything into files and stores the watermark.
+    fn write_out(&mut self) -> Result<(), Error> {
+        self.flusher.wait();
+        self.shared.health.check()?;
+        let covered = self.settler.take_covered();
+        self.pending_bytes = 0;
+        self.shared.pairing.lock().rotate();
+        self.store_watermark(Durability::Synced)
+            .and_then(|()| flusher::run_cycle(&self.shared, &self.db, &covered))
+            .map_err(|error| self.shared.health.poison(&error))
+    }
+
+    /// Deletes what stood for gaps that are purged now.
+    fn forget_gaps(&mut self, safe_point: CommitTs) -> Result<(), Error> {
+        let forgotten = self.shared.pairing.lock().orphans_through(safe_point);
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.db.batch(64 * forgotten.len());
+        for orphan in forgotten {
+            for fragment in 0..orphan.fragments {
+                batch.delete(Cf::Pending, &PendingKey { start_ts: orphan.start_ts, fragment }.encode());
+            }
+            batch.delete(Cf::Commit, &commit_key(orphan.start_ts));
+        }
+        self.db.write(batch, Durability::Logged)
+    }
+}
+
+/// About how many bytes a write brings.
+fn size(write: &Write) -> usize {
+    64 + match write {
+        Write::Prewrite(prewrite) => prewrite.payload.len() + prewrite.key.len(),
+        Write::Commit(commit) => commit.extra.len(),
+        Write::Rollback(_) | Write::Fake(_) => 0,
+    }
+}
