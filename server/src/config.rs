@@ -179,7 +179,11 @@ pub(crate) struct HostPort {
 
 impl std::fmt::Display for HostPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -206,19 +210,32 @@ impl Config {
         let gc_hard_cap = match self.gc_hard_cap.trim() {
             "" => Some(gc.saturating_mul(2)),
             "0" => None,
-            text => Some(parse_retention(text).map_err(|e| config(format!("parse gc-hard-cap failed: {e}")))?),
+            text => {
+                Some(parse_retention(text).map_err(|e| config(format!("parse gc-hard-cap failed: {e}")))?)
+            }
         };
         if gc_hard_cap.is_some_and(|cap| cap < gc) {
             return Err(config(format!("gc-hard-cap {} is shorter than gc {}", self.gc_hard_cap, self.gc)));
         }
-        let addr_text = if self.addr.is_empty() { format!("{}:{DEFAULT_PORT}", first_address()) } else { self.addr.clone() };
-        let addr = HostPort::parse(&addr_text)
-            .ok_or_else(|| config(format!("bad ListenAddr host format: {addr_text:?}, write host:port without a scheme")))?;
+        let addr_text = if self.addr.is_empty() {
+            format!("{}:{DEFAULT_PORT}", first_address())
+        } else {
+            self.addr.clone()
+        };
+        let addr = HostPort::parse(&addr_text).ok_or_else(|| {
+            config(format!("bad ListenAddr host format: {addr_text:?}, write host:port without a scheme"))
+        })?;
         let advertise_text = if self.advertise_addr.is_empty() { &addr_text } else { &self.advertise_addr };
-        let advertise = HostPort::parse(advertise_text)
-            .ok_or_else(|| config(format!("bad AdvertiseAddr host format: {advertise_text:?}, write host:port without a scheme")))?;
+        let advertise = HostPort::parse(advertise_text).ok_or_else(|| {
+            config(format!(
+                "bad AdvertiseAddr host format: {advertise_text:?}, write host:port without a scheme"
+            ))
+        })?;
         if advertise.host.is_empty() || advertise.host == "0.0.0.0" {
-            return Err(config(format!("invalid advertiseAddr host: {:?}; others could not reach it, so set advertise-addr", advertise.host)));
+            return Err(config(format!(
+                "invalid advertiseAddr host: {:?}; others could not reach it, so set advertise-addr",
+                advertise.host
+            )));
         }
         if !self.socket.is_empty() {
             check_socket(&self.socket)?;
@@ -241,17 +258,20 @@ impl Config {
             advertise,
             pd_urls,
             cluster_dir,
-            data_dir: if self.data_dir.as_os_str().is_empty() { PathBuf::from("data.pump") } else { self.data_dir.clone() },
+            data_dir: if self.data_dir.as_os_str().is_empty() {
+                PathBuf::from("data.pump")
+            } else {
+                self.data_dir.clone()
+            },
             heartbeat: seconds("heartbeat-interval", heartbeat)?,
             gc,
             gc_hard_cap,
             purged_pull: self.purged_pull,
             service_threads: service_threads(self.service_threads)?,
             fake_interval: seconds("fake-binlog-interval", self.gen_binlog_interval)?,
-            max_message_size: usize::try_from(self.max_message_size)
-                .ok()
-                .filter(|n| *n > 0)
-                .ok_or_else(|| config(format!("max-message-size is {}; it must be above 0", self.max_message_size)))?,
+            max_message_size: usize::try_from(self.max_message_size).ok().filter(|n| *n > 0).ok_or_else(
+                || config(format!("max-message-size is {}; it must be above 0", self.max_message_size)),
+            )?,
             slow_write: Duration::try_from_secs_f64(if slow > 0.0 { slow } else { 1.0 })
                 .map_err(|e| config(format!("storage.slow_write_threshold: {e}")))?,
             stop_write_at: self.storage.stop_write_at_available_space.0,
@@ -273,7 +293,9 @@ fn check_socket(socket: &str) -> Result<(), Error> {
     match socket.split_once("://") {
         Some((_, rest)) if rest.contains('/') => Ok(()),
         Some(_) => Err(Error::Config(format!("bad Socket addr format: {socket}"))),
-        None => Err(Error::Config(format!("parse Socket error: {socket:?} is no URL, write unix:///path/to/socket"))),
+        None => Err(Error::Config(format!(
+            "parse Socket error: {socket:?} is no URL, write unix:///path/to/socket"
+        ))),
     }
 }
 
@@ -295,7 +317,9 @@ fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
         checked.push(url.to_owned());
     }
     if checked.is_empty() {
-        return Err(Error::Config("parse EtcdURLs error: no URL given; set pd-urls, or cluster-dir to run without PD".to_owned()));
+        return Err(Error::Config(
+            "parse EtcdURLs error: no URL given; set pd-urls, or cluster-dir to run without PD".to_owned(),
+        ));
     }
     checked.sort_unstable();
     Ok(checked)
@@ -348,7 +372,9 @@ mod tests {
 
     #[test]
     fn an_address_that_others_cannot_reach_is_refused() {
-        assert!(text_of(config(|c| c.addr = "0.0.0.0:8250".to_owned())).contains("invalid advertiseAddr host"));
+        assert!(
+            text_of(config(|c| c.addr = "0.0.0.0:8250".to_owned())).contains("invalid advertiseAddr host")
+        );
         let both = config(|c| {
             c.addr = "0.0.0.0:8250".to_owned();
             c.advertise_addr = "pump:8250".to_owned();

@@ -17,6 +17,8 @@ use rustix::fs::{FlockOperation, flock};
 use crate::Error;
 use crate::config::HostPort;
 
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
 /// A locked data directory.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -31,7 +33,11 @@ impl DataDir {
     /// # Errors
     /// When another process holds it, or it holds files of the original pump.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("create", path))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(Error::file("create", path))?;
         refuse_foreign(path)?;
         let lock_path = path.join(".lock");
         let lock = OpenOptions::new()
@@ -77,8 +83,9 @@ impl DataDir {
                 let id = match configured {
                     Some(id) => id.clone(),
                     None => {
-                        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-                        NodeId::new(&format!("{name}:{}", listen.port)).map_err(|e| Error::Config(format!("{e}; set node-id")))?
+                        let name = fs::read_to_string(HOSTNAME).map_err(Error::file("read", HOSTNAME))?;
+                        NodeId::new(&format!("{}:{}", name.trim(), listen.port))
+                            .map_err(|e| Error::Config(format!("{e}; set node-id")))?
                     }
                 };
                 write_durably(&path, id.as_str().as_bytes()).map_err(Error::file("write", &path))?;

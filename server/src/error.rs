@@ -36,7 +36,9 @@ pub enum Error {
         found: &'static str,
     },
     /// The store was made in another cluster.
-    #[error("the store in {dir:?} belongs to cluster {stored}, but this cluster is {own}: set another data-dir, or the right cluster")]
+    #[error(
+        "the store in {dir:?} belongs to cluster {stored}, but this cluster is {own}: set another data-dir, or the right cluster"
+    )]
     OtherCluster {
         /// The data directory.
         dir: PathBuf,
@@ -107,7 +109,10 @@ impl Error {
     }
 
     /// Wraps an error of a file.
-    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::File { action, path, source }
     }

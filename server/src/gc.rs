@@ -11,7 +11,7 @@ use crate::metrics::gauge_of;
 const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What one collection may drop, and whose unread binlogs it drops by the cap.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Plan {
     /// Everything at or below it may go.
     target: CommitTs,
@@ -22,7 +22,8 @@ struct Plan {
 /// `min(watermark - retention, checkpoints of all drainers that are not offline)`, but never below `watermark - cap`.
 /// All in the oracle's time: a wrong wall clock drops nothing.
 fn plan(watermark: CommitTs, retention: Retention, cap: Option<Retention>, drainers: &[NodeStatus]) -> Plan {
-    let back = |by: Retention| watermark.ts().minus_millis(u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 18));
+    let back =
+        |by: Retention| watermark.ts().minus_millis(u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 18));
     let checkpoint = |node: &NodeStatus| CommitTs::new(u64::try_from(node.max_commit_ts).unwrap_or(0));
     let reading = || drainers.iter().filter(|node| node.state != NodeState::Offline);
     let wanted = CommitTs::from(back(retention));

@@ -62,7 +62,11 @@ pub(crate) async fn watch_disk(context: Shared) {
         }
         let exhausted = context.disk.exhausted();
         if let (Some((available, limit)), false) = (exhausted, warned) {
-            tracing::warn!(available, limit, "no available space: prewrite binlogs are refused until there is more");
+            tracing::warn!(
+                available,
+                limit,
+                "no available space: prewrite binlogs are refused until there is more"
+            );
         }
         warned = exhausted.is_some();
         tokio::select! {

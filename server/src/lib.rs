@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The storage engine is synchronous and owns its threads; everything here is the async shell around it: the protocols
-//! ([`grpc`], [`http`]), the node's life cycle ([`node`], [`registrar`]), and the background duties ([`idle`], [`gc`], [`follower`]).
+//! ([`grpc`], [`http`]), the node's life cycle ([`node`], [`registrar`]), and the background duties ([`idle`], [`gc`], [`follower`], [`resolver`]).
 //! [`run`] puts it all together and is the one place that knows the order of starting and stopping.
 //!
 //! **Invariant:** a write is answered only after the store called it durable.
@@ -27,6 +27,7 @@ mod metrics;
 mod node;
 mod oracle;
 mod registrar;
+mod resolver;
 mod run;
 mod serve;
 mod watermark;

@@ -5,7 +5,8 @@ use binlog_types::CommitTs;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, exponential_buckets,
 };
 
 /// All metrics; cheap to clone.
@@ -37,7 +38,10 @@ impl Metrics {
         let counter = |name: &str, help: &str| IntCounter::with_opts(Opts::new(name, help));
         let gauge = |name: &str, help: &str| IntGauge::with_opts(Opts::new(name, help));
         let histograms = |name: &str, help: &str, start: f64, count: usize, labels: &[&str]| {
-            HistogramVec::new(HistogramOpts::new(name, help).buckets(exponential_buckets(start, 2.0, count)?), labels)
+            HistogramVec::new(
+                HistogramOpts::new(name, help).buckets(exponential_buckets(start, 2.0, count)?),
+                labels,
+            )
         };
         let rpc = histograms(
             "binlog_pump_rpc_duration_seconds",
@@ -46,7 +50,8 @@ impl Metrics {
             18,
             &["method", "label"],
         )?;
-        let sizes = histograms("binlog_pump_storage_write_binlog_size", "write binlog size", 16.0, 25, &["type"])?;
+        let sizes =
+            histograms("binlog_pump_storage_write_binlog_size", "write binlog size", 16.0, 25, &["type"])?;
         let durations = histograms(
             "binlog_pump_storage_write_binlog_duration_time",
             "Bucketed histogram of write time (s) of  binlog.",
@@ -64,11 +69,20 @@ impl Metrics {
             )?,
             write_size: sizes.with_label_values(&["single"]),
             gc_ts: gauge("binlog_pump_storage_gc_ts", "gc ts of storage")?,
-            done_gc_ts: gauge("binlog_pump_storage_done_gc_ts", "the metadata and vlog after this gc ts has been collected")?,
+            done_gc_ts: gauge(
+                "binlog_pump_storage_done_gc_ts",
+                "the metadata and vlog after this gc ts has been collected",
+            )?,
             max_commit_ts: gauge("binlog_pump_storage_max_commit_ts", "max commit ts of storage")?,
-            storage_size: IntGaugeVec::new(Opts::new("binlog_pump_storage_storage_size_bytes", "storage size info"), &["type"])?,
+            storage_size: IntGaugeVec::new(
+                Opts::new("binlog_pump_storage_storage_size_bytes", "storage size info"),
+                &["type"],
+            )?,
             tikv_queries: counter("binlog_pump_storage_query_tikv_count", "Total count that queried tikv.")?,
-            errors: IntCounterVec::new(Opts::new("binlog_pump_storage_error_count", "Total count of error in storage"), &["type"])?,
+            errors: IntCounterVec::new(
+                Opts::new("binlog_pump_storage_error_count", "Total count of error in storage"),
+                &["type"],
+            )?,
             write_duration: durations.with_label_values(&["single"]),
             rpc,
             registry,
@@ -131,7 +145,8 @@ impl Collector for StoreNumbers {
         self.max_commit_ts.set(gauge_of(self.store.watermark()));
         let mut families = Vec::new();
         for (name, value) in self.store.numbers() {
-            let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+            let name: String =
+                name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
             let opts = Opts::new(format!("binlog_pump_storage_{name}"), "a figure of the storage engine");
             if let Ok(gauge) = IntGauge::with_opts(opts) {
                 gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -155,7 +155,10 @@ impl Node {
         self.change(|life| Ok(life.finish())).unwrap_or_else(|state| state)
     }
 
-    fn change(&self, apply: impl FnOnce(&mut LifeCycle) -> Result<NodeState, NodeState>) -> Result<NodeState, NodeState> {
+    fn change(
+        &self,
+        apply: impl FnOnce(&mut LifeCycle) -> Result<NodeState, NodeState>,
+    ) -> Result<NodeState, NodeState> {
         let mut life = self.life.lock();
         let state = apply(&mut life)?;
         self.state.store(code(state), Ordering::Release);

@@ -85,7 +85,11 @@ impl Allocator {
         let first = self.last.next().max(floor);
         let last = Ts::new(first.raw() + u64::from(count) - 1);
         // A run that would spill into the next millisecond starts there instead, so that the logical parts count up.
-        if last.physical() == first.physical() { last } else { Ts::new(Ts::compose(first.physical() + 1, 0).raw() + u64::from(count) - 1) }
+        if last.physical() == first.physical() {
+            last
+        } else {
+            Ts::new(Ts::compose(first.physical() + 1, 0).raw() + u64::from(count) - 1)
+        }
     }
 }
 
@@ -97,7 +101,9 @@ impl EmbeddedOracle {
     pub(crate) fn open(store: Store, clock: ClockHandle) -> Result<Self, OracleError> {
         let ceiling = match store.get_meta(CEILING)? {
             None => Ts::ZERO,
-            Some(bytes) => Ts::new(u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| OracleError::Corrupt(bytes.len()))?)),
+            Some(bytes) => Ts::new(u64::from_be_bytes(
+                bytes.as_ref().try_into().map_err(|_| OracleError::Corrupt(bytes.len()))?,
+            )),
         };
         // A store that came from elsewhere may be ahead of this machine's clock.
         let last = ceiling.max(store.max_commit_ts().ts());

@@ -131,12 +131,18 @@ async fn notify(security: &Security, host: &str) -> Result<(), String> {
 async fn notify_once(security: &Security, host: &str) -> Result<(), String> {
     let text = |error: tonic::transport::Error| serve::with_causes(&error);
     let scheme = if security.ssl_ca.is_empty() { "http" } else { "https" };
-    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}")).map_err(text)?.connect_timeout(NOTIFY_DEADLINE / 3);
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}"))
+        .map_err(text)?
+        .connect_timeout(NOTIFY_DEADLINE / 3);
     if let Some(tls) = serve::client_tls(security).map_err(|e| e.to_string())? {
         endpoint = endpoint.tls_config(tls).map_err(text)?;
     }
     let channel = endpoint.connect().await.map_err(text)?;
-    CisternClient::new(channel).notify(NotifyReq {}).await.map(|_| ()).map_err(|status| status.message().to_owned())
+    CisternClient::new(channel)
+        .notify(NotifyReq {})
+        .await
+        .map(|_| ())
+        .map_err(|status| status.message().to_owned())
 }
 
 /// Waits until every transaction here has ended and every drainer that is not offline has read all of it.
@@ -160,7 +166,9 @@ pub(crate) async fn drained(context: &Shared) {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "the drainers' checkpoints are not known, so this pump waits"),
+            Err(error) => {
+                tracing::error!(%error, "the drainers' checkpoints are not known, so this pump waits")
+            }
         }
         sleep(DRAIN_POLL).await;
     }

@@ -23,7 +23,7 @@ use crate::node::{Action, Node};
 use crate::oracle::{EmbeddedOracle, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{follower, gc, idle, registrar};
+use crate::{follower, gc, idle, registrar, resolver};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -131,7 +131,8 @@ async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), Error>
 
 async fn find_cluster(settings: &Settings) -> Result<Surroundings, Error> {
     if let Some(dir) = &settings.cluster_dir {
-        let cluster = EmbeddedCluster::open_or_create(dir).map_err(Error::cluster("open the cluster directory"))?;
+        let cluster =
+            EmbeddedCluster::open_or_create(dir).map_err(Error::cluster("open the cluster directory"))?;
         return Ok(Surroundings {
             cluster: cluster.cluster_id(),
             registry: cluster.registry(),
@@ -145,8 +146,11 @@ async fn find_cluster(settings: &Settings) -> Result<Surroundings, Error> {
         cert: security.ssl_cert.clone(),
         key: security.ssl_key.clone(),
     });
-    let pd = PdClient::connect(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD"))?;
-    let registry = Registry::etcd(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD's etcd"))?;
+    let pd =
+        PdClient::connect(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD"))?;
+    let registry = Registry::etcd(&settings.pd_urls, tls.as_ref())
+        .await
+        .map_err(Error::cluster("connect to PD's etcd"))?;
     Ok(Surroundings { cluster: pd.cluster_id(), registry, embedded: None, pd: Some(pd) })
 }
 
@@ -224,20 +228,17 @@ impl Running {
 
     async fn go_online(&mut self, pd: Option<PdClient>) -> Result<(), Error> {
         let context = &self.context;
-        let now = context
-            .time
-            .now()
-            .await
-            .map_err(|e| match e {
-                crate::oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
-                other => Error::Config(format!("{START_TSO}: {other}")),
-            })?;
+        let now = context.time.now().await.map_err(|e| match e {
+            crate::oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
+            other => Error::Config(format!("{START_TSO}: {other}")),
+        })?;
         registrar::register(context, now).await?;
         self.duties.spawn(registrar::heartbeat(context.clone(), now));
         self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
         if let Some(pd) = pd {
+            self.duties.spawn(resolver::run(context.clone(), pd.clone()));
             self.duties.spawn(follower::run(context.clone(), pd));
         }
         Ok(())

@@ -105,8 +105,10 @@ type Thread = (mpsc::UnboundedSender<StdStream>, oneshot::Receiver<()>);
 fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Result<Thread, Error> {
     let (connections, incoming) = mpsc::unbounded_channel();
     let (end, ended) = oneshot::channel();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::system("make a service runtime"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::system("make a service runtime"))?;
     let serve = move || {
         if let Err(error) = runtime.block_on(serve(context, tls, incoming)) {
             tracing::error!(error = with_causes(&error), "a service thread ends");
@@ -115,7 +117,10 @@ fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Resu
         // Reads that are still on their way need not be waited for.
         runtime.shutdown_background();
     };
-    thread::Builder::new().name(format!("serve-{n}")).spawn(serve).map_err(Error::system("start a service thread"))?;
+    thread::Builder::new()
+        .name(format!("serve-{n}"))
+        .spawn(serve)
+        .map_err(Error::system("start a service thread"))?;
     Ok((connections, ended))
 }
 
@@ -140,8 +145,10 @@ async fn serve(
         server = server.tls_config(tls)?;
     }
     let incoming = UnboundedReceiverStream::new(incoming).map(TcpStream::from_std);
-    let result =
-        server.add_routes(routes(context, bridge)).serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await;
+    let result = server
+        .add_routes(routes(context, bridge))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await;
     bridge_stop.cancel();
     // It ends when the store has answered everything; a poisoned store answers at once.
     let _ = carrying.await;
@@ -205,7 +212,9 @@ fn server_tls(security: &Security) -> Result<Option<ServerTlsConfig>, Error> {
     }
     if !security.cert_allowed_cn.is_empty() {
         // Better not to start than to let everybody in.
-        return Err(Error::Tls("cert-allowed-cn is not supported yet; remove it, or keep others out by the network".to_owned()));
+        return Err(Error::Tls(
+            "cert-allowed-cn is not supported yet; remove it, or keep others out by the network".to_owned(),
+        ));
     }
     let identity = Identity::from_pem(read_pem(&security.ssl_cert)?, read_pem(&security.ssl_key)?);
     Ok(Some(ServerTlsConfig::new().identity(identity)))

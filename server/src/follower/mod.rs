@@ -109,7 +109,14 @@ impl Follower {
     fn new(context: Shared, pd: PdClient) -> Self {
         let complete = context.store.schema_version();
         let reader = MetaReader::new(TikvClient::new(pd.clone()));
-        Follower { context, pd, reader, ledger: Ledger::new(complete), mark: None, looked_at: SchemaVersion(-1) }
+        Follower {
+            context,
+            pd,
+            reader,
+            ledger: Ledger::new(complete),
+            mark: None,
+            looked_at: SchemaVersion(-1),
+        }
     }
 
     /// Reads what is new at one timestamp; false when versions are still open.
@@ -157,7 +164,8 @@ impl Follower {
                 let what = || format!("DDL job {}", raw.id);
                 let objects = binlog_catalog::meta::objects_of_job(&raw.json)
                     .map_err(|source| FollowError::Meta { what: what(), source })?;
-                let job = Job::parse(&raw.json).map_err(|source| FollowError::Meta { what: what(), source })?;
+                let job =
+                    Job::parse(&raw.json).map_err(|source| FollowError::Meta { what: what(), source })?;
                 self.ledger.job(&job, &objects);
                 entries.extend(to_entries(&objects)?);
             }
@@ -218,7 +226,12 @@ impl Follower {
     }
 
     /// Tables that diffs up to `settled` name and the jobs of those versions do not carry.
-    async fn read_uncovered(&self, settled: SchemaVersion, version: SchemaVersion, at: Ts) -> Result<Vec<SchemaEntry>, FollowError> {
+    async fn read_uncovered(
+        &self,
+        settled: SchemaVersion,
+        version: SchemaVersion,
+        at: Ts,
+    ) -> Result<Vec<SchemaEntry>, FollowError> {
         let mut entries = Vec::new();
         for missing in self.ledger.uncovered(settled, version) {
             // It stands unchanged from its version until the next one that touches it.
@@ -249,6 +262,8 @@ fn to_entries(objects: &[SchemaObject]) -> Result<Vec<SchemaEntry>, FollowError>
     objects.iter().map(|object| entry_of(object).map_err(FollowError::Object)).collect()
 }
 
-async fn blocking(work: impl FnOnce() -> Result<(), binlog_storage::Error> + Send + 'static) -> Result<(), FollowError> {
+async fn blocking(
+    work: impl FnOnce() -> Result<(), binlog_storage::Error> + Send + 'static,
+) -> Result<(), FollowError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| FollowError::Stopped)?.map_err(FollowError::Store)
 }

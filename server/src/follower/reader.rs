@@ -95,8 +95,10 @@ impl MetaReader {
         let pairs = self.tikv.scan(&from.unwrap_or(start), &end, PAGE, at).await?;
         let mut tables = Vec::new();
         for pair in &pairs {
-            let table = meta::table_object(&pair.key, database, &pair.value, SchemaVersion(0))
-                .map_err(|source| FollowError::Meta { what: format!("a table of database {database}"), source })?;
+            let table =
+                meta::table_object(&pair.key, database, &pair.value, SchemaVersion(0)).map_err(|source| {
+                    FollowError::Meta { what: format!("a table of database {database}"), source }
+                })?;
             tables.extend(table);
         }
         Ok((tables, following(&pairs)))
@@ -112,8 +114,10 @@ impl MetaReader {
     ) -> Result<Option<SchemaObject>, FollowError> {
         let key = meta::table_key(database, table);
         let Some(value) = self.tikv.get(&key, at).await? else { return Ok(None) };
-        meta::table_object(&key, database, &value, version)
-            .map_err(|source| FollowError::Meta { what: format!("table {table} of database {database}"), source })
+        meta::table_object(&key, database, &value, version).map_err(|source| FollowError::Meta {
+            what: format!("table {table} of database {database}"),
+            source,
+        })
     }
 }
 

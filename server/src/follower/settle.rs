@@ -56,7 +56,13 @@ pub(super) struct Uncovered {
 impl Ledger {
     /// Nothing known above `complete`.
     pub(super) fn new(complete: SchemaVersion) -> Self {
-        Ledger { complete, open: BTreeMap::new(), seen_jobs: BTreeSet::new(), finished: HashMap::new(), settled: false }
+        Ledger {
+            complete,
+            open: BTreeMap::new(),
+            seen_jobs: BTreeSet::new(),
+            finished: HashMap::new(),
+            settled: false,
+        }
     }
 
     /// Up to here everything is stored.
@@ -154,7 +160,8 @@ impl Ledger {
     fn next_touch(&self, table: i64, after: SchemaVersion, through: SchemaVersion) -> Option<Option<Ts>> {
         use std::ops::Bound::{Excluded, Included};
         let (_, next) = self.open.range((Excluded(after), Included(through))).find(|(_, open)| {
-            let by_diff = open.diff.iter().flatten().any(|diff| tables_of(diff).iter().any(|(_, id)| *id == table));
+            let by_diff =
+                open.diff.iter().flatten().any(|diff| tables_of(diff).iter().any(|(_, id)| *id == table));
             by_diff || open.job.as_ref().is_some_and(|job| job.tables.contains(&table))
         })?;
         Some(next.job.as_ref().map(|job| job.started).filter(|started| *started > Ts::ZERO))
@@ -178,7 +185,9 @@ fn is_step(finished: &HashMap<i64, SchemaVersion>, version: SchemaVersion, diff:
 fn tables_of(diff: &SchemaDiff) -> Vec<(i64, i64)> {
     let own = (diff.schema_id, diff.table_id, diff.old_schema_id, diff.old_table_id);
     let mut tables = Vec::new();
-    for (database, table, old_database, old_table) in std::iter::once(own).chain(diff.affected.iter().copied()) {
+    for (database, table, old_database, old_table) in
+        std::iter::once(own).chain(diff.affected.iter().copied())
+    {
         let old_database = if old_database == 0 { database } else { old_database };
         for (database, table) in [(database, table.0), (old_database, old_table.0)] {
             if table != 0 && !tables.iter().any(|(_, known)| *known == table) {
@@ -274,7 +283,8 @@ mod tests {
         exchange.affected = vec![(1, TableId(10), 0, TableId(0))];
         ledger.diff(v(1), Some(exchange));
         assert_eq!(ledger.settle(v(2), Duration::ZERO), v(2));
-        let expected = Uncovered { database: 1, table: TableId(11), version: v(1), before: Some(Ts::new(200)) };
+        let expected =
+            Uncovered { database: 1, table: TableId(11), version: v(1), before: Some(Ts::new(200)) };
         assert_eq!(ledger.uncovered(v(2), v(2)), [expected]);
     }
 

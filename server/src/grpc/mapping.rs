@@ -61,13 +61,18 @@ impl Request {
         }
         let start_ts = StartTs::new(start as u64);
         match tp {
-            BinlogType::Prewrite => prewrite(&binlog, start_ts).map(Request::Prewrite).map_err(|e| Refusal::Undecodable(length, e)),
-            BinlogType::Rollback if commit == start => Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), false)),
+            BinlogType::Prewrite => prewrite(&binlog, start_ts)
+                .map(Request::Prewrite)
+                .map_err(|e| Refusal::Undecodable(length, e)),
+            BinlogType::Rollback if commit == start => {
+                Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), false))
+            }
             BinlogType::Rollback => Ok(outcome(Write::Rollback(start_ts), false)),
             // The two obsolete types are stored and delivered by their commit_ts, as a commit is.
             BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl if commit > start => {
                 let extra = encode_extra(binlog.prewrite_key.as_deref());
-                let write = Write::Commit(Commit { start_ts, commit_ts: CommitTs::new(commit as u64), extra });
+                let write =
+                    Write::Commit(Commit { start_ts, commit_ts: CommitTs::new(commit as u64), extra });
                 Ok(outcome(write, binlog.ddl_job_id > 0))
             }
             BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl => refuse(tp.as_str_name()),
@@ -119,14 +124,21 @@ mod tests {
             ..binlog(BinlogType::Prewrite, 5, 0)
         };
         let Request::Prewrite(prewrite) = decode(&sent).unwrap() else { panic!("not a prewrite") };
-        assert_eq!((prewrite.start_ts, prewrite.schema_version, prewrite.ddl), (StartTs::new(5), SchemaVersion(42), false));
+        assert_eq!(
+            (prewrite.start_ts, prewrite.schema_version, prewrite.ddl),
+            (StartTs::new(5), SchemaVersion(42), false)
+        );
         assert_eq!(prewrite.key, &b"k"[..]);
         assert_eq!(prewrite.payload, split_prewrite(&sent).encode_to_vec());
     }
 
     #[test]
     fn outcomes_by_type() {
-        let commit = Write::Commit(Commit { start_ts: StartTs::new(5), commit_ts: CommitTs::new(7), extra: Bytes::new() });
+        let commit = Write::Commit(Commit {
+            start_ts: StartTs::new(5),
+            commit_ts: CommitTs::new(7),
+            extra: Bytes::new(),
+        });
         for (sent, write) in [
             (binlog(BinlogType::Commit, 5, 7), commit.clone()),
             (binlog(BinlogType::PostDdl, 5, 7), commit),
@@ -140,9 +152,15 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!(matches!(Request::decode(Bytes::from_static(&[0xff; 3])), Err(Refusal::Undecodable(3, _))));
-        assert!(matches!(decode(&Binlog { tp: 9, start_ts: 1, ..Binlog::default() }), Err(Refusal::UnknownType(9))));
+        assert!(matches!(
+            decode(&Binlog { tp: 9, start_ts: 1, ..Binlog::default() }),
+            Err(Refusal::UnknownType(9))
+        ));
         for (start, commit) in [(5, 5), (5, 4), (0, 5), (-1, 5), (5, -7)] {
-            assert!(matches!(decode(&binlog(BinlogType::Commit, start, commit)), Err(Refusal::Timestamps(..))), "{start} {commit}");
+            assert!(
+                matches!(decode(&binlog(BinlogType::Commit, start, commit)), Err(Refusal::Timestamps(..))),
+                "{start} {commit}"
+            );
         }
     }
 }

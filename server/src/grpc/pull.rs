@@ -124,7 +124,8 @@ impl PullStream {
             return true;
         }
         // With nothing to tell, a fake is not due however long it takes.
-        let until_fake = if watermark > self.last_sent { until_fake } else { self.context.settings.fake_interval };
+        let until_fake =
+            if watermark > self.last_sent { until_fake } else { self.context.settings.fake_interval };
         tokio::select! {
             () = self.context.stop.cancelled() => false,
             changed = self.watermark.changed() => changed.is_ok(),
@@ -156,7 +157,8 @@ fn join(pieces: &[Fragment]) -> Result<PullBinlogResp, Status> {
     if first.fake {
         return Ok(fake(commit_ts));
     }
-    let key = decode_extra(&first.extra).map_err(|e| Status::data_loss(format!("record at commit_ts {commit_ts}: {e}")))?;
+    let key = decode_extra(&first.extra)
+        .map_err(|e| Status::data_loss(format!("record at commit_ts {commit_ts}: {e}")))?;
     let body = pieces.iter().map(|piece| piece.payload.as_ref());
     let payload = compose_commit(BinlogType::Commit, start_ts.as_i64(), commit_ts.as_i64(), key, body);
     Ok(response(start_ts.as_i64(), commit_ts.as_i64(), payload))
@@ -171,7 +173,12 @@ fn fake(at: CommitTs) -> PullBinlogResp {
 
 fn response(start_ts: i64, commit_ts: i64, payload: Bytes) -> PullBinlogResp {
     // The original always sends an (empty) position.
-    let entity = Entity { pos: Some(Pos::default()), payload, checksum: Bytes::new(), meta: Some(Meta { start_ts, commit_ts }) };
+    let entity = Entity {
+        pos: Some(Pos::default()),
+        payload,
+        checksum: Bytes::new(),
+        meta: Some(Meta { start_ts, commit_ts }),
+    };
     PullBinlogResp { entity: Some(entity) }
 }
 
@@ -197,13 +204,17 @@ mod tests {
 
     #[test]
     fn fragments_become_one_entity() {
-        let joined = join(&[piece(0, false, &[0x38]), piece(1, true, &[0, 0x40, 0])]).unwrap().entity.unwrap();
+        let joined =
+            join(&[piece(0, false, &[0x38]), piece(1, true, &[0, 0x40, 0])]).unwrap().entity.unwrap();
         assert_eq!(joined.payload, &[0x08, 1, 0x10, 5, 0x18, 7, 0x22, 1, b'k', 0x38, 0, 0x40, 0][..]);
         assert_eq!(joined.meta, Some(Meta { start_ts: 5, commit_ts: 7 }));
     }
 
     #[test]
     fn a_fake_is_the_originals() {
-        assert_eq!(fake(CommitTs::new(5)).entity.unwrap().payload, &[0x08, 2, 0x10, 5, 0x18, 5, 0x38, 0, 0x40, 0][..]);
+        assert_eq!(
+            fake(CommitTs::new(5)).entity.unwrap().payload,
+            &[0x08, 2, 0x10, 5, 0x18, 5, 0x38, 0, 0x40, 0][..]
+        );
     }
 }

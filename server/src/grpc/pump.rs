@@ -116,7 +116,10 @@ impl PumpService {
 
 #[tonic::async_trait]
 impl Pump for PumpService {
-    async fn write_binlog(&self, request: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
+    async fn write_binlog(
+        &self,
+        request: Request<WriteBinlogReq>,
+    ) -> Result<Response<WriteBinlogResp>, Status> {
         let start = self.context.clock.monotonic();
         let WriteBinlogReq { cluster_id, payload } = request.into_inner();
         let metrics = &self.context.metrics;
@@ -137,19 +140,23 @@ impl Pump for PumpService {
 
     type PullBinlogsStream = Responses<PullBinlogResp>;
 
-    async fn pull_binlogs(&self, request: Request<PullBinlogReq>) -> Result<Response<Self::PullBinlogsStream>, Status> {
+    async fn pull_binlogs(
+        &self,
+        request: Request<PullBinlogReq>,
+    ) -> Result<Response<Self::PullBinlogsStream>, Status> {
         let request = request.into_inner();
         self.check_cluster(request.cluster_id)?;
         let after = self.start_of(&request)?;
         tracing::info!(%after, "a drainer pulls binlogs");
-        let timer = PullTimer { context: self.context.clone(), start: self.context.clock.monotonic(), failed: false };
+        let timer =
+            PullTimer { context: self.context.clone(), start: self.context.clock.monotonic(), failed: false };
         let stream = PullStream::new(self.context.clone(), after);
         let responses = try_unfold((stream, timer), |(mut stream, mut timer)| async move {
             match stream.next().await {
                 Ok(response) => Ok(response.map(|response| (response, (stream, timer)))),
                 Err(status) => {
                     tracing::warn!(%status, "a pull of binlogs ends");
-                    timer.failed = true;
+                    timer.fail();
                     Err(status)
                 }
             }
@@ -163,6 +170,12 @@ struct PullTimer {
     context: Shared,
     start: std::time::Duration,
     failed: bool,
+}
+
+impl PullTimer {
+    fn fail(&mut self) {
+        self.failed = true;
+    }
 }
 
 impl Drop for PullTimer {

@@ -69,13 +69,16 @@ impl Reader {
         })
         .await?;
         let fragments = result?;
-        let batch = Batch { complete_through: scan.complete_through(), done: fragments.is_empty(), fragments };
+        let batch =
+            Batch { complete_through: scan.complete_through(), done: fragments.is_empty(), fragments };
         self.scan = Some(scan);
         Ok(batch)
     }
 }
 
 /// Runs disk work off the service threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReadError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReadError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| ReadError::Other(status::stopping()))
 }

@@ -15,7 +15,10 @@ use crate::context::Shared;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Waits for the history, then gives it in batches.
-pub(super) async fn read(context: &Shared, request: &wire::SchemaRequest) -> Result<Vec<wire::SchemaResponse>, Status> {
+pub(super) async fn read(
+    context: &Shared,
+    request: &wire::SchemaRequest,
+) -> Result<Vec<wire::SchemaResponse>, Status> {
     wait(context, request).await?;
     let store = context.store.clone();
     let (after, job) = (SchemaVersion(request.after_version), request.need_job);
@@ -58,7 +61,11 @@ async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Sta
 }
 
 /// What the reader needs and the store has not.
-async fn missing(store: &Store, known: SchemaVersion, request: &wire::SchemaRequest) -> Result<Option<String>, Status> {
+async fn missing(
+    store: &Store,
+    known: SchemaVersion,
+    request: &wire::SchemaRequest,
+) -> Result<Option<String>, Status> {
     if known.0 < request.need_version {
         return Ok(Some(format!("version {}", request.need_version)));
     }
@@ -83,7 +90,10 @@ fn batches(entries: &[SchemaEntry], complete: SchemaVersion) -> Result<Vec<wire:
         current.objects.push(object_of(entry)?);
         bytes += entry.value.len();
         if bytes >= BATCH_BYTES {
-            let full = wire::SchemaResponse { objects: std::mem::take(&mut current.objects), complete_version: complete.0 };
+            let full = wire::SchemaResponse {
+                objects: std::mem::take(&mut current.objects),
+                complete_version: complete.0,
+            };
             responses.push(full);
             bytes = 0;
         }
@@ -97,7 +107,10 @@ fn batches(entries: &[SchemaEntry], complete: SchemaVersion) -> Result<Vec<wire:
 
 fn object_of(entry: &SchemaEntry) -> Result<SchemaObject, Status> {
     SchemaObject::decode(entry.value.clone()).map_err(|e| {
-        Status::data_loss(format!("schema object kind {} id {} version {}: {e}", entry.kind, entry.id, entry.schema_version))
+        Status::data_loss(format!(
+            "schema object kind {} id {} version {}: {e}",
+            entry.kind, entry.id, entry.schema_version
+        ))
     })
 }
 
@@ -109,7 +122,10 @@ pub(crate) fn entry_of(object: &SchemaObject) -> Result<SchemaEntry, String> {
     let kind = match ObjectKind::try_from(object.kind) {
         Ok(kind @ (ObjectKind::Database | ObjectKind::Table | ObjectKind::Job)) => kind as u8,
         Ok(ObjectKind::Unspecified) | Err(_) => {
-            return Err(format!("schema object id {} version {} has the unknown kind {}", object.id, object.schema_version, object.kind));
+            return Err(format!(
+                "schema object id {} version {} has the unknown kind {}",
+                object.id, object.schema_version, object.kind
+            ));
         }
     };
     Ok(SchemaEntry {
@@ -125,7 +141,12 @@ mod tests {
     use super::*;
 
     fn entry(id: i64, size: usize) -> SchemaEntry {
-        let object = SchemaObject { kind: ObjectKind::Table as i32, id, json: vec![b'x'; size].into(), ..Default::default() };
+        let object = SchemaObject {
+            kind: ObjectKind::Table as i32,
+            id,
+            json: vec![b'x'; size].into(),
+            ..Default::default()
+        };
         entry_of(&object).unwrap()
     }
 

@@ -19,12 +19,18 @@ pub(super) fn wrong_cluster(requested: u64, own: ClusterId, code: Code) -> Statu
 
 /// A prewrite while the node does not take any; the original's words and code.
 pub(super) fn not_online(state: &'static str) -> Status {
-    status_with(Code::Unknown, format!("no online: {state}"), Kind::NotOnline(NotOnline { state: state.to_owned() }))
+    status_with(
+        Code::Unknown,
+        format!("no online: {state}"),
+        Kind::NotOnline(NotOnline { state: state.to_owned() }),
+    )
 }
 
 /// The client remembers another store.
 pub(super) fn wrong_store(requested: &[u8], own: StoreUuid) -> Status {
-    let text = format!("this pump's store is {own}, not the one that was read before: it was restored or made anew, so what was read and what is here may differ");
+    let text = format!(
+        "this pump's store is {own}, not the one that was read before: it was restored or made anew, so what was read and what is here may differ"
+    );
     let detail = WrongStore { requested: requested.to_vec().into(), own: own.0.to_vec().into() };
     status_with(Code::FailedPrecondition, text, Kind::WrongStore(detail))
 }

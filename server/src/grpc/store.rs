@@ -42,14 +42,19 @@ impl StoreService {
         if self.context.embedded {
             Ok(())
         } else {
-            Err(Status::failed_precondition("this pump belongs to a cluster with PD: its schema and timestamps come from there"))
+            Err(Status::failed_precondition(
+                "this pump belongs to a cluster with PD: its schema and timestamps come from there",
+            ))
         }
     }
 }
 
 #[tonic::async_trait]
 impl Service for StoreService {
-    async fn hello(&self, request: Request<wire::HelloRequest>) -> Result<Response<wire::HelloResponse>, Status> {
+    async fn hello(
+        &self,
+        request: Request<wire::HelloRequest>,
+    ) -> Result<Response<wire::HelloResponse>, Status> {
         self.check_cluster(request.into_inner().cluster_id)?;
         let store = &self.context.store;
         Ok(Response::new(wire::HelloResponse {
@@ -84,14 +89,20 @@ impl Service for StoreService {
 
     type SchemaStream = Responses<wire::SchemaResponse>;
 
-    async fn schema(&self, request: Request<wire::SchemaRequest>) -> Result<Response<Self::SchemaStream>, Status> {
+    async fn schema(
+        &self,
+        request: Request<wire::SchemaRequest>,
+    ) -> Result<Response<Self::SchemaStream>, Status> {
         let request = request.into_inner();
         self.check_cluster(request.cluster_id)?;
         let responses = schema::read(&self.context, &request).await?;
         Ok(Response::new(Box::pin(stream::iter(responses.into_iter().map(Ok)))))
     }
 
-    async fn stats(&self, request: Request<wire::StatsRequest>) -> Result<Response<wire::StatsResponse>, Status> {
+    async fn stats(
+        &self,
+        request: Request<wire::StatsRequest>,
+    ) -> Result<Response<wire::StatsResponse>, Status> {
         self.check_cluster(request.into_inner().cluster_id)?;
         let store = self.context.store.clone();
         let response = reader::blocking(move || {
@@ -116,11 +127,19 @@ impl Service for StoreService {
         Ok(Response::new(response))
     }
 
-    async fn put_schema(&self, request: Request<wire::PutSchemaRequest>) -> Result<Response<wire::PutSchemaResponse>, Status> {
+    async fn put_schema(
+        &self,
+        request: Request<wire::PutSchemaRequest>,
+    ) -> Result<Response<wire::PutSchemaResponse>, Status> {
         let request = request.into_inner();
         self.check_cluster(request.cluster_id)?;
         self.check_embedded()?;
-        let entries = request.objects.iter().map(schema::entry_of).collect::<Result<Vec<_>, _>>().map_err(Status::invalid_argument)?;
+        let entries = request
+            .objects
+            .iter()
+            .map(schema::entry_of)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Status::invalid_argument)?;
         let (store, complete) = (self.context.store.clone(), SchemaVersion(request.complete_version));
         reader::blocking(move || store.put_schema(entries, complete))
             .await
@@ -140,7 +159,9 @@ impl Service for StoreService {
         let count = request.count.max(1);
         match oracle.take(count).await {
             Ok(last) => Ok(Response::new(wire::TsoResponse { last: last.raw(), count })),
-            Err(error @ crate::oracle::OracleError::TooMany(_)) => Err(Status::invalid_argument(error.to_string())),
+            Err(error @ crate::oracle::OracleError::TooMany(_)) => {
+                Err(Status::invalid_argument(error.to_string()))
+            }
             Err(error) => Err(Status::unavailable(error.to_string())),
         }
     }

@@ -57,7 +57,9 @@ impl TableMatcher {
     /// A text for people when a pattern has no dot.
     pub(super) fn new(patterns: &[String]) -> Result<Option<Self>, String> {
         let split = |pattern: &String| match pattern.split_once('.') {
-            Some((db, table)) if !db.is_empty() && !table.is_empty() => Ok((db.to_lowercase(), table.to_lowercase())),
+            Some((db, table)) if !db.is_empty() && !table.is_empty() => {
+                Ok((db.to_lowercase(), table.to_lowercase()))
+            }
             _ => Err(format!("bad table pattern {pattern:?}: write db.table, with * and ? as wildcards")),
         };
         let patterns: Vec<_> = patterns.iter().map(split).collect::<Result<_, _>>()?;
@@ -104,18 +106,28 @@ impl TableMatcher {
     }
 
     fn matches(&self, db: &str, table: &str) -> bool {
-        self.patterns.iter().any(|(d, t)| glob(d.as_bytes(), db.as_bytes()) && glob(t.as_bytes(), table.as_bytes()))
+        self.patterns
+            .iter()
+            .any(|(d, t)| glob(d.as_bytes(), db.as_bytes()) && glob(t.as_bytes(), table.as_bytes()))
     }
 }
 
 fn name_at(store: &Store, id: i64, version: SchemaVersion) -> Result<Option<(String, String)>, Error> {
     let Some(table) = object_at(store, ObjectKind::Table, id, version)? else { return Ok(None) };
-    let Some(database) = object_at(store, ObjectKind::Database, table.parent_id, version)? else { return Ok(None) };
-    let name = |object: &SchemaObject| serde_json::from_slice::<Named>(&object.json).ok().map(|n| n.name.lower);
+    let Some(database) = object_at(store, ObjectKind::Database, table.parent_id, version)? else {
+        return Ok(None);
+    };
+    let name =
+        |object: &SchemaObject| serde_json::from_slice::<Named>(&object.json).ok().map(|n| n.name.lower);
     Ok(name(&database).zip(name(&table)))
 }
 
-fn object_at(store: &Store, kind: ObjectKind, id: i64, version: SchemaVersion) -> Result<Option<SchemaObject>, Error> {
+fn object_at(
+    store: &Store,
+    kind: ObjectKind,
+    id: i64,
+    version: SchemaVersion,
+) -> Result<Option<SchemaObject>, Error> {
     let entries = store.schema_object(kind as u8, id)?;
     let newest = entries.into_iter().filter(|e| e.schema_version <= version).max_by_key(|e| e.schema_version);
     Ok(newest.and_then(|entry| SchemaObject::decode(entry.value).ok()).filter(|object| !object.dropped))
@@ -170,8 +182,13 @@ mod tests {
     #[test]
     fn table_ids_are_read_without_rows() {
         use binlog_proto::binlog::{PrewriteValue, TableMutation};
-        let mutation = |table_id| TableMutation { table_id, inserted_rows: vec![vec![0_u8; 100].into()], ..Default::default() };
-        let value = PrewriteValue { schema_version: 1, mutations: vec![mutation(7), mutation(9)] }.encode_to_vec();
+        let mutation = |table_id| TableMutation {
+            table_id,
+            inserted_rows: vec![vec![0_u8; 100].into()],
+            ..Default::default()
+        };
+        let value =
+            PrewriteValue { schema_version: 1, mutations: vec![mutation(7), mutation(9)] }.encode_to_vec();
         let tables = TablesOnly::decode(value.as_slice()).unwrap();
         assert_eq!(tables.mutations.iter().map(|m| m.table_id).collect::<Vec<_>>(), [7, 9]);
     }

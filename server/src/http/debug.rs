@@ -1,26 +1,183 @@
 //! Endpoints for people who look closely.
 
+use std::fmt::Write as _;
+
 use axum::extract::{Path, State};
 use axum::response::Response;
+use binlog_proto::binlog::{Binlog, BinlogType, MutationType, PrewriteValue};
+use binlog_proto::{Body, decode_extra};
+use binlog_storage::RawRecord;
 use binlog_types::Ts;
+use bytes::{Bytes, BytesMut};
+use prost::Message;
 
 use super::text;
 use crate::context::Shared;
 
-/// The record at a timestamp: start_ts of a prewrite, commit_ts of a commit.
+/// The record at a timestamp: start_ts of an open prewrite, commit_ts of a commit.
 pub(super) async fn binlog(State(context): State<Shared>, Path(ts): Path<String>) -> Response {
-    let Ok(raw) = ts.parse::<i64>().map(|ts| ts as u64) else { return text(format!("invalid parameter ts: {ts}")) };
+    let Ok(raw) = ts.parse::<i64>().map(|ts| ts as u64) else {
+        return text(format!("invalid parameter ts: {ts}"));
+    };
     let store = context.store.clone();
     let found = tokio::task::spawn_blocking(move || store.raw(Ts::new(raw))).await;
+    let failed = |why: &str| text(format!("fail read binlog by ts: {raw}: {why}"));
     match found {
-        Ok(Ok(Some(record))) => text(record),
-        Ok(Ok(None)) => text(format!("fail read binlog by ts: {raw}: leveldb: not found")),
-        Ok(Err(error)) => text(format!("fail read binlog by ts: {raw}: {error}")),
-        Err(_) => text(format!("fail read binlog by ts: {raw}: the pump is shutting down")),
+        Ok(Ok(Some(record))) => match binlog_of(record) {
+            Ok(binlog) => text(compact_text(&binlog)),
+            Err(why) => failed(&why),
+        },
+        Ok(Ok(None)) => failed("leveldb: not found"),
+        Ok(Err(error)) => failed(&error.to_string()),
+        Err(_) => failed("the pump is shutting down"),
     }
 }
 
 /// Starts a garbage collection, unless one is at work.
 pub(super) async fn trigger_gc(State(context): State<Shared>) -> Response {
     text(if context.gc.ask() { "trigger gc success\n" } else { "gc is working\n" })
+}
+
+/// What lies in the store, as the message that it came in.
+fn binlog_of(record: RawRecord) -> Result<Binlog, String> {
+    let with_body = |payload: Bytes, head: Binlog| {
+        let body = Body::decode(payload).map_err(|e| e.to_string())?;
+        Ok(Binlog {
+            prewrite_value: body.prewrite_value,
+            ddl_query: body.ddl_query,
+            ddl_job_id: body.ddl_job_id,
+            ddl_schema_state: body.ddl_schema_state,
+            ..head
+        })
+    };
+    let key = |extra: &[u8]| {
+        decode_extra(extra).map(|key| key.map(|key| key.to_vec().into())).map_err(|e| e.to_string())
+    };
+    match record {
+        RawRecord::Prewrite { prewrite, .. } => {
+            let prewrite_key = Some(prewrite.key);
+            let head = Binlog { start_ts: prewrite.start_ts.as_i64(), prewrite_key, ..Binlog::default() };
+            with_body(prewrite.payload, head)
+        }
+        RawRecord::Commit(commit) => Ok(Binlog {
+            tp: BinlogType::Commit as i32,
+            start_ts: commit.start_ts.as_i64(),
+            commit_ts: commit.commit_ts.as_i64(),
+            prewrite_key: key(&commit.extra)?,
+            ..Binlog::default()
+        }),
+        RawRecord::Record(fragments) => {
+            let Some(first) = fragments.first() else { return Err("a record without fragments".to_owned()) };
+            let head = Binlog {
+                tp: if first.fake { BinlogType::Rollback } else { BinlogType::Commit } as i32,
+                start_ts: first.start_ts.as_i64(),
+                commit_ts: first.commit_ts.as_i64(),
+                prewrite_key: key(&first.extra)?,
+                ..Binlog::default()
+            };
+            let mut payload = BytesMut::new();
+            for fragment in &fragments {
+                payload.extend_from_slice(&fragment.payload);
+            }
+            with_body(payload.freeze(), head)
+        }
+        other => Err(format!("{other}")),
+    }
+}
+
+/// Go's compact text of the message, zero fields left out, and of the rows in it.
+fn compact_text(binlog: &Binlog) -> String {
+    let mut out = format!("tp:{}", binlog.tp().as_str_name());
+    let mut number = |name: &str, value: i64| {
+        if value != 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(out, " {name}:{value}");
+        }
+    };
+    number("start_ts", binlog.start_ts);
+    number("commit_ts", binlog.commit_ts);
+    quoted(&mut out, "prewrite_key", binlog.prewrite_key.as_deref());
+    quoted(&mut out, "ddl_query", binlog.ddl_query.as_deref());
+    for (name, value) in
+        [("ddl_job_id", binlog.ddl_job_id), ("ddl_schema_state", i64::from(binlog.ddl_schema_state))]
+    {
+        if value != 0 {
+            let _ = write!(out, " {name}:{value}");
+        }
+    }
+    if let Some(value) = binlog.prewrite_value.as_ref().filter(|value| !value.is_empty()) {
+        out.push_str("\n\n PrewriteValue: \n");
+        match PrewriteValue::decode(value.as_ref()) {
+            Ok(value) => rows(&mut out, &value),
+            Err(_) => out.push_str("<Unmarshallable>"),
+        }
+    }
+    out
+}
+
+fn rows(out: &mut String, value: &PrewriteValue) {
+    let _ = write!(out, "schema_version:{}", value.schema_version);
+    for mutation in &value.mutations {
+        let _ = write!(out, " mutations:<table_id:{}", mutation.table_id);
+        for (name, rows) in [
+            ("inserted_rows", &mutation.inserted_rows),
+            ("updated_rows", &mutation.updated_rows),
+            ("deleted_pks", &mutation.deleted_pks),
+            ("deleted_rows", &mutation.deleted_rows),
+        ] {
+            for row in rows {
+                quoted(out, name, Some(row));
+            }
+        }
+        for kind in &mutation.sequence {
+            match MutationType::try_from(*kind) {
+                Ok(kind) => {
+                    let _ = write!(out, " sequence:{}", kind.as_str_name());
+                }
+                Err(_) => {
+                    let _ = write!(out, " sequence:{kind}");
+                }
+            }
+        }
+        out.push_str(" >");
+    }
+}
+
+/// Bytes as protobuf's text format has them: printable ASCII as it is, the rest in octal.
+fn quoted(out: &mut String, name: &str, bytes: Option<&[u8]>) {
+    let Some(bytes) = bytes else { return };
+    let _ = write!(out, " {name}:\"");
+    for &byte in bytes {
+        match byte {
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            b'"' | b'\\' => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            0x20..0x7f => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "\\{byte:03o}");
+            }
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_gos() {
+        let binlog = Binlog {
+            tp: BinlogType::Commit as i32,
+            start_ts: 5,
+            commit_ts: 7,
+            prewrite_key: Some(Bytes::from_static(b"t\x80\"k")),
+            ..Binlog::default()
+        };
+        assert_eq!(compact_text(&binlog), "tp:Commit start_ts:5 commit_ts:7 prewrite_key:\"t\\200\\\"k\"");
+    }
 }

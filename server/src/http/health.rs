@@ -12,7 +12,9 @@ pub(super) async fn metrics(State(context): State<Shared>) -> Response {
     // What the store counts may read properties of RocksDB.
     let exposed = tokio::task::spawn_blocking(move || context.metrics.expose()).await;
     match exposed {
-        Ok(Ok(body)) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response(),
+        Ok(Ok(body)) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body).into_response()
+        }
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
@@ -22,7 +24,10 @@ pub(super) async fn metrics(State(context): State<Shared>) -> Response {
 pub(super) async fn health(State(context): State<Shared>) -> Response {
     match context.store.poisoned() {
         None => text("ok\n"),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, text(format!("the store takes no writes: {reason}\n"))).into_response(),
+        Some(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, text(format!("the store takes no writes: {reason}\n")))
+                .into_response()
+        }
     }
 }
 

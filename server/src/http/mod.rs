@@ -31,7 +31,9 @@ pub(crate) fn router(context: Shared) -> Router {
 
 /// A gRPC client gets `Unimplemented`, so that it can fall back; anyone else the original's text.
 async fn not_found(headers: HeaderMap) -> Response {
-    let grpc = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    let grpc = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     if grpc {
         return tonic::Status::unimplemented("unknown service or method").into_http::<axum::body::Body>();
     }

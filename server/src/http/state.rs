@@ -19,7 +19,10 @@ struct Reply {
     data: Option<()>,
 }
 
-pub(super) async fn apply(State(context): State<Shared>, Path((node, action)): Path<(String, String)>) -> Response {
+pub(super) async fn apply(
+    State(context): State<Shared>,
+    Path((node, action)): Path<(String, String)>,
+) -> Response {
     let (message, code) = match order(&context, &node, &action) {
         Ok(()) => (format!("apply action {action} success!"), SUCCESS),
         Err(message) => {
@@ -29,7 +32,9 @@ pub(super) async fn apply(State(context): State<Shared>, Path((node, action)): P
     };
     let reply = Reply { message, code, data: None };
     match serde_json::to_string_pretty(&reply) {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], json + "\n").into_response(),
+        Ok(json) => {
+            ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], json + "\n").into_response()
+        }
         Err(error) => super::text(format!("cannot encode the reply: {error}\n")),
     }
 }

@@ -66,7 +66,11 @@ mod tests {
 
     #[test]
     fn a_failed_status_is_the_originals() {
-        let reply = HttpStatus { status: None, commit_ts: 0, checkpoint: BTreeMap::new(), error: "e".to_owned() };
-        assert_eq!(serde_json::to_string(&reply).unwrap(), r#"{"status":null,"CommitTS":0,"Checkpoint":{},"ErrMsg":"e"}"#);
+        let reply =
+            HttpStatus { status: None, commit_ts: 0, checkpoint: BTreeMap::new(), error: "e".to_owned() };
+        assert_eq!(
+            serde_json::to_string(&reply).unwrap(),
+            r#"{"status":null,"CommitTS":0,"Checkpoint":{},"ErrMsg":"e"}"#
+        );
     }
 }

@@ -39,7 +39,14 @@ fn the_originals_directory_is_refused_with_advice() {
     let root = Root::new();
     std::fs::create_dir_all(root.data_dir().join("value")).unwrap();
     std::fs::write(root.data_dir().join("value/000000.vlog"), b"x").unwrap();
-    let output = pump(&["-addr", "127.0.0.1:0", "-data-dir", &text(&root.data_dir()), "-cluster-dir", &text(&root.cluster_dir())]);
+    let output = pump(&[
+        "-addr",
+        "127.0.0.1:0",
+        "-data-dir",
+        &text(&root.data_dir()),
+        "-cluster-dir",
+        &text(&root.cluster_dir()),
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(all_text(&output).contains("set another data-dir"), "{}", all_text(&output));
 }

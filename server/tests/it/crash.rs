@@ -24,7 +24,14 @@ fn free_port() -> u16 {
 
 async fn start(root: &Root, addr: &str) -> (Program, Client) {
     let program = Command::new(env!("CARGO_BIN_EXE_pump"))
-        .args(["-addr", addr, "--data-dir", &text(&root.data_dir()), "-cluster-dir", &text(&root.cluster_dir())])
+        .args([
+            "-addr",
+            addr,
+            "--data-dir",
+            &text(&root.data_dir()),
+            "-cluster-dir",
+            &text(&root.cluster_dir()),
+        ])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

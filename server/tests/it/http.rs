@@ -9,7 +9,8 @@ use crate::harness::{Root, TestPump};
 /// One HTTP/1.1 request; the whole reply, head included.
 pub(crate) async fn request(addr: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await.unwrap();
@@ -52,11 +53,13 @@ async fn unknown_paths_and_bad_orders() {
     assert!(request(&pump.addr, "GET", "/state/pump-1/pause").await.starts_with("HTTP/1.1 405"));
     let reply = request(&pump.addr, "PUT", "/state/wrong/pause").await;
     assert!(reply.to_lowercase().contains("content-type: application/json; charset=utf-8"), "{reply}");
-    let expected =
-        "{\n  \"message\": \"invalide nodeID wrong, this pump's nodeID is pump-1\",\n  \"code\": 3,\n  \"data\": null\n}\n";
+    let expected = "{\n  \"message\": \"invalide nodeID wrong, this pump's nodeID is pump-1\",\n  \"code\": 3,\n  \"data\": null\n}\n";
     assert_eq!(body(&reply), expected);
     let reply = request(&pump.addr, "PUT", "/state/pump-1/nonsense").await;
-    assert_eq!(body(&reply), "{\n  \"message\": \"invalide action nonsense\",\n  \"code\": 3,\n  \"data\": null\n}\n");
+    assert_eq!(
+        body(&reply),
+        "{\n  \"message\": \"invalide action nonsense\",\n  \"code\": 3,\n  \"data\": null\n}\n"
+    );
     pump.stop().await;
 }
 
@@ -65,7 +68,10 @@ async fn a_pause_ends_the_pump_as_paused() {
     let pump = TestPump::start().await;
     assert_eq!(state_of(&pump.root).await, NodeState::Online);
     let reply = request(&pump.addr, "PUT", "/state/pump-1/pause").await;
-    assert_eq!(body(&reply), "{\n  \"message\": \"apply action pause success!\",\n  \"code\": 200,\n  \"data\": null\n}\n");
+    assert_eq!(
+        body(&reply),
+        "{\n  \"message\": \"apply action pause success!\",\n  \"code\": 200,\n  \"data\": null\n}\n"
+    );
     pump.running.await.unwrap().unwrap();
     assert_eq!(state_of(&pump.root).await, NodeState::Paused);
 }

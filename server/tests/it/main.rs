@@ -5,6 +5,7 @@ mod crash;
 mod harness;
 mod http;
 mod pull;
+mod replay;
 mod scan;
 mod schema;
 mod write;

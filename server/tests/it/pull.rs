@@ -45,7 +45,10 @@ async fn a_restart_keeps_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_pump_sends_rising_fakes() {
     let mut pump = TestPump::start().await;
-    let request = PullBinlogReq { cluster_id: pump.client.hello.cluster_id, start_from: Some(Pos { suffix: 0, offset: 0 }) };
+    let request = PullBinlogReq {
+        cluster_id: pump.client.hello.cluster_id,
+        start_from: Some(Pos { suffix: 0, offset: 0 }),
+    };
     let mut stream = pump.client.pump.pull_binlogs(request).await.unwrap().into_inner();
     let mut last = 0;
     for _ in 0..2 {

@@ -31,7 +31,13 @@ async fn a_range_is_exclusive_below_and_inclusive_above() {
     for _ in 0..5 {
         all.push(u64::try_from(pump.client.transaction(1, 50).await.0).unwrap());
     }
-    let request = ScanRequest { after: all[0], through: all[3], wait_millis: 5_000, max_batch_bytes: 60, ..Default::default() };
+    let request = ScanRequest {
+        after: all[0],
+        through: all[3],
+        wait_millis: 5_000,
+        max_batch_bytes: 60,
+        ..Default::default()
+    };
     assert_eq!(scan(&mut pump.client, request).await.unwrap(), all[1..=3]);
     let nothing = ScanRequest { after: all[3], through: all[1], wait_millis: 0, ..Default::default() };
     assert!(scan(&mut pump.client, nothing).await.unwrap().is_empty());
@@ -42,7 +48,13 @@ async fn a_range_is_exclusive_below_and_inclusive_above() {
 async fn following_wakes_at_once() {
     let mut pump = TestPump::start().await;
     let after = pump.client.hello.watermark;
-    let mut stream = pump.client.store.scan(ScanRequest { after, follow: true, ..Default::default() }).await.unwrap().into_inner();
+    let mut stream = pump
+        .client
+        .store
+        .scan(ScanRequest { after, follow: true, ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let (commit_ts, _) = pump.client.transaction(1, 50).await;
     let found = timeout(Duration::from_secs(5), async {
         loop {
@@ -83,9 +95,12 @@ async fn what_is_not_here_yet_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_refused() {
     let mut pump = TestPump::start().await;
-    let status = scan(&mut pump.client, ScanRequest { store_uuid: vec![1; 16].into(), ..Default::default() }).await.unwrap_err();
+    let status = scan(&mut pump.client, ScanRequest { store_uuid: vec![1; 16].into(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert!(matches!(detail_of(&status), Some(Kind::WrongStore(_))), "{status:?}");
-    let status = scan(&mut pump.client, ScanRequest { cluster_id: 1, ..Default::default() }).await.unwrap_err();
+    let status =
+        scan(&mut pump.client, ScanRequest { cluster_id: 1, ..Default::default() }).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(matches!(detail_of(&status), Some(Kind::WrongCluster(_))), "{status:?}");
     pump.stop().await;

@@ -9,7 +9,13 @@ use binlog_proto::store::{ObjectKind, PutSchemaRequest, SchemaObject, SchemaRequ
 use crate::harness::{Client, TestPump};
 
 fn object(kind: ObjectKind, id: i64, schema_version: i64) -> SchemaObject {
-    SchemaObject { kind: kind as i32, id, schema_version, json: format!("{{\"id\":{id}}}").into(), ..Default::default() }
+    SchemaObject {
+        kind: kind as i32,
+        id,
+        schema_version,
+        json: format!("{{\"id\":{id}}}").into(),
+        ..Default::default()
+    }
 }
 
 async fn put(client: &mut Client, objects: Vec<SchemaObject>, complete_version: i64) {
@@ -33,7 +39,8 @@ async fn the_history_comes_in_order_and_survives_a_restart() {
     let (v2, v3) = (object(ObjectKind::Table, 10, 2), object(ObjectKind::Table, 10, 3));
     put(&mut pump.client, vec![v3.clone(), db.clone(), v2.clone(), job.clone()], 3).await;
     let mut pump = pump.restart().await;
-    let all = schema(&mut pump.client, SchemaRequest { after_version: -1, ..Default::default() }).await.unwrap();
+    let all =
+        schema(&mut pump.client, SchemaRequest { after_version: -1, ..Default::default() }).await.unwrap();
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].complete_version, 3);
     assert_eq!(all[0].objects, [db, v2, job.clone(), v3.clone()]);
@@ -45,7 +52,8 @@ async fn the_history_comes_in_order_and_survives_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_waits_for_the_version_it_needs() {
     let mut pump = TestPump::start().await;
-    let request = |wait_millis| SchemaRequest { after_version: -1, need_version: 5, wait_millis, ..Default::default() };
+    let request =
+        |wait_millis| SchemaRequest { after_version: -1, need_version: 5, wait_millis, ..Default::default() };
     let status = schema(&mut pump.client, request(20)).await.unwrap_err();
     assert!(matches!(detail_of(&status), Some(Kind::SchemaNotYet(_))), "{status:?}");
     let mut other = pump.client.clone();
