@@ -134,19 +134,14 @@ async fn wait_online(site: &Site, nodes: &mut Nodes, count: usize) -> anyhow::Re
 }
 
 fn start_drainer(site: &Site, nodes: &mut Nodes) -> anyhow::Result<()> {
-    let config = site.file("drainer.toml");
-    let text = format!(
-        "[syncer]\ndb-type = \"sqlite\"\n[syncer.to]\npath = {:?}\n",
-        site.replica().display().to_string()
-    );
-    std::fs::write(&config, text)?;
     let args = args(&[
         ("-node-id", "drainer-1".as_ref()),
         ("-addr", site.drainer.as_ref()),
         ("-data-dir", site.file("drainer").as_ref()),
         ("-cluster-dir", site.cluster().as_ref()),
         ("-initial-commit-ts", "0".as_ref()),
-        ("-config", config.as_ref()),
+        ("-dest-db-type", "sqlite".as_ref()),
+        ("-dest-path", site.replica().as_ref()),
     ]);
     show("drainer", &args)?;
     nodes.start("drainer", &site.program("drainer"), &args, &site.file("drainer.log"))
