@@ -14,6 +14,16 @@ pub enum Error {
     /// The cluster's registry failed.
     #[error("cannot list the pumps")]
     Cluster(#[from] binlog_cluster::Error),
+    /// An entry of the registry is unreadable.
+    #[error(
+        "the registry's entry {key} is no node: {why}; a pump may be missing, name the addresses with -from-pump=HOST:PORT,…"
+    )]
+    Registry {
+        /// Which entry.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The registry or the list of addresses names nobody.
     #[error(
         "no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…"

@@ -172,7 +172,12 @@ async fn list(config: &Config) -> Result<(Vec<String>, Vec<NodeId>), Error> {
         EmbeddedCluster::open(&config.cluster_dir)?.registry()
     };
     let (mut hosts, mut offline) = (Vec::new(), Vec::new());
-    for node in registry.list(NodeKind::Pump).await? {
+    let listing = registry.listing(NodeKind::Pump).await?;
+    if let Some((key, why)) = listing.malformed.first() {
+        // It may be a pump whose binlogs would be missing.
+        return Err(Error::Registry { key: key.clone(), why: why.to_string() });
+    }
+    for node in listing.nodes {
         if node.state == NodeState::Offline {
             offline.push(node.node_id);
         } else {

@@ -13,7 +13,11 @@ fn tools() -> Command {
 /// A program of another crate, in the same directory.
 fn sibling(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_tools")).with_file_name(name);
-    assert!(path.is_file(), "{} is missing: run `cargo build --release --workspace --bins` first", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --release --workspace --bins` first",
+        path.display()
+    );
     path
 }
 

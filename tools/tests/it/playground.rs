@@ -11,13 +11,20 @@ fn the_accident_is_undone_and_the_stores_can_be_read() {
     }
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("playground");
-    let told = succeed(tools().args(["playground", "--seconds", "3", "--sessions", "4", "--seed", "7", "--dir"]).arg(&dir));
+    let told = succeed(
+        tools().args(["playground", "--seconds", "3", "--sessions", "4", "--seed", "7", "--dir"]).arg(&dir),
+    );
     let told = text(&told.stdout);
     assert!(told.contains("PROVEN"), "{told}");
 
     let dump = |args: &[&str]| {
         let mut command = tools();
-        command.arg("dump-range").arg("--store").arg(dir.join("pump-1")).arg("--store").arg(dir.join("pump-2"));
+        command
+            .arg("dump-range")
+            .arg("--store")
+            .arg(dir.join("pump-1"))
+            .arg("--store")
+            .arg(dir.join("pump-2"));
         text(&succeed(command.args(args)).stdout)
     };
     let lines: Vec<serde_json::Value> =
@@ -33,7 +40,10 @@ fn the_accident_is_undone_and_the_stores_can_be_read() {
     assert!(dump(&["--limit", "1"]).contains("CREATE DATABASE `bank`;"));
     assert!(dump(&["--raw", "--limit", "1"]).contains("ddl_query: CREATE DATABASE `bank`;"));
     let only = dump(&["--json", "--table", "bank.accounts"]);
-    assert!(only.lines().all(|line| !line.contains("\"table\":\"audit\"")), "the filter lets one table through");
+    assert!(
+        only.lines().all(|line| !line.contains("\"table\":\"audit\"")),
+        "the filter lets one table through"
+    );
 }
 
 #[test]

@@ -58,7 +58,10 @@ impl FakePump {
 impl Pump for FakePump {
     type PullBinlogsStream = tokio_stream::Empty<Result<PullBinlogResp, Status>>;
 
-    async fn write_binlog(&self, request: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
+    async fn write_binlog(
+        &self,
+        request: Request<WriteBinlogReq>,
+    ) -> Result<Response<WriteBinlogResp>, Status> {
         let request = request.into_inner();
         assert_eq!(request.cluster_id, self.cluster.0);
         let mut state = self.state.lock().unwrap();
@@ -69,7 +72,10 @@ impl Pump for FakePump {
         Ok(Response::new(WriteBinlogResp::default()))
     }
 
-    async fn pull_binlogs(&self, _: Request<PullBinlogReq>) -> Result<Response<Self::PullBinlogsStream>, Status> {
+    async fn pull_binlogs(
+        &self,
+        _: Request<PullBinlogReq>,
+    ) -> Result<Response<Self::PullBinlogsStream>, Status> {
         Err(Status::unimplemented("not here"))
     }
 }
@@ -96,7 +102,10 @@ impl Store for FakePump {
         Ok(Response::new(StatsResponse { schema_version, ..StatsResponse::default() }))
     }
 
-    async fn put_schema(&self, request: Request<PutSchemaRequest>) -> Result<Response<PutSchemaResponse>, Status> {
+    async fn put_schema(
+        &self,
+        request: Request<PutSchemaRequest>,
+    ) -> Result<Response<PutSchemaResponse>, Status> {
         let request = request.into_inner();
         let mut state = self.state.lock().unwrap();
         state.objects.extend(request.objects);

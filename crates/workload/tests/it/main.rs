@@ -58,7 +58,8 @@ fn joined(pumps: &[FakePump]) -> (Vec<(Binlog, i64)>, usize) {
                 assert!(open.insert(binlog.start_ts, binlog).is_none(), "one prewrite a transaction");
                 continue;
             }
-            let prewrite = open.remove(&binlog.start_ts).expect("the outcome goes to the pump that has the prewrite");
+            let prewrite =
+                open.remove(&binlog.start_ts).expect("the outcome goes to the pump that has the prewrite");
             assert_eq!(prewrite.prewrite_key, binlog.prewrite_key);
             if binlog.tp == BinlogType::Rollback as i32 {
                 assert_eq!(binlog.commit_ts, 0);
