@@ -23,6 +23,8 @@ const POINTS: [FailPoint; 9] = [
 
 /// What had been acknowledged: (start, commit).
 type Acknowledged = Arc<Mutex<BTreeSet<(u64, u64)>>>;
+/// A directory as a crash left it, and what had been acknowledged before.
+type Image = (TempDir, BTreeSet<(u64, u64)>);
 
 /// Writes until `done`, with a few prewrites left open, out of order, and a collection on the way.
 fn work(store: &Store, acknowledged: &Acknowledged, mut done: impl FnMut() -> bool) -> Result<(), Error> {
@@ -71,7 +73,7 @@ fn a_crash_at_any_step_loses_nothing() {
         let dir = quick_dir();
         let acknowledged = Acknowledged::default();
         // The directory as it stood at some passes of the point, with what had been acknowledged before.
-        let images: Arc<Mutex<Vec<(TempDir, BTreeSet<(u64, u64)>)>>> = Arc::default();
+        let images: Arc<Mutex<Vec<Image>>> = Arc::default();
         let passes = Arc::new(Mutex::new(0));
         let mut hooked = unsynced();
         hooked.tuning.failpoints = FailPoints::new({
