@@ -1,4 +1,4 @@
-//! The little that is read from a DDL's text: the names in `CHANGE [COLUMN] old new`.
+//! The little that is read from a DDL's text: names that are in no object.
 //!
 //! Where a type change rewrites the rows, TiDB gives the column a new id; if it is renamed in the same clause, nothing in the
 //! objects says which column became which.
@@ -24,7 +24,7 @@ pub(super) fn changed_columns(query: &str) -> Vec<(String, String)> {
 }
 
 /// Names and keywords, quotes taken off; strings, comments and punctuation part them.
-fn words(query: &str) -> Vec<String> {
+pub(super) fn words(query: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut chars = query.chars().peekable();
