@@ -256,6 +256,7 @@ impl Planner<'_> {
         let verb = match (table.table.kind, self.is_sqlite()) {
             (TableKind::Table, _) => "DROP TABLE IF EXISTS",
             (TableKind::View, false) => "DROP VIEW IF EXISTS",
+            (TableKind::Sequence, _) if self.dialect.kind == Kind::TiDb => "DROP SEQUENCE IF EXISTS",
             (TableKind::View, true) | (TableKind::Sequence, _) => return,
         };
         let sql = format!("{verb} {}", self.name(table));

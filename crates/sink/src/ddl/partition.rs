@@ -154,10 +154,8 @@ pub(super) fn exchange(
     let partitions = Partitions::of(&partitioned.table)?;
     let words = words(query);
     let which = words.windows(3).find_map(|w| match w {
-        [exchange, partition, name]
-            if exchange.eq_ignore_ascii_case("exchange") && partition.eq_ignore_ascii_case("partition") =>
-        {
-            Some(name)
+        [exchange, partition, name] if exchange.is("exchange") && partition.is("partition") => {
+            Some(&name.text)
         }
         _ => None,
     })?;

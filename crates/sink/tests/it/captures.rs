@@ -36,18 +36,41 @@ async fn seed_and_txn() {
     }
 }
 
+/// TiDB's TTL worker deleted a row of `types_tidb.ttlt` without a binlog.
+fn without_ttl(truth: Truth) -> Truth {
+    truth.without("types_tidb", "ttlt")
+}
+
 #[tokio::test]
 async fn every_type_in_mariadb() {
-    let [server, _] = Database::both();
+    let server = Database::server();
     drain("types", &server, |_| ()).await;
-    assert_same(&expected("types"), &server.contents().await, &Comparison::with_mariadb());
+    // MariaDB writes some doubles without an exponent.
+    let comparison =
+        Comparison::with_mariadb().numeric("types", "floats", "d").numeric("types_v1", "floats", "d");
+    assert_same(&without_ttl(expected("types")), &without_ttl(server.contents().await), &comparison);
 }
 
 #[tokio::test]
 async fn every_type_in_sqlite() {
-    let [_, file] = Database::both();
+    let file = Database::file();
     drain("types", &file, |_| ()).await;
-    assert_same(&expected("types"), &file.contents().await, &Comparison::with_mariadb());
+    // Generated columns over MySQL's functions stay empty. Numbers are numbers: YEAR 0 is 0, floats are shown as their double.
+    let mut comparison = Comparison::exact()
+        .ignore("types", "gens", "k")
+        .ignore("types_tidb", "jgen", "arr")
+        .numeric("types", "times", "y")
+        .numeric("types_v1", "times", "y")
+        .numeric("types", "pk_year_enum", "y");
+    for schema in ["types", "types_v1"] {
+        for column in ["f", "f2", "uf"] {
+            comparison = comparison.single(schema, "floats", column);
+        }
+        for column in ["d", "d2", "ud"] {
+            comparison = comparison.numeric(schema, "floats", column);
+        }
+    }
+    assert_same(&without_ttl(expected("types")), &without_ttl(file.contents().await), &comparison);
 }
 
 /// Tables that RECOVER and FLASHBACK bring back with rows that no binlog carries. The sink refuses these DDLs, as
@@ -64,8 +87,9 @@ fn recover_empty(change: &mut SchemaChange) {
 async fn every_ddl() {
     for database in Database::both() {
         drain("ddl", &database, recover_empty).await;
-        let left_out =
-            |truth: Truth| RECOVERED.iter().fold(truth, |truth, (schema, table)| truth.without(schema, table));
+        let left_out = |truth: Truth| {
+            RECOVERED.iter().fold(truth, |truth, (schema, table)| truth.without(schema, table))
+        };
         let actual = left_out(database.contents().await);
         assert_same(&left_out(expected("ddl")), &actual, &Comparison::exact());
     }

@@ -86,7 +86,7 @@ async fn tables_change_names_in_a_circle() {
 /// A crash after each statement of a swap, before it could be recorded, and after it was.
 #[tokio::test]
 async fn a_swap_survives_a_crash_at_each_step() {
-    let [database, _] = Database::both();
+    let database = Database::server();
     let Database::Server(server) = &database else { unreachable!() };
     let one = in_db(builder(1, "one").column("id", ColumnType::int()).primary_key(&["id"]).build());
     let two = in_db(builder(2, "two").column("id", ColumnType::int()).primary_key(&["id"]).build());

@@ -41,7 +41,15 @@ pub(crate) enum Database {
 
 impl Database {
     pub(crate) fn both() -> [Database; 2] {
-        [Database::Server(Box::new(Mariadb::start().unwrap())), Database::File(tempfile::tempdir().unwrap())]
+        [Self::server(), Self::file()]
+    }
+
+    pub(crate) fn server() -> Self {
+        Database::Server(Box::new(Mariadb::start().unwrap()))
+    }
+
+    pub(crate) fn file() -> Self {
+        Database::File(tempfile::tempdir().unwrap())
     }
 
     pub(crate) fn target(&self) -> Target {

@@ -173,7 +173,7 @@ async fn a_missing_row_without_a_key_is_named() {
 
 #[tokio::test]
 async fn the_checkpoint_row_is_the_originals() {
-    let [database, _] = Database::both();
+    let database = Database::server();
     let Database::Server(server) = &database else { unreachable!() };
     let mut sink = database.open().await;
     assert_eq!(sink.checkpoint().await.unwrap(), None);
