@@ -305,9 +305,10 @@ fn check_old(table: &Table, row: &Row, wanted: &Row) {
 /// A value as the captures show it.
 fn truth_text(value: &Value, column: &Column) -> Option<Vec<u8>> {
     match value {
-        Value::Bytes(bytes) if bytes.is_empty() => Some(b"0x".to_vec()),
         Value::Bytes(bytes) => {
-            Some(bytes.iter().fold(String::from("0x"), |hex, b| format!("{hex}{b:02X}")).into_bytes())
+            let mut hex = String::from("0x");
+            bytes.iter().for_each(|b| hex.push_str(&format!("{b:02X}")));
+            Some(hex.into_bytes())
         }
         Value::Bit(v) => Some(v.to_string().into_bytes()),
         other => other.to_text(column),
