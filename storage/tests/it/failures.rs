@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use binlog_storage::{Error, FailPoint, FailPoints, Store, Write};
+use binlog_storage::{CompletionSink, Error, FailPoint, FailPoints, Store, Write, WriteResult};
 use binlog_types::CommitTs;
 use tempfile::TempDir;
 
@@ -147,4 +147,23 @@ fn the_first_failed_step_stops_all_writes_and_no_reads() {
         let acknowledged = acknowledged.lock().unwrap().clone();
         check(&store, &acknowledged, point);
     }
+}
+
+#[test]
+fn a_sink_that_panics_stops_the_store_and_leaves_nobody_waiting() {
+    struct Bomb;
+    impl CompletionSink for Bomb {
+        fn completed(&self, _: Vec<(u64, WriteResult)>) {
+            panic!("a bug in the layer above");
+        }
+    }
+    let dir = quick_dir();
+    let store = open(dir.path());
+    let bomb: Arc<dyn CompletionSink> = Arc::new(Bomb);
+    store.submit(vec![(1, prewrite(10))], &bomb);
+    eventually("the store notices", || store.poisoned().is_some());
+    assert!(matches!(store.write(prewrite(11)), Err(Error::Poisoned { .. })));
+    assert!(matches!(store.flush(), Err(Error::Poisoned { .. })));
+    assert!(matches!(store.close(), Err(Error::Poisoned { .. })));
+    assert_eq!(open(dir.path()).pending_count(), 1, "it was durable before the sink was told");
 }
