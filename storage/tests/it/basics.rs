@@ -321,6 +321,8 @@ fn the_safe_point_is_a_named_error_and_takes_whole_files() {
     store.write(rollback(5)).unwrap();
     store.write(prewrite(2000)).unwrap();
     barrier(&store);
+    assert_eq!(number(&store, "rocksdb_unplanned_flushes"), 0, "all flushes are ours");
+    assert!(number(&store, "log_flushes") > 5);
     let mut scan = store.scan(range(0, 900)).unwrap();
     assert_eq!(scan.next_batch(1).unwrap().len(), 1);
     store.flush().unwrap();
