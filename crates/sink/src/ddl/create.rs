@@ -22,7 +22,7 @@ pub(super) fn table(dialect: &Dialect, table: &TableRef, notices: &mut Notices) 
     let mut lines: Vec<String> = visible(&table.table)
         .map(|c| definition(dialect, c, &whose, leads_index(&table.table, c), DefaultOf::Column, notices))
         .collect();
-    lines.extend(indexes(&table.table, &whose, notices).map(|index| index_text(index)));
+    lines.extend(indexes(&table.table, &whose, notices).map(index_text));
     let options = table_options(dialect, &table.table, &whose, notices);
     format!(
         "CREATE TABLE IF NOT EXISTS {} ({}){options}",

@@ -193,3 +193,49 @@ async fn the_checkpoint_row_is_the_originals() {
     let shown = server.sql("select checkPoint from tidb_binlog.checkpoint").unwrap();
     assert!(shown.contains("\"ts-map\":{\"primary-ts\":5,\"secondary-ts\":6}"), "{shown}");
 }
+
+/// The server dies and comes back while rows are on their way, each time at another moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_the_server_is_sat_out() {
+    let keyed = in_db(
+        builder(1, "k")
+            .column("id", ColumnType::int())
+            .column("v", ColumnType::int())
+            .primary_key(&["id"])
+            .build(),
+    );
+    let keyless =
+        in_db(builder(2, "n").column("a", ColumnType::int()).column("v", ColumnType::int()).build());
+    let mut server = binlog_testkit::Mariadb::start().unwrap();
+    let mut sink =
+        binlog_sink::Sink::open(&crate::support::mariadb_target(&server), crate::support::options())
+            .await
+            .unwrap();
+    sink.apply(vec![created(100, &[&keyed, &keyless])]).await.unwrap();
+    const ROWS: i64 = 4000;
+    for round in 0..3 {
+        let events: Vec<_> = (0..ROWS)
+            .map(|i| {
+                let at = 1000 + (round * ROWS + i) as u64;
+                let row = |v| vec![int(i), int(v)];
+                let key = if round == 0 {
+                    insert(&keyed, row(round))
+                } else {
+                    update(&keyed, row(round - 1), row(round))
+                };
+                txn(at, vec![key, insert(&keyless, vec![int(i % 7), int(round)])])
+            })
+            .collect();
+        let applying = tokio::spawn(async move {
+            sink.apply(events).await.unwrap();
+            sink
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(40 + 90 * round as u64)).await;
+        server.kill9();
+        server.restart().unwrap();
+        sink = applying.await.unwrap();
+        let counted = |sql: &str| server.sql(sql).unwrap().trim().to_owned();
+        assert_eq!(counted("select count(*), min(v), max(v) from d.k"), format!("{ROWS}\t{round}\t{round}"));
+        assert_eq!(counted("select count(*) from d.n"), (ROWS * (round + 1)).to_string());
+    }
+}
