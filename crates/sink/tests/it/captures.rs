@@ -14,7 +14,7 @@ async fn drain(name: &str, database: &Database, adapt: impl Fn(&mut SchemaChange
             ddl.changes.iter_mut().for_each(&adapt);
         }
     }
-    for chunk in events.chunks(97) {
+    for chunk in events.chunks(397) {
         sink.apply(chunk.to_vec()).await.unwrap();
     }
     sink.close().await.unwrap();
