@@ -63,9 +63,12 @@ impl SecretKey {
         let iv: [u8; IV_LEN] = rand::random();
         let mut data = text.as_bytes().to_vec();
         let done = match self.bytes.len() {
-            16 => cfb_mode::Encryptor::<aes::Aes128>::new_from_slices(&self.bytes, &iv).map(|c| c.encrypt(&mut data)),
-            24 => cfb_mode::Encryptor::<aes::Aes192>::new_from_slices(&self.bytes, &iv).map(|c| c.encrypt(&mut data)),
-            _ => cfb_mode::Encryptor::<aes::Aes256>::new_from_slices(&self.bytes, &iv).map(|c| c.encrypt(&mut data)),
+            16 => cfb_mode::Encryptor::<aes::Aes128>::new_from_slices(&self.bytes, &iv)
+                .map(|c| c.encrypt(&mut data)),
+            24 => cfb_mode::Encryptor::<aes::Aes192>::new_from_slices(&self.bytes, &iv)
+                .map(|c| c.encrypt(&mut data)),
+            _ => cfb_mode::Encryptor::<aes::Aes256>::new_from_slices(&self.bytes, &iv)
+                .map(|c| c.encrypt(&mut data)),
         };
         done.expect("the key's length was checked when it was made");
         STANDARD.encode([&iv[..], b"@", &data].concat())
@@ -84,9 +87,12 @@ impl SecretKey {
         }
         let mut data = data.to_vec();
         let done = match self.bytes.len() {
-            16 => cfb_mode::Decryptor::<aes::Aes128>::new_from_slices(&self.bytes, iv).map(|c| c.decrypt(&mut data)),
-            24 => cfb_mode::Decryptor::<aes::Aes192>::new_from_slices(&self.bytes, iv).map(|c| c.decrypt(&mut data)),
-            _ => cfb_mode::Decryptor::<aes::Aes256>::new_from_slices(&self.bytes, iv).map(|c| c.decrypt(&mut data)),
+            16 => cfb_mode::Decryptor::<aes::Aes128>::new_from_slices(&self.bytes, iv)
+                .map(|c| c.decrypt(&mut data)),
+            24 => cfb_mode::Decryptor::<aes::Aes192>::new_from_slices(&self.bytes, iv)
+                .map(|c| c.decrypt(&mut data)),
+            _ => cfb_mode::Decryptor::<aes::Aes256>::new_from_slices(&self.bytes, iv)
+                .map(|c| c.decrypt(&mut data)),
         };
         done.map_err(|_| SecretError::Ciphertext)?;
         String::from_utf8(data).map_err(|_| SecretError::Ciphertext)
@@ -99,10 +105,15 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_comes_back() {
-        for hex in [None, Some("00112233445566778899aabbccddeeff"), Some("00112233445566778899aabbccddeeff0011223344556677")] {
+        for hex in [
+            None,
+            Some("00112233445566778899aabbccddeeff"),
+            Some("00112233445566778899aabbccddeeff0011223344556677"),
+        ] {
             let key = secret_key(|_| hex.map(str::to_owned)).unwrap();
             assert_eq!(key.is_default(), hex.is_none());
-            for text in ["", "p@ss w\u{f6}rd", "a long password that spans more than one block of the cipher"] {
+            for text in ["", "p@ss w\u{f6}rd", "a long password that spans more than one block of the cipher"]
+            {
                 assert_eq!(key.decrypt(&key.encrypt(text)).unwrap(), text);
             }
         }
