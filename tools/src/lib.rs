@@ -2,8 +2,10 @@
 //!
 //! - [`dump`]: `dump-range`, records of a range for people and programs;
 //! - [`stat`]: what each pump holds;
+//! - [`ctl`]: `binlogctl`, the original's operator's tool;
 //! - [`playground`]: pumps, drainer, workload, accident and restore in one go.
 
+pub mod ctl;
 pub mod dump;
 pub mod playground;
 pub mod stat;

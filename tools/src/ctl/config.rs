@@ -48,18 +48,18 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Config {
-    pub(super) cmd: String,
-    pub(super) node_id: String,
-    pub(super) state: String,
-    pub(super) show_offline_nodes: bool,
-    pub(super) pd_urls: Vec<String>,
-    pub(super) cluster_dir: String,
-    pub(super) data_dir: String,
-    pub(super) time_zone: String,
-    pub(super) text: String,
-    pub(super) ssl_ca: String,
-    pub(super) ssl_cert: String,
-    pub(super) ssl_key: String,
+    pub(crate) cmd: String,
+    pub(crate) node_id: String,
+    pub(crate) state: String,
+    pub(crate) show_offline_nodes: bool,
+    pub(crate) pd_urls: Vec<String>,
+    pub(crate) cluster_dir: String,
+    pub(crate) data_dir: String,
+    pub(crate) time_zone: String,
+    pub(crate) text: String,
+    pub(crate) ssl_ca: String,
+    pub(crate) ssl_cert: String,
+    pub(crate) ssl_key: String,
 }
 
 impl Default for Config {
@@ -89,13 +89,13 @@ impl Config {
     }
 
     /// PD's URLs, with a scheme.
-    pub(super) fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         let with_scheme = |url: &String| if url.contains("://") { url.clone() } else { format!("http://{url}") };
         self.pd_urls.iter().map(with_scheme).collect()
     }
 
     /// The TLS files, where a CA is given.
-    pub(super) fn tls(&self) -> Option<TlsFiles> {
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
         (!self.ssl_ca.is_empty()).then(|| TlsFiles {
             ca: self.ssl_ca.clone(),
             cert: self.ssl_cert.clone(),
