@@ -298,7 +298,7 @@ impl Config {
         }
     }
 
-    /// The do and ignore lists, `-db` and `-table` included.
+    /// The do and ignore lists, `-db` and `-table` included; TiDB's own databases take part only by name.
     ///
     /// # Errors
     /// [`Error::Config`] for a pattern that is no regular expression, or a `-table` without its database.
@@ -316,7 +316,7 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        TableFilter::new(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
+        TableFilter::user_tables(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
             .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }
 }

@@ -2,6 +2,10 @@
 
 use regex::{Regex, RegexBuilder};
 
+/// The databases of TiDB itself and of its tools.
+pub const SYSTEM_SCHEMAS: [&str; 6] =
+    ["mysql", "sys", "information_schema", "performance_schema", "metrics_schema", "tidb_binlog"];
+
 /// The original's do/ignore lists: patterns with a leading `~` are regular expressions (anywhere in the name), others literal names;
 /// case does not matter. Other than in the original, a literal name is just that: `.` or `*` in it have no special meaning.
 ///
@@ -49,6 +53,25 @@ impl TableFilter {
         })
     }
 
+    /// As [`TableFilter::new`], but of [`SYSTEM_SCHEMAS`] only those take part that a do list names: pumps hold the binlogs of
+    /// TiDB's own bootstrap too.
+    ///
+    /// # Errors
+    /// When a regular expression is none.
+    pub fn user_tables(
+        do_dbs: &[String],
+        do_tables: &[(String, String)],
+        ignore_dbs: &[String],
+        ignore_tables: &[(String, String)],
+    ) -> Result<Self, regex::Error> {
+        let named = |schema: &str| {
+            do_dbs.iter().chain(do_tables.iter().map(|(db, _)| db)).any(|db| db.eq_ignore_ascii_case(schema))
+        };
+        let system = SYSTEM_SCHEMAS.iter().filter(|schema| !named(schema)).map(|schema| (*schema).to_owned());
+        let ignore_dbs: Vec<String> = ignore_dbs.iter().cloned().chain(system).collect();
+        Self::new(do_dbs, do_tables, &ignore_dbs, ignore_tables)
+    }
+
     /// Whether (schema, table) takes part; an empty table name asks for the database itself.
     pub fn allows(&self, schema: &str, table: &str) -> bool {
         let db = |list: &[Regex]| list.iter().any(|r| r.is_match(schema));
@@ -70,6 +93,14 @@ mod tests {
 
     fn tables(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(d, t)| ((*d).to_owned(), (*t).to_owned())).collect()
+    }
+
+    #[test]
+    fn system_schemas_take_part_only_by_name() {
+        let all = TableFilter::user_tables(&[], &[], &[], &[]).unwrap();
+        assert!(all.allows("shop", "t") && !all.allows("mysql", "user") && !all.allows("SYS", "v"));
+        let named = TableFilter::user_tables(&texts(&["MySQL", "shop"]), &[], &[], &[]).unwrap();
+        assert!(named.allows("mysql", "user") && named.allows("shop", "t") && !named.allows("sys", "v"));
     }
 
     #[test]

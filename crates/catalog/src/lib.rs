@@ -19,7 +19,7 @@ mod value;
 
 pub use codec::{JsonBinary, TimeKind};
 pub use error::Error;
-pub use filter::TableFilter;
+pub use filter::{SYSTEM_SCHEMAS, TableFilter};
 pub use history::SchemaHistory;
 pub use interpret::{Interpreter, SkipReason, Start, Step};
 pub use model::{

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use binlog_types::{CommitTs, SchemaVersion, TableId};
 
+use crate::filter::SYSTEM_SCHEMAS;
 use crate::history::Versions;
 use crate::meta::MAX_GLOBAL_ID;
 use crate::{Database, SchemaHistory, Table, TableRef};
-
-/// TiDB's own databases.
-const SYSTEM_SCHEMAS: [&str; 5] =
-    ["mysql", "sys", "information_schema", "performance_schema", "metrics_schema"];
 
 /// Where rows of an id go that stands for no table any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
