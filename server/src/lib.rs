@@ -30,6 +30,7 @@ mod registrar;
 mod resolver;
 mod run;
 mod serve;
+mod tls;
 mod watermark;
 
 pub use config::{Config, PurgedPull, Security, StorageConfig};
