@@ -1,6 +1,8 @@
 //! Why a restore did not happen, or not to its end.
 
-use binlog_types::{CommitTs, Gap, NodeId};
+use binlog_types::{CommitTs, NodeId};
+
+use crate::source::Hole;
 
 /// An error of a restore. Whatever was applied before it stays applied.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +14,16 @@ pub enum Error {
     /// The cluster's registry failed.
     #[error("cannot list the pumps")]
     Cluster(#[from] binlog_cluster::Error),
+    /// An entry of the registry is unreadable.
+    #[error(
+        "the registry's entry {key} is no node: {why}; a pump may be missing, name the addresses with -from-pump=HOST:PORT,…"
+    )]
+    Registry {
+        /// Which entry.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The registry or the list of addresses names nobody.
     #[error(
         "no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…"
@@ -50,13 +62,28 @@ pub enum Error {
     },
     /// Something inside the range is known to be missing.
     #[error(
-        "pump {pump} misses binlogs inside the range: {gap}. Accept the hole with -allow-gaps, or end the range before it"
+        "binlogs inside the range are missing: {0}. Accept the hole with -allow-gaps, or end the range before it"
     )]
-    Missing {
+    Missing(Hole),
+    /// The range ends where a pump has not come to.
+    #[error("the range ends at {through}, but pump {pump} is complete only through {watermark}")]
+    NotYet {
         /// Who.
         pump: NodeId,
-        /// What.
-        gap: Gap,
+        /// How far it is.
+        watermark: CommitTs,
+        /// Where the range ends.
+        through: CommitTs,
+    },
+    /// Nothing came for a long time.
+    #[error("no progress beyond {position} for {seconds} s; waiting for {waits_for}")]
+    Stalled {
+        /// Everything at or below it is restored.
+        position: CommitTs,
+        /// How long.
+        seconds: u64,
+        /// What the stream waits for.
+        waits_for: String,
     },
     /// Reading failed.
     #[error("cannot read the range further than {position}")]

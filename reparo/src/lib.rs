@@ -24,5 +24,5 @@ pub use config::{Config, DestDb, DestType, FromPump, PROGRAM, TableName, prepare
 pub use error::Error;
 pub use print::write_event as write_print_event;
 pub use run::run;
-pub use source::{PumpInfo, Source};
+pub use source::{Hole, PumpInfo, Source};
 pub use summary::{Counts, Summary};

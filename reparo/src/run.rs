@@ -1,6 +1,7 @@
 //! From the pumps to the destination.
 
 use std::future::Future;
+use std::time::Duration;
 
 use binlog_catalog::Start;
 use binlog_pull::{EventStream, StreamOptions};
@@ -14,6 +15,8 @@ use crate::{Bounds, Config, Counts, Error, Source, Summary, utc};
 
 /// Bytes of payload in flight over all pumps.
 const BUDGET: usize = 256 << 20;
+const IDLE_LOG: Duration = Duration::from_secs(10);
+const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// Restores what `config` asks for. Ends early, with an error, when `shutdown` does.
 ///
@@ -47,6 +50,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         tracing::warn!("nothing lies in {range}");
         return Ok(summary);
     }
+    source.wait(range.through).await?;
 
     let options = StreamOptions {
         cluster: source.cluster,
@@ -90,11 +94,23 @@ async fn pump(
     let mut position = range.after;
     let mut first = None;
     tokio::pin!(shutdown);
+    let mut idle = 0;
     loop {
         let batch = tokio::select! {
             () = &mut shutdown => return Err(Error::Interrupted { position, through: range.through }),
             batch = stream.next() => batch.map_err(|source| Error::Pull { position, source })?,
+            () = tokio::time::sleep(IDLE_LOG) => {
+                // The stream goes on trying for ever; a restore must end.
+                idle += IDLE_LOG.as_secs();
+                let waits_for = stream.stream().waits_for();
+                tracing::warn!(position = position.raw(), idle_seconds = idle, waits_for, "nothing comes");
+                if idle >= IDLE_LIMIT.as_secs() {
+                    return Err(Error::Stalled { position, seconds: idle, waits_for });
+                }
+                continue;
+            }
         };
+        idle = 0;
         first = first.or_else(|| batch.events.first().map(|e| e.commit_ts()));
         batch.events.iter().for_each(|event| counts.add(event));
         counts.skipped += batch.skipped;

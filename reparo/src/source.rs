@@ -1,18 +1,36 @@
 //! The pumps that a range is read from: who they are, what they hold and what they lack.
 
+use std::fmt;
 use std::time::Duration;
 
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, Registry};
-use binlog_proto::store::store_client::StoreClient;
-use binlog_proto::store::{HelloRequest, HelloResponse, StatsRequest, StatsResponse};
-use binlog_pull::Member;
-use binlog_types::{ClusterId, CommitTs, Gap, GapReason, NodeId, Range};
-use tonic::transport::Endpoint;
-use tonic::{Code, Status};
+use binlog_proto::store::{HelloResponse, StatsResponse};
+use binlog_pull::{Member, PumpClient};
+use binlog_types::{ClusterId, CommitTs, NodeId, Range};
+use tokio::time::Instant;
 
-use crate::{Config, Error, FromPump};
+use crate::{Config, Error, FromPump, utc};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a pump may take to be complete through the end of the range: it hears of time passing every few seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(200);
+
+/// A stretch that a pump does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Who.
+    pub pump: NodeId,
+    /// What.
+    pub range: Range,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (pump {})", self.range, self.reason, self.pump)
+    }
+}
 
 /// One pump, as it describes itself.
 #[derive(Clone, Debug)]
@@ -23,8 +41,10 @@ pub struct PumpInfo {
     pub watermark: CommitTs,
     /// Binlogs at or below it may be gone.
     pub safe_point: CommitTs,
-    /// What it knows to be missing.
-    pub gaps: Vec<Gap>,
+    /// What it knows to be missing, and why.
+    pub gaps: Vec<(Range, String)>,
+    /// To ask again; none in tests.
+    client: Option<PumpClient>,
 }
 
 /// All pumps of one cluster.
@@ -59,12 +79,12 @@ impl Source {
         let mut cluster: Option<ClusterId> = None;
         let mut pumps: Vec<PumpInfo> = Vec::with_capacity(hosts.len());
         for host in hosts {
-            let (hello, stats) = hello(&host).await?;
+            let (client, hello, stats) = hello(&host).await?;
             let expected = *cluster.get_or_insert(ClusterId(hello.cluster_id));
             if expected.0 != hello.cluster_id {
                 return Err(Error::MixedClusters { host, cluster: hello.cluster_id, expected: expected.0 });
             }
-            let info = describe(host, hello, stats)?;
+            let info = describe(client, host, &hello, &stats)?;
             if !pumps.iter().any(|p| p.member.id == info.member.id) {
                 pumps.push(info);
             }
@@ -85,11 +105,36 @@ impl Source {
         self.pumps.iter().map(|p| p.watermark).max().unwrap_or_default()
     }
 
+    /// Waits until all pumps are complete through `through`.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] when one of them does not come that far in time: the range ends in the future, or the pump waits for something itself.
+    pub async fn wait(&self, through: CommitTs) -> Result<(), Error> {
+        let started = Instant::now();
+        for pump in self.pumps.iter().filter(|p| p.watermark < through) {
+            let member = &pump.member;
+            loop {
+                let Some(client) = &pump.client else { break };
+                let hello = client.hello().await.map_err(|e| unreachable(&member.host, &e))?;
+                let watermark = CommitTs::new(hello.watermark);
+                if watermark >= through {
+                    break;
+                }
+                if started.elapsed() >= PATIENCE {
+                    tracing::warn!(pump = %member.id, watermark = %utc(watermark.ts()), "the pump does not reach the end of the range");
+                    return Err(Error::NotYet { pump: member.id.clone(), watermark, through });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks that all pumps hold all of `range`. With `allow`, the range shrinks to what is there, and the holes are returned.
     ///
     /// # Errors
     /// [`Error::Purged`] and [`Error::Missing`], unless allowed.
-    pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<(NodeId, Gap)>), Error> {
+    pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
         let mut holes = Vec::new();
         let mut after = range.after;
         for pump in &self.pumps {
@@ -99,19 +144,20 @@ impl Source {
                 if !allow {
                     return Err(Error::Purged { pump, after: range.after, safe_point });
                 }
-                let hole = Range { after: range.after, through: safe_point.min(range.through) };
-                holes.push((pump, Gap { range: hole, reason: GapReason::Purged }));
+                let range = Range { after: range.after, through: safe_point.min(range.through) };
+                holes.push(Hole { pump, range, reason: "purged by gc".to_owned() });
                 after = after.max(safe_point);
             }
-            for gap in &pump.gaps {
-                let (low, high) = (gap.range.after.max(range.after), gap.range.through.min(range.through));
-                if low >= high || gap.range.through <= pump.safe_point {
+            for (gap, reason) in &pump.gaps {
+                let (low, high) = (gap.after.max(range.after), gap.through.min(range.through));
+                if low >= high || gap.through <= pump.safe_point {
                     continue;
                 }
+                let hole = Hole { pump: id.clone(), range: *gap, reason: reason.clone() };
                 if !allow {
-                    return Err(Error::Missing { pump: id.clone(), gap: gap.clone() });
+                    return Err(Error::Missing(hole));
                 }
-                holes.push((id.clone(), gap.clone()));
+                holes.push(hole);
             }
         }
         Ok((Range { after, through: range.through }, holes))
@@ -126,7 +172,12 @@ async fn list(config: &Config) -> Result<(Vec<String>, Vec<NodeId>), Error> {
         EmbeddedCluster::open(&config.cluster_dir)?.registry()
     };
     let (mut hosts, mut offline) = (Vec::new(), Vec::new());
-    for node in registry.list(NodeKind::Pump).await? {
+    let listing = registry.listing(NodeKind::Pump).await?;
+    if let Some((key, why)) = listing.malformed.first() {
+        // It may be a pump whose binlogs would be missing.
+        return Err(Error::Registry { key: key.clone(), why: why.to_string() });
+    }
+    for node in listing.nodes {
         if node.state == NodeState::Offline {
             offline.push(node.node_id);
         } else {
@@ -136,57 +187,34 @@ async fn list(config: &Config) -> Result<(Vec<String>, Vec<NodeId>), Error> {
     Ok((hosts, offline))
 }
 
-async fn hello(host: &str) -> Result<(HelloResponse, StatsResponse), Error> {
-    let unreachable = |message: String| Error::Unreachable { host: host.to_owned(), message };
-    let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|e| unreachable(e.to_string()))?;
-    let channel = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT).connect().await;
-    let channel = channel.map_err(|e| unreachable(format!("cannot connect: {}", chain(&e))))?;
-    let mut client = StoreClient::new(channel);
-    let refused = |status: Status| {
-        unreachable(match status.code() {
-            Code::Unimplemented => {
-                "it is a pump of the original, which keeps no schema history and no range service".to_owned()
-            }
-            _ => status.message().to_owned(),
-        })
-    };
-    let hello = client.hello(HelloRequest { cluster_id: 0 }).await.map_err(refused)?.into_inner();
-    let stats =
-        client.stats(StatsRequest { cluster_id: hello.cluster_id }).await.map_err(refused)?.into_inner();
-    Ok((hello, stats))
+fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
+    Error::Unreachable { host: host.to_owned(), message: error.to_string() }
 }
 
-/// An error with what lies beneath it: transport errors say little by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+async fn hello(host: &str) -> Result<(PumpClient, HelloResponse, StatsResponse), Error> {
+    let failed = |error| unreachable(host, &error);
+    let client = PumpClient::connect(host).await.map_err(failed)?;
+    let hello = client.hello().await.map_err(failed)?;
+    let stats = client.stats().await.map_err(failed)?;
+    Ok((client, hello, stats))
 }
 
-fn describe(host: String, hello: HelloResponse, stats: StatsResponse) -> Result<PumpInfo, Error> {
+fn describe(
+    client: PumpClient,
+    host: String,
+    hello: &HelloResponse,
+    stats: &StatsResponse,
+) -> Result<PumpInfo, Error> {
     let id = NodeId::new(&hello.node_id)
         .map_err(|e| Error::Unreachable { host: host.clone(), message: e.to_string() })?;
-    let gap = |gap: &binlog_proto::store::GapInfo| Gap {
-        range: Range { after: CommitTs::new(gap.after), through: CommitTs::new(gap.through) },
-        reason: reason(&gap.reason),
-    };
+    let range = |after, through| Range { after: CommitTs::new(after), through: CommitTs::new(through) };
     Ok(PumpInfo {
         member: Member { id, host },
         watermark: CommitTs::new(hello.watermark),
         safe_point: CommitTs::new(hello.safe_point),
-        gaps: stats.gaps.iter().map(gap).collect(),
+        gaps: stats.gaps.iter().map(|g| (range(g.after, g.through), g.reason.clone())).collect(),
+        client: Some(client),
     })
-}
-
-/// Reasons travel as their text; one that this version does not know is a reason to be careful.
-fn reason(text: &str) -> GapReason {
-    let known = [GapReason::Purged, GapReason::MissingPrewrite, GapReason::Corrupt];
-    known.into_iter().find(|r| r.to_string() == text).unwrap_or(GapReason::Corrupt)
 }
 
 #[cfg(test)]
@@ -202,10 +230,8 @@ mod tests {
             member: Member { id: NodeId::new(name).unwrap(), host: "h:1".into() },
             watermark: CommitTs::new(1000),
             safe_point: CommitTs::new(safe_point),
-            gaps: gaps
-                .iter()
-                .map(|(a, t)| Gap { range: range(*a, *t), reason: GapReason::MissingPrewrite })
-                .collect(),
+            gaps: gaps.iter().map(|(a, t)| (range(*a, *t), "commit without prewrite".to_owned())).collect(),
+            client: None,
         };
         Source {
             cluster: ClusterId(1),
@@ -226,7 +252,7 @@ mod tests {
 
     #[test]
     fn gaps_inside_the_range_are_refused() {
-        assert!(matches!(source(0, &[(59, 60)]).check(range(0, 100), false), Err(Error::Missing { .. })));
+        assert!(matches!(source(0, &[(59, 60)]).check(range(0, 100), false), Err(Error::Missing(_))));
         assert!(source(0, &[(59, 60)]).check(range(60, 100), false).is_ok());
         assert!(source(0, &[(59, 60)]).check(range(0, 59), false).is_ok());
         let (kept, holes) = source(0, &[(59, 60)]).check(range(0, 100), true).unwrap();

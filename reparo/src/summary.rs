@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use binlog_catalog::{ChangeKind, Event};
-use binlog_types::{Gap, NodeId, Range};
+use binlog_types::{NodeId, Range};
 
-use crate::utc;
+use crate::{Hole, utc};
 
 /// How much went by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct Summary {
     /// Pumps that were offline and not asked.
     pub offline: Vec<NodeId>,
     /// What was missing and was allowed to be.
-    pub holes: Vec<(NodeId, Gap)>,
+    pub holes: Vec<Hole>,
     /// How much it was.
     pub counts: Counts,
     /// How long it took.
@@ -92,8 +92,8 @@ impl fmt::Display for Summary {
                 "note: pump {pump} is offline and was not asked; what only it holds is not restored"
             )?;
         }
-        for (pump, gap) in &self.holes {
-            writeln!(f, "HOLE: {gap} (pump {pump})")?;
+        for hole in &self.holes {
+            writeln!(f, "HOLE: {hole}")?;
         }
         if self.holes.is_empty() { write!(f, "no gaps") } else { write!(f, "{} hole(s)", self.holes.len()) }
     }

@@ -19,13 +19,15 @@ const MAX_ATTACHMENT: usize = 64 << 20;
 /// The most pieces of a transaction.
 const MAX_FRAGMENTS: usize = 1 << 20;
 
+type Tokens = Vec<(u64, WriteResult)>;
+
 /// The results of one batch, by sink.
 #[derive(Default)]
-pub(crate) struct Results(Vec<(Arc<dyn CompletionSink>, Vec<(u64, WriteResult)>)>);
+pub(crate) struct Results(Vec<(Arc<dyn CompletionSink>, Tokens)>);
 
 impl Results {
     /// The list of `sink`.
-    pub(crate) fn of(&mut self, sink: &Arc<dyn CompletionSink>) -> &mut Vec<(u64, WriteResult)> {
+    pub(crate) fn of(&mut self, sink: &Arc<dyn CompletionSink>) -> &mut Tokens {
         let same = |(other, _): &(Arc<dyn CompletionSink>, _)| Arc::ptr_eq(other, sink);
         let at = self.0.iter().rposition(same).unwrap_or_else(|| {
             self.0.push((Arc::clone(sink), Vec::new()));

@@ -10,6 +10,7 @@
 //! flushed `pending` and `commit` files. Step 2 needs no sync: if it is lost, recovery puts the same records under the same
 //! keys again. A failure anywhere poisons the store.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -113,10 +114,14 @@ impl Drop for Flusher {
 
 fn serve(shared: &Shared, db: &Db, work: &Receiver<Vec<Covered>>, progress: &Progress) {
     for covered in work {
-        if shared.health.check().is_ok()
-            && let Err(error) = run_cycle(shared, db, &covered)
-        {
-            shared.health.poison(&error);
+        if shared.health.check().is_ok() {
+            let cycle = catch_unwind(AssertUnwindSafe(|| run_cycle(shared, db, &covered)));
+            let cycle = cycle.unwrap_or_else(|_| {
+                Err(Error::Internal { doing: "flush", message: "the flusher thread panicked".to_owned() })
+            });
+            if let Err(error) = cycle {
+                shared.health.poison(&error);
+            }
         }
         *progress.busy.lock() = false;
         progress.done.notify_all();

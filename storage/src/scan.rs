@@ -31,6 +31,9 @@ pub struct Scan {
     drained: bool,
 }
 
+// Servers move scans between the threads of a blocking pool.
+static_assertions::assert_impl_all!(Scan: Send);
+
 impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, range: Range) -> Result<Self, Error> {
         shared.db()?;

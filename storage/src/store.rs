@@ -29,12 +29,21 @@ use crate::writer::Writer;
 use crate::{Error, Options, Tuning, gc, raw, recovery, schema};
 
 /// An open store. Cheap to clone; the last clone closes it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("uuid", &self.uuid())
+            .field("incarnation", &self.incarnation())
+            .field("watermark", &self.watermark())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,

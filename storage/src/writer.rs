@@ -9,6 +9,7 @@
 //! W passes it again as soon as the recovered prewrites are settled, and no honest commit can come below it (the oracle
 //! gives out commit_ts only after the acknowledgement of P, in this life as in the one before).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use binlog_types::CommitTs;
@@ -49,8 +50,36 @@ impl Writer {
         Writer { shared, db, settler, flusher, scratch: Vec::new(), pending_bytes: 0, stored_watermark }
     }
 
+    /// The thread's body. A panic, in a sink say, poisons the store; whoever waits is told, now and later.
+    pub(crate) fn run(self) {
+        let shared = Arc::clone(&self.shared);
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_ok() {
+            return;
+        }
+        let message = "the writer thread panicked".to_owned();
+        let error = shared.health.poison(&Error::Internal { doing: "write", message });
+        loop {
+            let items = shared.queue.take();
+            if items.is_empty() {
+                return;
+            }
+            for item in items {
+                match item {
+                    Item::Writes { sink, writes } => {
+                        let results =
+                            writes.into_iter().map(|(token, _)| (token, Err(error.clone()))).collect();
+                        // The sink may be what panicked.
+                        let _ = catch_unwind(AssertUnwindSafe(|| sink.completed(results)));
+                    }
+                    Item::Flush(reply) => drop(reply.send(Err(error.clone()))),
+                    Item::IdleTs(_) | Item::Purged(_) => {}
+                }
+            }
+        }
+    }
+
     /// Works until the queue is closed and drained, then writes everything out.
-    pub(crate) fn run(mut self) {
+    fn work(mut self) {
         let shared = Arc::clone(&self.shared);
         let mut parts = Vec::new();
         loop {

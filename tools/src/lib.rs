@@ -1,1 +1,15 @@
-//! Skeleton.
+//! `tools`: look into pumps and their stores, and try everything out on one machine.
+//!
+//! - [`dump`]: `dump-range`, records of a range for people and programs;
+//! - [`stat`]: what each pump holds;
+//! - [`ctl`]: `binlogctl`, the original's operator's tool;
+//! - [`playground`]: pumps, drainer, workload, accident and restore in one go.
+
+pub mod ctl;
+pub mod dump;
+pub mod playground;
+pub mod stat;
+
+mod options;
+
+pub use options::{command, run};

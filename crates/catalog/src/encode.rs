@@ -196,8 +196,8 @@ fn key_bytes(bytes: &Bytes, column: &Column, prefix: Option<u32>) -> Bytes {
         return bytes.slice(..bytes.len().min(prefix));
     }
     // Characters begin at bytes that are no continuation of one.
-    let starts = bytes.iter().enumerate().filter(|(_, b)| **b & 0xc0 != 0x80).map(|(i, _)| i);
-    let end = starts.skip(prefix).next().unwrap_or(bytes.len());
+    let mut starts = bytes.iter().enumerate().filter(|(_, b)| **b & 0xc0 != 0x80).map(|(i, _)| i);
+    let end = starts.nth(prefix).unwrap_or(bytes.len());
     let used = bytes.get(..end).unwrap_or(bytes);
     let trimmed = used.iter().rposition(|b| *b != b' ').map_or(0, |i| i + 1);
     bytes.slice(..trimmed)

@@ -6,11 +6,13 @@
 mod flags;
 mod log;
 mod program;
+mod secret;
 mod signal;
 mod version;
 
 pub use flags::{Flag, Kind};
 pub use log::{LogTo, init_logging};
 pub use program::{Program, Stop};
+pub use secret::{SecretError, SecretKey, secret_key};
 pub use signal::shutdown_signal;
 pub use version::version_block;

@@ -66,6 +66,8 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let meta = event.metadata();
         let level = match *meta.level() {
+            // tracing knows no such level: the target says it.
+            Level::ERROR if meta.target() == "fatal" => "FATAL",
             Level::ERROR => "ERROR",
             Level::WARN => "WARN",
             Level::INFO => "INFO",

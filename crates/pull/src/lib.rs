@@ -26,6 +26,7 @@ mod stream;
 pub use client::{Identity, PumpClient, ScanStream};
 pub use error::Error;
 pub use events::{EventBatch, EventStream};
+pub use narrow::narrow;
 pub use progress::{MemberProgress, Progress};
 pub use record::{Batch, Record};
 pub use schema::SchemaFetcher;

@@ -3,7 +3,7 @@
 use binlog_catalog::{Event, SchemaChange, TableFilter, TableRef};
 
 /// The part of `event` that takes part; None where nothing is left. A DDL without changes of its own is left out, too: it does nothing to a sink.
-pub(crate) fn narrow(event: Event, filter: &TableFilter) -> Option<Event> {
+pub fn narrow(event: Event, filter: &TableFilter) -> Option<Event> {
     match event {
         Event::Transaction(mut txn) => {
             txn.changes.retain(|change| allows(filter, &change.table));

@@ -59,3 +59,45 @@ pub fn render_ddl_sql(ddl: &Ddl) -> Vec<String> {
         Err(error) => vec![format!("-- {}", error.to_string().replace(['\n', '\r'], " "))],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, RowChange, TableBuilder, TableRef, Value};
+    use binlog_types::{CommitTs, SchemaVersion, StartTs, TableId};
+
+    use super::*;
+
+    #[test]
+    fn statements_name_what_they_touch() {
+        let table = TableBuilder::new(TableId(1), "t", SchemaVersion(1))
+            .column("id", ColumnType::int())
+            .column("raw", ColumnType::blob())
+            .primary_key(&["id"])
+            .build();
+        let table = TableRef { schema: "d".into(), table: Arc::new(table) };
+        let row = |id: i64, raw: &'static [u8]| {
+            vec![Some(Value::Int(id)), Some(Value::Bytes(bytes::Bytes::from_static(raw)))]
+        };
+        let change = |kind| RowChange { table: table.clone(), kind };
+        let txn = Transaction {
+            start_ts: StartTs::new(1),
+            commit_ts: CommitTs::new(2),
+            schema_version: SchemaVersion(1),
+            changes: vec![
+                change(ChangeKind::Insert(row(1, b"\x00'"))),
+                change(ChangeKind::Update { before: row(1, b""), after: row(2, b"x") }),
+                change(ChangeKind::Delete(row(2, b"x"))),
+            ],
+        };
+        assert_eq!(
+            render_dml_sql(&txn),
+            [
+                "INSERT INTO `d`.`t` (`id`,`raw`) VALUES (1,0x0027);",
+                "UPDATE `d`.`t` SET `id` = 2,`raw` = 0x78 WHERE `id` = 1 LIMIT 1;",
+                "DELETE FROM `d`.`t` WHERE `id` = 2 LIMIT 1;",
+            ]
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! A private etcd.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -49,8 +51,7 @@ impl Etcd {
 
     fn launch(port: u16, args: &[String]) -> anyhow::Result<Process> {
         let mut process = Process::start("etcd", args).context("etcd must be installed")?;
-        process.wait_for_output("ready to serve client requests", Duration::from_secs(30))?;
-        process.wait_for_port(port, Duration::from_secs(5))?;
+        process.wait_for(Duration::from_secs(30), "sign of health", |_| is_healthy(port).unwrap_or(false))?;
         Ok(process)
     }
 
@@ -78,4 +79,14 @@ impl Etcd {
         self.process = Self::launch(self.port, &self.args)?;
         Ok(())
     }
+}
+
+/// Whether it serves: its words in the log differ from version to version, its health does not.
+fn is_healthy(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.contains("\"health\":\"true\""))
 }

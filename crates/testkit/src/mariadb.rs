@@ -170,7 +170,7 @@ impl Mariadb {
             // In hex nothing needs an escape, and NULL cannot be mistaken.
             shown.push(match kind {
                 "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
-                    format!("IF({quoted} IS NULL, '-', HEX(CONCAT('0x', LOWER(HEX({quoted})))))")
+                    format!("IF({quoted} IS NULL, '-', HEX(CONCAT('0x', HEX({quoted}))))")
                 }
                 "bit" => format!("IF({quoted} IS NULL, '-', HEX(CONCAT(CAST({quoted} AS UNSIGNED))))"),
                 _ => format!("IF({quoted} IS NULL, '-', HEX(CONVERT(CONCAT({quoted}) USING utf8mb4)))"),
@@ -282,7 +282,7 @@ mod tests {
         server.restart().unwrap();
         let dump = server.dump_all().unwrap();
         let table = &dump.tables[&("d`b".to_owned(), "t 表".to_owned())];
-        let tsv = "id\ts\tb\tn\tz\tc\n1\ta\\tb\\\\ü\t0x00ff\t5\t00007\t2026-01-02 03:04:05.678\n2\t\t0x\t\\N\t\\N\t\\N\n";
+        let tsv = "id\ts\tb\tn\tz\tc\n1\ta\\tb\\\\ü\t0x00FF\t5\t00007\t2026-01-02 03:04:05.678\n2\t\t0x\t\\N\t\\N\t\\N\n";
         assert_eq!(String::from_utf8(table.to_tsv()).unwrap(), tsv);
         assert!(server.sql("SELEC 1").unwrap_err().to_string().contains("syntax"));
     }

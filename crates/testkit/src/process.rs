@@ -111,7 +111,16 @@ impl Process {
         })
     }
 
-    fn wait_for(&mut self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+    /// Waits until `done`; `what` says in errors what was waited for.
+    ///
+    /// # Errors
+    /// When `limit` is over, or it ended before.
+    pub fn wait_for(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        done: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
             let ended = self.child.try_wait()?;

@@ -214,4 +214,80 @@ mod tests {
             }
         }
     }
+
+    /// Takes what is sent, refuses every seventh call, and checks the order.
+    #[derive(Clone, Default)]
+    struct Recorder {
+        seen: Arc<parking_lot::Mutex<Vec<bytes::Bytes>>>,
+        calls: Arc<std::sync::atomic::AtomicUsize>,
+    }
+
+    #[tonic::async_trait]
+    impl binlog_proto::binlog::pump_server::Pump for Recorder {
+        type PullBinlogsStream =
+            tokio_stream::Pending<Result<binlog_proto::binlog::PullBinlogResp, tonic::Status>>;
+
+        async fn write_binlog(
+            &self,
+            request: tonic::Request<WriteBinlogReq>,
+        ) -> Result<tonic::Response<binlog_proto::binlog::WriteBinlogResp>, tonic::Status> {
+            let call = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if call % 7 == 3 {
+                return Err(tonic::Status::unavailable("test"));
+            }
+            self.seen.lock().push(request.into_inner().payload);
+            Ok(tonic::Response::new(Default::default()))
+        }
+
+        async fn pull_binlogs(
+            &self,
+            _: tonic::Request<binlog_proto::binlog::PullBinlogReq>,
+        ) -> Result<tonic::Response<Self::PullBinlogsStream>, tonic::Status> {
+            Err(tonic::Status::unimplemented("test"))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_commit_overtakes_a_prewrite() {
+        let recorder = Recorder::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let service = binlog_proto::binlog::pump_server::PumpServer::new(recorder.clone());
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
+        );
+        let cluster = FakeCluster::without_etcd().unwrap();
+        cluster.load_meta("seed").unwrap();
+        let replayer = Replayer::fixture("seed", &[host]).unwrap().concurrency(8);
+        let half = replayer.len() / 2;
+        replayer.run(0..half, Some(&cluster)).await.unwrap();
+        let standing = cluster.now();
+        replayer.run(half..replayer.len(), Some(&cluster)).await.unwrap();
+
+        let sent: Vec<Binlog> =
+            replayer.frames().iter().map(|frame| Binlog::decode(frame.payload.clone()).unwrap()).collect();
+        let later = sent[half..].iter().filter(|binlog| binlog.tp() == BinlogType::Prewrite);
+        let commit_of = |start| sent.iter().find(|b| b.start_ts == start && b.tp() == BinlogType::Commit);
+        for binlog in later {
+            assert!(commit_of(binlog.start_ts).is_none_or(|commit| commit.commit_ts > standing.as_i64()));
+        }
+        assert!(cluster.now().physical() > standing.physical(), "in the end the clock counts again");
+
+        let seen = recorder.seen.lock().clone();
+        assert_eq!(seen.len(), replayer.len());
+        let is_prewrite =
+            |payload: &bytes::Bytes| Binlog::decode(payload.clone()).unwrap().tp() == BinlogType::Prewrite;
+        for (position, frame) in replayer.frames().iter().enumerate() {
+            if !is_prewrite(&frame.payload) {
+                let arrived = seen.iter().position(|payload| *payload == frame.payload).unwrap();
+                for before in
+                    replayer.frames()[..position].iter().filter(|before| is_prewrite(&before.payload))
+                {
+                    assert!(seen[..arrived].contains(&before.payload));
+                }
+            }
+        }
+    }
 }

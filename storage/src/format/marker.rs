@@ -96,7 +96,7 @@ mod tests {
             let marker = Marker { commit_ts: CommitTs::new(raw), fake, late, extra: extra.into() };
             prop_assert_eq!(decode(&bytes).unwrap(), marker);
             let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1_u8 << bit;
             prop_assert!(decode(&bytes).is_err());
             prop_assert!(decode(&bytes[..at]).is_err());
         }

@@ -62,7 +62,7 @@ mod tests {
             let mut bytes = seal(&body);
             prop_assert_eq!(open(&bytes).unwrap(), &body[..]);
             let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
+            bytes[at] ^= 1_u8 << bit;
             prop_assert!(open(&bytes).is_err());
         }
     }

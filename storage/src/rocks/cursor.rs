@@ -7,6 +7,9 @@ use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions};
 use super::error::translate;
 use crate::Error;
 
+/// A key and its value.
+pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// Stands on an entry, or behind the last one.
 pub(crate) struct Cursor<'db> {
     iterator: DBRawIterator<'db>,
@@ -37,7 +40,7 @@ impl<'db> Cursor<'db> {
     }
 
     /// The entry under the cursor; `None` behind the last one.
-    pub(crate) fn entry(&self) -> Result<Option<(&[u8], &[u8])>, Error> {
+    pub(crate) fn entry(&self) -> Result<Option<Entry<'_>>, Error> {
         match self.iterator.item() {
             Some(entry) => Ok(Some(entry)),
             None => self.iterator.status().map(|()| None).map_err(translate("iterate", &self.dir)),

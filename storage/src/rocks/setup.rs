@@ -55,7 +55,8 @@ impl Setup {
         // Twice what our own flushes allow, so that RocksDB never starts one (a transaction larger than this may make
         // it: harmless, only less sparing).
         options.set_write_buffer_size(2 * self.memory_bytes);
-        options.set_arena_block_size(1 << 20);
+        // A block is counted as used when it is taken: with large ones a small buffer would be full at once.
+        options.set_arena_block_size((self.memory_bytes / 8).min(1 << 20));
         options.set_max_write_buffer_number(8);
         let mut table = BlockBasedOptions::default();
         table.set_format_version(6);

@@ -68,7 +68,7 @@ mod tests {
         #[test]
         fn keys_come_back_and_keep_their_order(a: Vec<u8>, b: Vec<u8>) {
             let mut reader = Reader::new(encoded(&a).into());
-            prop_assert_eq!(decode_bytes_key(&mut reader).unwrap(), a.clone());
+            prop_assert_eq!(&decode_bytes_key(&mut reader).unwrap(), &a);
             prop_assert!(reader.is_empty());
             prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), a.cmp(&b));
         }

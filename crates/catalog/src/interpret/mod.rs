@@ -198,3 +198,6 @@ impl Interpreter {
         self.skipped_rows
     }
 }
+
+#[cfg(test)]
+mod tests;

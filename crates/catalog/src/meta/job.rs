@@ -199,11 +199,8 @@ impl Job {
         // `FinishedTS` is when the job was filed away, up to seconds after its version was there; the table's own stamp is the
         // start of the transaction that made it, unless the job did not touch the stamp.
         let stamp = value.get("update_timestamp").and_then(Value::as_u64).unwrap_or(0);
-        let finished_ts = if (self.start_ts..=self.result.finished_ts).contains(&stamp) {
-            stamp
-        } else {
-            self.result.finished_ts
-        };
+        let stamped = stamp != 0 && (self.start_ts..=self.result.finished_ts).contains(&stamp);
+        let finished_ts = if stamped { stamp } else { self.result.finished_ts };
         Ok(SchemaObject { json, parent_id, finished_ts, ..self.object(ObjectKind::Table, id) })
     }
 }

@@ -16,3 +16,6 @@ pub(crate) use plan::Plan;
 pub(crate) const ROW_ID: i64 = -1;
 /// A row without columns is this one byte.
 pub(crate) const NO_COLUMNS: u8 = 0;
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use binlog_catalog::{
     TableKind, TableRef, Value, tp,
 };
 use binlog_proto::binlog::{Binlog, BinlogType};
+use binlog_proto::kvrpcpb::Op;
 use binlog_proto::store::SchemaObject;
 use binlog_proto::{Body, split_prewrite};
 use binlog_testkit::{Truth, TruthTable, fixtures};
@@ -39,6 +40,17 @@ pub(crate) fn records(name: &str) -> Vec<Record> {
             _ => {}
         }
     }
+    // Transactions whose commit binlog never came: the store knows what became of them.
+    let answers = if name == "crash" { fixtures::mvcc(name).unwrap() } else { Vec::new() };
+    for answer in answers {
+        let writes = answer.response.info.into_iter().flat_map(|info| info.writes);
+        let commit =
+            writes.into_iter().find(|w| w.start_ts == answer.start_ts.raw() && w.r#type() != Op::Rollback);
+        if let (Some(commit), Some(body)) = (commit, prewrites.remove(&answer.start_ts.as_i64())) {
+            let commit_ts = CommitTs::new(commit.commit_ts);
+            out.push(Record { start_ts: answer.start_ts, commit_ts, body });
+        }
+    }
     out.sort_by_key(|r| (r.commit_ts, r.start_ts));
     out
 }
@@ -61,6 +73,7 @@ pub(crate) struct Memory {
     index: BTreeMap<TableId, BTreeMap<String, Vec<usize>>>,
     pub(crate) transactions: usize,
     pub(crate) ddls: usize,
+    pub(crate) skipped_rows: u64,
 }
 
 impl Memory {
@@ -123,9 +136,18 @@ impl Memory {
                 self.drop(before.table.id);
                 self.put(after.clone(), Vec::new());
             }
-            SchemaChange::AlterTable { before, after }
-            | SchemaChange::RenameTable { before, after }
-            | SchemaChange::DropPartitions { before, after } => {
+            SchemaChange::DropPartitions { before, after } => {
+                let kept: Vec<i64> = partitions(&after.table).iter().map(|p| p.id).collect();
+                let (at, rows) = self.tables.get_mut(&before.table.id).expect("what is altered is there");
+                let gone = |row: &Row| {
+                    !kept.contains(&partition_of(&before.table, row).expect("a partition holds it"))
+                };
+                rows.retain(|row| !row.is_empty() && !gone(row));
+                *at = after.clone();
+                let rows = std::mem::take(rows);
+                self.put(after.clone(), rows);
+            }
+            SchemaChange::AlterTable { before, after } | SchemaChange::RenameTable { before, after } => {
                 let (at, rows) = self.tables.remove(&before.table.id).expect("what is altered is there");
                 assert_eq!((&at.schema, &at.table.name), (&before.schema, &before.table.name));
                 self.index.remove(&before.table.id);
@@ -134,13 +156,19 @@ impl Memory {
             SchemaChange::ExchangePartition { partitioned, plain } => {
                 let old = self
                     .tables
-                    .iter()
-                    .find(|(_, (t, _))| t.schema == plain.schema && t.table.name == plain.table.name);
-                let (id, rows) = old.map(|(id, (_, rows))| (*id, rows.clone())).expect("both are there");
-                self.tables.remove(&id);
+                    .values()
+                    .find(|(t, _)| t.schema == plain.schema && t.table.name == plain.table.name);
+                let id = old.expect("both are there").0.table.id;
+                let (_, mut outer) = self.tables.remove(&id).expect("it was found");
                 self.index.remove(&id);
-                self.put(plain.clone(), rows);
-                self.tables.get_mut(&partitioned.table.id).expect("both are there").0 = partitioned.clone();
+                let (was, mut rows) = self.tables.remove(&partitioned.table.id).expect("both are there");
+                // The plain table's new id is the one that the partition had.
+                let inner = |row: &Row| partition_of(&was.table, row) == Some(plain.table.id.0);
+                let (inner, kept): (Vec<Row>, Vec<Row>) =
+                    rows.drain(..).filter(|row| !row.is_empty()).partition(inner);
+                outer.extend(kept);
+                self.put(partitioned.clone(), outer);
+                self.put(plain.clone(), inner);
             }
         }
     }
@@ -185,6 +213,26 @@ impl Memory {
         let names = |t: &TableRef| shown(&t.table).iter().map(|c| c.name.clone()).collect();
         self.tables.values().map(|(t, _)| ((t.schema.to_string(), t.table.name.clone()), names(t))).collect()
     }
+}
+
+/// A partition of a table that is partitioned by RANGE over an integer column, as those in the captures are.
+#[derive(serde::Deserialize)]
+struct Partition {
+    id: i64,
+    less_than: Option<Vec<String>>,
+}
+
+fn partitions(table: &Table) -> Vec<Partition> {
+    let json: serde_json::Value = serde_json::from_slice(&table.json).unwrap();
+    serde_json::from_value(json["partition"]["definitions"].clone()).unwrap()
+}
+
+fn partition_of(table: &Table, row: &Row) -> Option<i64> {
+    let json: serde_json::Value = serde_json::from_slice(&table.json).unwrap();
+    let column = table.column(json["partition"]["expr"].as_str()?.trim_matches('`'))?;
+    let Some(Value::Int(value)) = &row[column.offset] else { return None };
+    let holds = |p: &Partition| *value < p.less_than.as_ref().unwrap()[0].parse::<i64>().unwrap();
+    partitions(table).iter().find(|p| holds(p)).map(|p| p.id)
 }
 
 fn shown(table: &Table) -> Vec<&Column> {
@@ -257,9 +305,10 @@ fn check_old(table: &Table, row: &Row, wanted: &Row) {
 /// A value as the captures show it.
 fn truth_text(value: &Value, column: &Column) -> Option<Vec<u8>> {
     match value {
-        Value::Bytes(bytes) if bytes.is_empty() => Some(b"0x".to_vec()),
         Value::Bytes(bytes) => {
-            Some(bytes.iter().fold(String::from("0x"), |hex, b| format!("{hex}{b:02X}")).into_bytes())
+            let mut hex = String::from("0x");
+            bytes.iter().for_each(|b| hex.push_str(&format!("{b:02X}")));
+            Some(hex.into_bytes())
         }
         Value::Bit(v) => Some(v.to_string().into_bytes()),
         other => other.to_text(column),
@@ -284,6 +333,6 @@ pub(crate) fn replay(name: &str, marks: &[(String, Ts)], mut at: impl FnMut(&str
         }
     }
     marks.for_each(|(mark, _)| at(mark, &memory));
-    assert_eq!(interpreter.skipped_rows(), 0);
+    memory.skipped_rows = interpreter.skipped_rows();
     memory
 }

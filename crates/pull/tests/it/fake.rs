@@ -15,8 +15,8 @@ use binlog_types::NodeId;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status};
 
 /// What the fake serves; changes are seen by running scans after [`Pump::set_watermark`].
@@ -26,6 +26,9 @@ pub(crate) struct State {
     pub(crate) uuid: u8,
     pub(crate) incarnation: u64,
     pub(crate) safe_point: u64,
+    /// The schema history, complete up to the version.
+    pub(crate) schema: Vec<SchemaObject>,
+    pub(crate) complete: i64,
     /// Bytes of payload in one fragment.
     pub(crate) fragment: usize,
 }
@@ -102,6 +105,16 @@ impl Pump {
         self.watermark.send_replace(to);
     }
 
+    fn has(&self, request: &SchemaRequest) -> bool {
+        self.has_in(&self.state.lock(), request)
+    }
+
+    fn has_in(&self, state: &State, request: &SchemaRequest) -> bool {
+        let job = request.need_job == 0
+            || state.schema.iter().any(|o| o.schema_version <= state.complete && is_job(o, request.need_job));
+        job && state.complete >= request.need_version
+    }
+
     fn batch(&self, after: u64, through: u64) -> Vec<Fragment> {
         let state = self.state.lock();
         let mut out = Vec::new();
@@ -120,6 +133,10 @@ impl Pump {
         }
         out
     }
+}
+
+fn is_job(object: &SchemaObject, id: i64) -> bool {
+    object.kind == ObjectKind::Job as i32 && object.id == id
 }
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -193,8 +210,30 @@ impl Store for Pump {
         Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
     }
 
-    async fn schema(&self, _: Request<SchemaRequest>) -> Result<Response<Self::SchemaStream>, Status> {
-        Ok(Response::new(Box::pin(tokio_stream::empty().map(Ok))))
+    async fn schema(&self, request: Request<SchemaRequest>) -> Result<Response<Self::SchemaStream>, Status> {
+        let request = request.into_inner();
+        for _ in 0..request.wait_millis / 10 {
+            if self.has(&request) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let state = self.state.lock();
+        if !self.has_in(&state, &request) {
+            let known_version = state.complete;
+            return Err(status_with(
+                Code::Unavailable,
+                "",
+                Kind::SchemaNotYet(SchemaNotYet { known_version }),
+            ));
+        }
+        let visible = state.schema.iter().filter(|o| o.schema_version <= state.complete);
+        let objects = visible
+            .filter(|o| o.schema_version > request.after_version || is_job(o, request.need_job))
+            .cloned()
+            .collect();
+        let part = SchemaResponse { objects, complete_version: state.complete };
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(part)))))
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {

@@ -1,5 +1,6 @@
 //! Streams against pumps that speak real gRPC from memory.
 
+mod events;
 mod fake;
 mod original;
 mod stream;

@@ -219,3 +219,137 @@ impl<'a> IndexDiff<'a> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, TableBuilder};
+    use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
+
+    use super::*;
+    use crate::ddl::dialect::Kind;
+
+    fn table() -> Table {
+        TableBuilder::new(TableId(1), "t", SchemaVersion(1))
+            .column("id", ColumnType::int())
+            .column("a", ColumnType::int())
+            .column("b", ColumnType::int())
+            .primary_key(&["id"])
+            .index("ia", &["a"])
+            .build()
+    }
+
+    fn alter(query: &str, job_type: u8, after: impl FnOnce(&mut Table)) -> Vec<String> {
+        let before = table();
+        let mut next = before.clone();
+        after(&mut next);
+        for (at, column) in next.columns.iter_mut().enumerate() {
+            column.offset = at;
+        }
+        let of = |table| TableRef { schema: "d".into(), table: Arc::new(table) };
+        let ddl = Ddl {
+            start_ts: StartTs::new(1),
+            commit_ts: CommitTs::new(2),
+            job_id: JobId(1),
+            job_type,
+            schema: "d".into(),
+            schema_version: SchemaVersion(2),
+            query: query.into(),
+            changes: Vec::new(),
+        };
+        let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
+        let statements = statements(&dialect, &of(before), &of(next), &ddl, &mut Notices::default());
+        statements.iter().map(|s| s.replace("ALTER TABLE `d`.`t` ", "")).collect()
+    }
+
+    #[test]
+    fn nothing_changed_is_nothing_to_do() {
+        assert!(alter("", 0, |t| t.version = SchemaVersion(7)).is_empty());
+    }
+
+    #[test]
+    fn a_new_column_keeps_the_past_of_old_rows() {
+        let clauses = alter("", 5, |t| {
+            let mut c = t.columns[1].clone();
+            (c.id, c.name, c.default, c.origin_default) =
+                (9, "c".into(), Some(b"2".to_vec()), Some(b"1".to_vec()));
+            t.columns.push(c);
+        });
+        assert_eq!(
+            clauses,
+            ["ADD COLUMN `c` INT(11) NULL DEFAULT '1'", "CHANGE COLUMN `c` `c` INT(11) NULL DEFAULT '2'"]
+        );
+    }
+
+    #[test]
+    fn a_rewritten_column_is_the_same_column() {
+        let rewrite = |t: &mut Table, name: &str| {
+            let mut c = t.columns[1].clone();
+            (c.id, c.name, c.ty) = (9, name.into(), ColumnType::varchar(10));
+            t.columns[1] = c;
+            t.indexes[1].id = 77;
+            t.indexes[1].columns[0].name = name.into();
+        };
+        let varchar = "VARCHAR(10) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL DEFAULT NULL";
+        assert_eq!(
+            alter("alter table t modify a varchar(10)", 12, |t| rewrite(t, "a")),
+            [format!("CHANGE COLUMN `a` `a` {varchar}")]
+        );
+        assert_eq!(
+            alter("alter table t drop column b, change a `new` varchar(10)", 61, |t| {
+                rewrite(t, "new");
+                t.columns.remove(2);
+            }),
+            ["DROP COLUMN `b`".to_owned(), format!("CHANGE COLUMN `a` `new` {varchar}")]
+        );
+    }
+
+    #[test]
+    fn columns_move_and_change_names_in_a_circle() {
+        let clauses = alter("", 12, |t| {
+            t.columns.swap(1, 2);
+            t.indexes[1].columns[0].offset = 2;
+        });
+        assert_eq!(clauses, ["CHANGE COLUMN `b` `b` INT(11) NULL DEFAULT NULL AFTER `id`"]);
+        let clauses = alter("", 61, |t| {
+            t.columns[1].name = "b".into();
+            t.columns[2].name = "a".into();
+            t.indexes[1].columns[0].name = "b".into();
+        });
+        let int = "INT(11) NULL DEFAULT NULL";
+        assert_eq!(
+            clauses,
+            [
+                format!("CHANGE COLUMN `a` `_binlog_rename_2` {int}"),
+                format!("CHANGE COLUMN `b` `_binlog_rename_3` {int}"),
+                format!("CHANGE COLUMN `_binlog_rename_2` `b` {int}"),
+                format!("CHANGE COLUMN `_binlog_rename_3` `a` {int}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn indexes_come_go_and_change_names() {
+        let clauses = alter("", 61, |t| {
+            let mut unique = t.indexes[1].clone();
+            t.indexes[1].name = "renamed".into();
+            (unique.id, unique.name, unique.unique) = (9, "u".into(), true);
+            t.indexes.push(unique);
+            t.indexes.remove(0);
+        });
+        assert_eq!(
+            clauses,
+            ["DROP PRIMARY KEY", "RENAME INDEX `ia` TO `renamed`", "ADD UNIQUE KEY `u` (`a`)"]
+        );
+        let clauses = alter("", 61, |t| {
+            t.indexes.remove(1);
+            t.comment = "it's".into();
+        });
+        assert_eq!(
+            clauses,
+            ["DROP INDEX `ia`", "DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT='it\\'s'"]
+        );
+    }
+}

@@ -1,4 +1,4 @@
-//! The little that is read from a DDL's text: the names in `CHANGE [COLUMN] old new`.
+//! The little that is read from a DDL's text: names that are in no object.
 //!
 //! Where a type change rewrites the rows, TiDB gives the column a new id; if it is renamed in the same clause, nothing in the
 //! objects says which column became which.
@@ -8,23 +8,38 @@ pub(super) fn changed_columns(query: &str) -> Vec<(String, String)> {
     let words = words(query);
     let mut pairs = Vec::new();
     for (at, word) in words.iter().enumerate() {
-        if !word.eq_ignore_ascii_case("change") {
+        if !word.is("change") {
             continue;
         }
         let rest = words.get(at + 1..).unwrap_or_default();
         let rest = match rest.first() {
-            Some(word) if word.eq_ignore_ascii_case("column") => rest.get(1..).unwrap_or_default(),
+            Some(word) if word.is("column") => rest.get(1..).unwrap_or_default(),
             _ => rest,
         };
         if let [old, new, ..] = rest {
-            pairs.push((old.clone(), new.clone()));
+            pairs.push((old.text.clone(), new.text.clone()));
         }
     }
     pairs
 }
 
+/// A name or keyword.
+#[derive(Debug)]
+pub(super) struct Word {
+    pub(super) text: String,
+    /// It stood in backticks, so it is no keyword.
+    quoted: bool,
+}
+
+impl Word {
+    /// Whether it is this keyword.
+    pub(super) fn is(&self, keyword: &str) -> bool {
+        !self.quoted && self.text.eq_ignore_ascii_case(keyword)
+    }
+}
+
 /// Names and keywords, quotes taken off; strings, comments and punctuation part them.
-fn words(query: &str) -> Vec<String> {
+pub(super) fn words(query: &str) -> Vec<Word> {
     let mut words = Vec::new();
     let mut word = String::new();
     let mut chars = query.chars().peekable();
@@ -38,7 +53,7 @@ fn words(query: &str) -> Vec<String> {
                     }
                     quoted.push(c);
                 }
-                words.push(quoted);
+                words.push(Word { text: quoted, quoted: true });
             }
             '\'' | '"' => {
                 while let Some(inner) = chars.next() {
@@ -64,7 +79,7 @@ fn words(query: &str) -> Vec<String> {
         let joined =
             chars.peek().is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '$') || !c.is_ascii());
         if !word.is_empty() && !joined {
-            words.push(std::mem::take(&mut word));
+            words.push(Word { text: std::mem::take(&mut word), quoted: false });
         }
     }
     words

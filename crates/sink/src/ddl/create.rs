@@ -22,7 +22,7 @@ pub(super) fn table(dialect: &Dialect, table: &TableRef, notices: &mut Notices) 
     let mut lines: Vec<String> = visible(&table.table)
         .map(|c| definition(dialect, c, &whose, leads_index(&table.table, c), DefaultOf::Column, notices))
         .collect();
-    lines.extend(indexes(&table.table, &whose, notices).map(|index| index_text(index)));
+    lines.extend(indexes(&table.table, &whose, notices).map(index_text));
     let options = table_options(dialect, &table.table, &whose, notices);
     format!(
         "CREATE TABLE IF NOT EXISTS {} ({}){options}",
@@ -114,4 +114,64 @@ pub(super) fn charset_options(
         out.push_str(&format!(" COLLATE {collate}"));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, TableBuilder};
+    use binlog_types::{SchemaVersion, TableId};
+
+    use super::*;
+    use crate::ddl::dialect::Kind;
+
+    fn shown(table: Table) -> String {
+        let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
+        let table_ref = TableRef { schema: "d".into(), table: Arc::new(table) };
+        super::table(&dialect, &table_ref, &mut Notices::default())
+    }
+
+    #[test]
+    fn types_defaults_and_indexes() {
+        let mut table = TableBuilder::new(TableId(1), "t`", SchemaVersion(1))
+            .column("id", ColumnType::bigint().unsigned())
+            .column("b", ColumnType::varchar(10))
+            .default_value("it's")
+            .column("at", ColumnType::datetime(3))
+            .default_value("CURRENT_TIMESTAMP")
+            .column("e", ColumnType::enumeration(["x", "y"]).not_null())
+            .column("raw", ColumnType::varbinary(4))
+            .default_value(vec![0xff, 0])
+            .primary_key(&["id"])
+            .unique("u", &["b"])
+            .build();
+        table.columns[0].ty.flag |= flag::AUTO_INCREMENT;
+        table.columns[2].ty.flag |= flag::ON_UPDATE_NOW;
+        table.indexes[1].columns[0].prefix = Some(5);
+        assert_eq!(
+            shown(table),
+            "CREATE TABLE IF NOT EXISTS `d`.`t``` (`id` BIGINT(20) UNSIGNED NOT NULL AUTO_INCREMENT, \
+             `b` VARCHAR(10) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL DEFAULT 'it\\'s', \
+             `at` DATETIME(3) NULL DEFAULT CURRENT_TIMESTAMP(3) ON UPDATE CURRENT_TIMESTAMP(3), \
+             `e` ENUM('x','y') CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+             `raw` VARBINARY(4) NULL DEFAULT 0xFF00, PRIMARY KEY (`id`), UNIQUE KEY `u` (`b`(5))) \
+             DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        );
+    }
+
+    #[test]
+    fn expression_indexes_and_hidden_columns_are_left_out() {
+        let mut table = TableBuilder::new(TableId(1), "t", SchemaVersion(1))
+            .column("a", ColumnType::int())
+            .column("_v$_ei_0", ColumnType::int())
+            .index("ei", &["_v$_ei_0"])
+            .build();
+        table.columns[1].hidden = true;
+        table.columns[1].generated_expr = "lower(`a`)".into();
+        assert!(
+            shown(table).starts_with("CREATE TABLE IF NOT EXISTS `d`.`t` (`a` INT(11) NULL DEFAULT NULL) ")
+        );
+    }
 }

@@ -9,6 +9,7 @@ mod change_text;
 mod column;
 mod create;
 pub(crate) mod dialect;
+mod partition;
 mod rename;
 mod sqlite;
 mod table_diff;
@@ -165,19 +166,27 @@ impl Planner<'_> {
                     "copy the table from the source, then go on behind this position",
                 ));
             }
-            SchemaChange::DropPartitions { before, .. } => {
-                return Err(self.unsupported(
-                    before,
-                    "dropping or truncating a partition (its rows vanish without binlogs)",
-                    "delete the partition's rows in the target, then go on behind this position",
-                ));
+            SchemaChange::DropPartitions { before, after } => {
+                let Some(statements) = partition::drop_rows(before, after, self.is_sqlite()) else {
+                    return Err(self.unsupported(
+                        before,
+                        "dropping or truncating a partition (its rows vanish without binlogs)",
+                        "delete the partition's rows in the target, then go on behind this position",
+                    ));
+                };
+                self.push_all(before, statements);
             }
-            SchemaChange::ExchangePartition { partitioned, .. } => {
-                return Err(self.unsupported(
-                    partitioned,
-                    "exchanging a partition with a table (rows change places without binlogs)",
-                    "exchange the rows in the target, then go on behind this position",
-                ));
+            SchemaChange::ExchangePartition { partitioned, plain } => {
+                let query = &self.ddl.query;
+                let Some(statements) = partition::exchange(partitioned, plain, query, self.is_sqlite())
+                else {
+                    return Err(self.unsupported(
+                        partitioned,
+                        "exchanging a partition with a table (rows change places without binlogs)",
+                        "exchange the rows in the target, then go on behind this position",
+                    ));
+                };
+                self.push_all(plain, statements);
             }
         }
         Ok(())
@@ -203,15 +212,21 @@ impl Planner<'_> {
                 let sql = create::table(self.dialect, table, self.notices);
                 self.push(&table.schema, &table.table.name, sql);
             }
-            TableKind::View if self.is_sqlite() => self.left_out(table, "view"),
-            TableKind::View => {
-                let place = self.place(&table.schema, &table.table.name);
-                let default_schema = Some(self.ddl.schema.clone()).filter(|s| !s.is_empty());
-                let sql = self.ddl.query.clone();
-                self.steps.push(Step { sql, place, default_schema, best_effort: true });
-            }
+            TableKind::View => self.view(table),
             TableKind::Sequence => self.left_out(table, "sequence"),
         }
+    }
+
+    /// A view's definition is only in the text.
+    fn view(&mut self, table: &TableRef) {
+        if self.is_sqlite() {
+            self.left_out(table, "view");
+            return;
+        }
+        let place = self.place(&table.schema, &table.table.name);
+        let default_schema = Some(self.ddl.schema.clone()).filter(|s| !s.is_empty());
+        let sql = self.ddl.query.clone();
+        self.steps.push(Step { sql, place, default_schema, best_effort: true });
     }
 
     fn left_out(&mut self, table: &TableRef, what: &str) {
@@ -224,9 +239,10 @@ impl Planner<'_> {
     }
 
     fn alter(&mut self, before: &TableRef, after: &TableRef) {
-        if after.table.kind != TableKind::Table {
-            self.left_out(after, "a change of a view or sequence:");
-            return;
+        match after.table.kind {
+            TableKind::Table => {}
+            TableKind::View => return self.view(after),
+            TableKind::Sequence => return self.left_out(after, "sequence"),
         }
         let statements = if self.is_sqlite() {
             sqlite::alter(before, after, self.ddl, self.notices)
@@ -240,6 +256,7 @@ impl Planner<'_> {
         let verb = match (table.table.kind, self.is_sqlite()) {
             (TableKind::Table, _) => "DROP TABLE IF EXISTS",
             (TableKind::View, false) => "DROP VIEW IF EXISTS",
+            (TableKind::Sequence, _) if self.dialect.kind == Kind::TiDb => "DROP SEQUENCE IF EXISTS",
             (TableKind::View, true) | (TableKind::Sequence, _) => return,
         };
         let sql = format!("{verb} {}", self.name(table));

@@ -214,7 +214,7 @@ pub(super) fn alter(before: &TableRef, after: &TableRef, ddl: &Ddl, notices: &mu
 fn converted(old: &Column, new: &Column) -> String {
     let name = double_quote(&old.name);
     let (from, to) = (affinity(old), affinity(new));
-    let value = if from == to { name.clone() } else { format!("CAST({name} AS {to})") };
+    let value = if from == to { name } else { format!("CAST({name} AS {to})") };
     if new.ty.is_not_null() && !old.ty.is_not_null() {
         // The source has refused the change where there were NULLs; what a hole of the stream left must not stop it.
         return format!("coalesce({value}, {})", zero(new));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, RowChange, TableRef, Transaction};
+use binlog_catalog::{ChangeKind, RowChange, Table, Transaction};
 use binlog_types::CommitTs;
 
 use super::fold::Folded;
@@ -39,6 +39,38 @@ pub(crate) struct Batch<'a> {
     pub(crate) lane: Vec<Ordered<'a>>,
 }
 
+/// Cuts a run of transactions where a table comes in another shape than before without a DDL between (one that changes nothing a
+/// sink holds): rows of one shape are a batch of their own, and the batches run one after the other.
+pub(crate) fn cut<'a>(transactions: Vec<&'a Transaction>) -> Vec<Vec<&'a Transaction>> {
+    let mut runs: Vec<Vec<&'a Transaction>> = Vec::new();
+    let mut run: Vec<&'a Transaction> = Vec::new();
+    let mut shapes: HashMap<(&'a str, &'a str), &'a Arc<Table>> = HashMap::new();
+    for txn in transactions {
+        let mut last: Option<&'a Arc<Table>> = None;
+        for change in &txn.changes {
+            let table = &change.table.table;
+            if last.is_some_and(|last| Arc::ptr_eq(last, table)) {
+                continue;
+            }
+            last = Some(table);
+            let name = (&*change.table.schema, table.name.as_str());
+            if shapes.get(&name).is_some_and(|known| !same_shape(known, table)) {
+                shapes.clear();
+                runs.push(std::mem::take(&mut run));
+            }
+            shapes.insert(name, table);
+        }
+        run.push(txn);
+    }
+    runs.push(run);
+    runs.retain(|run| !run.is_empty());
+    runs
+}
+
+fn same_shape(a: &Arc<Table>, b: &Arc<Table>) -> bool {
+    Arc::ptr_eq(a, b) || (a.columns == b.columns && a.indexes == b.indexes)
+}
+
 struct Gathered<'a> {
     layout: Arc<Layout>,
     rows: Vec<Ordered<'a>>,
@@ -46,7 +78,7 @@ struct Gathered<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Sorts the rows of `transactions`; rows of the lane at or below `done` were applied before and are left out.
+    /// Sorts the rows of `transactions`, which [`cut`] has made; rows of the lane at or below `done` were applied before and are left out.
     pub(crate) fn new(
         transactions: impl IntoIterator<Item = &'a Transaction>,
         done: Progress,
@@ -60,8 +92,8 @@ impl<'a> Batch<'a> {
             for (sequence, change) in (1u64..).zip(&txn.changes) {
                 let name = (&*change.table.schema, change.table.table.name.as_str());
                 let slot = match by_name.get(&name) {
-                    Some(slot) if same_version(tables.get(*slot), &change.table) => *slot,
-                    _ => {
+                    Some(slot) => *slot,
+                    None => {
                         let layout = Arc::new(Layout::new(&change.table));
                         tables.push(Gathered { layout, rows: Vec::new(), partial: false });
                         by_name.insert(name, tables.len() - 1);
@@ -106,12 +138,6 @@ impl<'a> Batch<'a> {
     }
 }
 
-fn same_version(gathered: Option<&Gathered<'_>>, table: &TableRef) -> bool {
-    gathered.is_some_and(|g| {
-        Arc::ptr_eq(&g.layout.table.table, &table.table) || *g.layout.table.table == *table.table
-    })
-}
-
 fn check(layout: &Layout, change: &RowChange, commit_ts: CommitTs) -> Result<(), Error> {
     match &change.kind {
         ChangeKind::Insert(row) | ChangeKind::Delete(row) => layout.check(row, commit_ts),
@@ -119,5 +145,101 @@ fn check(layout: &Layout, change: &RowChange, commit_ts: CommitTs) -> Result<(),
             layout.check(before, commit_ts)?;
             layout.check(after, commit_ts)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_catalog::{ColumnType, Row, TableBuilder, TableRef, Value};
+    use binlog_types::{SchemaVersion, StartTs, TableId};
+
+    use super::*;
+    use crate::dml::fold::Net;
+
+    fn table(columns: &[&str], keyed: bool) -> TableRef {
+        let mut builder = TableBuilder::new(TableId(1), "t", SchemaVersion(1));
+        for name in columns {
+            builder = builder.column(*name, ColumnType::int());
+        }
+        let builder = if keyed { builder.primary_key(&["id"]) } else { builder };
+        TableRef { schema: "d".into(), table: Arc::new(builder.build()) }
+    }
+
+    fn row(values: &[i64]) -> Row {
+        values.iter().map(|v| Some(Value::Int(*v))).collect()
+    }
+
+    fn txn(commit_ts: u64, table: &TableRef, kinds: Vec<ChangeKind>) -> Transaction {
+        Transaction {
+            start_ts: StartTs::new(commit_ts - 1),
+            commit_ts: CommitTs::new(commit_ts),
+            schema_version: SchemaVersion(1),
+            changes: kinds.into_iter().map(|kind| RowChange { table: table.clone(), kind }).collect(),
+        }
+    }
+
+    fn keys(list: &[Net<'_>]) -> Vec<String> {
+        list.iter().map(|n| n.key.clone()).collect()
+    }
+
+    #[test]
+    fn only_last_states_remain() {
+        let t = table(&["id", "v"], true);
+        let update = |a: &[i64], b: &[i64]| ChangeKind::Update { before: row(a), after: row(b) };
+        let txns = [
+            txn(10, &t, vec![ChangeKind::Insert(row(&[1, 1])), ChangeKind::Insert(row(&[2, 1]))]),
+            txn(20, &t, vec![update(&[1, 1], &[1, 2]), update(&[1, 2], &[7, 2])]),
+            txn(30, &t, vec![ChangeKind::Delete(row(&[2, 1])), ChangeKind::Insert(row(&[10, 5]))]),
+        ];
+        let batch = Batch::new(&txns, Progress::default()).unwrap();
+        let [Keyed::Net(folded)] = batch.keyed.as_slice() else { panic!("{batch:?}") };
+        assert_eq!(keys(&folded.deletes), ["1", "2"]);
+        assert_eq!(keys(&folded.puts), ["7", "10"]);
+        assert_eq!(folded.puts[0].row, Some(&row(&[7, 2])));
+    }
+
+    #[test]
+    fn the_lane_keeps_its_order_and_leaves_out_what_is_done() {
+        let t = table(&["a"], false);
+        let txns = [
+            txn(10, &t, vec![ChangeKind::Insert(row(&[1])), ChangeKind::Insert(row(&[1]))]),
+            txn(20, &t, vec![ChangeKind::Delete(row(&[1])), ChangeKind::Insert(row(&[2]))]),
+        ];
+        let batch = Batch::new(&txns, Progress::default()).unwrap();
+        assert_eq!(batch.lane.len(), 4);
+        assert_eq!(batch.lane[1].after.sequence, Progress::WHOLE);
+        let at = |commit_ts, sequence| Progress {
+            at: Position { commit_ts: CommitTs::new(commit_ts), start_ts: StartTs::new(commit_ts - 1) },
+            sequence,
+        };
+        let left = |done| Batch::new(&txns, done).unwrap().lane.len();
+        assert_eq!(left(at(10, Progress::WHOLE)), 2);
+        assert_eq!(left(at(20, 1)), 1);
+        assert_eq!(left(at(20, Progress::WHOLE)), 0);
+    }
+
+    #[test]
+    fn another_shape_of_a_table_begins_another_batch() {
+        let (narrow, wide) = (table(&["id"], true), table(&["id", "v"], true));
+        let txns = [
+            txn(10, &narrow, vec![ChangeKind::Insert(row(&[1]))]),
+            txn(20, &wide, vec![ChangeKind::Insert(row(&[2, 2]))]),
+            txn(30, &wide, vec![ChangeKind::Delete(row(&[1, 2]))]),
+        ];
+        let runs = cut(txns.iter().collect());
+        assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert!(cut(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn a_row_that_does_not_fit_its_table_is_refused() {
+        let t = table(&["id", "v"], true);
+        let txns = [txn(10, &t, vec![ChangeKind::Insert(row(&[1]))])];
+        assert!(matches!(
+            Batch::new(&txns, Progress::default()),
+            Err(Error::RowShape { found: 1, columns: 2, .. })
+        ));
+        let txns = [txn(10, &t, vec![ChangeKind::Insert(vec![None, None])])];
+        assert!(matches!(Batch::new(&txns, Progress::default()), Err(Error::KeyUnbound { .. })));
     }
 }

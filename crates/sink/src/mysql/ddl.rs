@@ -58,13 +58,14 @@ async fn run_step(
     let failed = |source| Error::statement(&step.place, &step.sql, source);
     let mut pause = Pause::default();
     loop {
+        let mut result = Ok(0);
         if let Some(schema) = &step.default_schema {
-            connection.execute(&format!("USE {}", crate::names::backtick(schema))).await.map_err(failed)?;
+            result = connection.execute(&format!("USE {}", crate::names::backtick(schema))).await;
         }
-        let error = match connection.execute_once(&step.sql).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        if result.is_ok() {
+            result = connection.execute_once(&step.sql).await;
+        }
+        let Err(error) = result else { return Ok(()) };
         let code = server_code(&error);
         let code_in = |codes: &[u32]| code.is_some_and(|c| codes.contains(&c));
         if code_in(&ALREADY) || (in_doubt && code_in(&MISSING)) {

@@ -9,7 +9,7 @@ mod state;
 
 use binlog_catalog::{Event, Transaction};
 
-use crate::dml::batch::Batch;
+use crate::dml::batch::{Batch, cut};
 use crate::notices::Notices;
 use crate::position::Position;
 use crate::{Checkpoint, Error, MySqlTarget, SinkOptions};
@@ -78,9 +78,13 @@ impl MySqlSink {
     }
 
     async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
-        if run.is_empty() {
-            return Ok(());
+        for run in cut(run) {
+            self.batch(run).await?;
         }
+        Ok(())
+    }
+
+    async fn batch(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
         let done = self.state.as_ref().map(|s| s.progress()).unwrap_or_default();
         let batch = Batch::new(run, done)?;
         let keyed = apply::Keyed::new(&batch.keyed, self.options.batch_rows, self.server.statement_bytes);

@@ -15,7 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
 
 use crate::ddl::{self, dialect::Dialect};
-use crate::dml::batch::Batch;
+use crate::dml::batch::{Batch, cut};
 use crate::notices::Notices;
 use crate::position::{Position, Progress};
 use crate::{Checkpoint, Error, SinkOptions};
@@ -122,11 +122,11 @@ impl SqliteSink {
     }
 
     async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
-        if run.is_empty() {
-            return Ok(());
+        for run in cut(run) {
+            let batch = Batch::new(run, Progress::default())?;
+            rows::write(&mut self.connection, &batch).await?;
         }
-        let batch = Batch::new(run, Progress::default())?;
-        rows::write(&mut self.connection, &batch).await
+        Ok(())
     }
 
     pub(crate) async fn close(self) -> Result<(), Error> {

@@ -148,7 +148,9 @@ async fn step(connection: &mut SqliteConnection, step: &Ordered<'_>) -> Result<(
             let columns = layout.bound(after);
             let set: Vec<String> = columns.iter().map(|at| format!("{} = ?", name(layout, *at))).collect();
             let (condition, by) = condition(layout, before);
-            let sql = format!("UPDATE OR REPLACE {} SET {} WHERE {condition}", table(layout), set.join(","));
+            // In a table with a key, an older state of another row may stand in the way.
+            let verb = if keyed { "UPDATE OR REPLACE" } else { "UPDATE" };
+            let sql = format!("{verb} {} SET {} WHERE {condition}", table(layout), set.join(","));
             (
                 "update",
                 run(connection, layout, step.commit_ts, &sql, &[(&columns, after), (&by, before)]).await?,

@@ -513,3 +513,6 @@ fn hold(body: &mut Body, held: &mut usize, limit: usize) {
         *held += length;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,13 @@
+//! The clients against a fake PD and TiKV over the real protocol, and a real etcd.
+
+mod oracle;
+mod pd;
+mod registry;
+mod tikv;
+
+use binlog_cluster::PdClient;
+use binlog_testkit::FakeCluster;
+
+async fn connect(cluster: &FakeCluster) -> PdClient {
+    PdClient::connect(&[cluster.url()], None).await.unwrap()
+}

@@ -1,0 +1,117 @@
+//! The registry in a real etcd, and in a directory.
+
+use binlog_cluster::{Error, NodeKind, NodeState, NodeStatus, Registry};
+use binlog_testkit::{Etcd, FakeCluster, free_port};
+use binlog_types::NodeId;
+use etcd_client::Client;
+
+const PUMP: &str = "/tidb-binlog/v1/pumps/pump0";
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+fn status(name: &str, update_ts: i64) -> NodeStatus {
+    NodeStatus { update_ts, ..NodeStatus::new(id(name), "127.0.0.1:18250", NodeState::Online) }
+}
+
+#[tokio::test]
+async fn etcd_holds_what_an_original_pump_would_write() {
+    let cluster = FakeCluster::start().unwrap();
+    let registry = Registry::etcd(&[cluster.url()], None).await.unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), []);
+    assert_eq!(registry.get(NodeKind::Pump, &id("pump0")).await.unwrap(), None);
+
+    let mut pump = status("pump0", 470_641_433_747_128_323);
+    pump.max_commit_ts = 470_641_433_616_318_465;
+    registry.put(NodeKind::Pump, &pump).await.unwrap();
+    let mut etcd = Client::connect([cluster.url()], None).await.unwrap();
+    let raw = etcd.get(PUMP, None).await.unwrap();
+    assert_eq!(
+        raw.kvs()[0].value_str().unwrap(),
+        r#"{"nodeId":"pump0","host":"127.0.0.1:18250","state":"online","isAlive":false,"score":0,"label":null,"maxCommitTS":470641433616318465,"updateTS":470641433747128323}"#
+    );
+    pump.state = NodeState::Paused;
+    registry.put(NodeKind::Pump, &pump).await.unwrap();
+    registry.put(NodeKind::Drainer, &status("d:1", 2)).await.unwrap();
+    assert_eq!(registry.get(NodeKind::Pump, &id("pump0")).await.unwrap(), Some(pump.clone()));
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), [pump]);
+    assert_eq!(registry.list(NodeKind::Drainer).await.unwrap(), [status("d:1", 2)]);
+}
+
+#[tokio::test]
+async fn one_bad_entry_does_not_hide_the_others() {
+    let etcd = Etcd::start().unwrap();
+    let registry = Registry::etcd(&[etcd.url()], None).await.unwrap();
+    registry.put(NodeKind::Pump, &status("good", 1)).await.unwrap();
+    let mut raw = Client::connect([etcd.url()], None).await.unwrap();
+    raw.put("/tidb-binlog/v1/pumps/bad", "{", None).await.unwrap();
+    raw.put("/tidb-binlog/v1/pumps/null", "null", None).await.unwrap();
+    raw.put("/tidb-binlog/v1/pumps/good/deeper", "anything", None).await.unwrap();
+    raw.put("/tidb-binlog/v1/pumpsy", "anything", None).await.unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), [status("good", 1)]);
+    let listing = registry.listing(NodeKind::Pump).await.unwrap();
+    assert_eq!(listing.malformed.len(), 1);
+    assert_eq!(listing.malformed[0].0, "/tidb-binlog/v1/pumps/bad");
+    let error = registry.get(NodeKind::Pump, &id("bad")).await.unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    // The owner comes back and repairs it.
+    registry.put(NodeKind::Pump, &status("bad", 2)).await.unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_and_a_restart_cost_nothing_but_time() {
+    let mut etcd = Etcd::start().unwrap();
+    let dead = format!("http://127.0.0.1:{}", free_port());
+    for urls in [[dead.clone(), etcd.url()], [etcd.url(), dead]] {
+        let registry = Registry::etcd(&urls, None).await.unwrap();
+        for n in 0..50 {
+            registry.put(NodeKind::Pump, &status("a", n)).await.unwrap();
+        }
+    }
+    let registry = Registry::etcd(&[etcd.url()], None).await.unwrap();
+    registry.put(NodeKind::Pump, &status("a", 1)).await.unwrap();
+    etcd.kill9();
+    let during = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.put(NodeKind::Pump, &status("b", 2)).await }
+    });
+    tokio::task::spawn_blocking(move || etcd.restart().map(|()| etcd))
+        .await
+        .unwrap()
+        .map(std::mem::forget)
+        .unwrap();
+    during.await.unwrap().unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_is_never_seen_half_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::directory(&dir.path().join("cluster")).unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), []);
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..8i64 {
+        let registry = registry.clone();
+        writers.spawn(async move {
+            for round in 0..10 {
+                // All write one node, and each one of its own.
+                registry.put(NodeKind::Pump, &status("shared", n * 100 + round)).await.unwrap();
+                registry.put(NodeKind::Pump, &status(&format!("host:{n}"), round)).await.unwrap();
+                let listing = registry.listing(NodeKind::Pump).await.unwrap();
+                assert_eq!(listing.malformed, []);
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let nodes = registry.list(NodeKind::Pump).await.unwrap();
+    assert_eq!(nodes.len(), 9);
+    assert!(nodes.is_sorted_by_key(|node| node.node_id.clone()));
+    assert_eq!(registry.get(NodeKind::Pump, &id("host:3")).await.unwrap(), Some(status("host:3", 9)));
+    assert_eq!(registry.list(NodeKind::Drainer).await.unwrap(), []);
+    std::fs::write(dir.path().join("cluster/pumps/x.json"), "{").unwrap();
+    assert_eq!(registry.listing(NodeKind::Pump).await.unwrap().malformed.len(), 1);
+}

@@ -1,0 +1,5 @@
+//! The built programs on captured traffic of a real TiDB.
+
+mod captured;
+mod crashes;
+mod support;

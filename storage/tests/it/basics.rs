@@ -1,0 +1,421 @@
+//! One behaviour a test.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use binlog_storage::{CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult};
+use binlog_types::{ClusterId, CommitTs, GapReason, ManualClock, NodeId, SchemaVersion, Ts};
+use bytes::Bytes;
+
+use crate::support::*;
+
+#[test]
+fn a_store_knows_itself_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path());
+    let uuid = first.uuid();
+    assert_eq!((first.cluster_id(), first.incarnation()), (ClusterId(7), 1));
+    assert!(matches!(Store::open(dir.path(), options()), Err(Error::Locked { .. })));
+    first.close().unwrap();
+
+    let mut other = options();
+    other.cluster_id = ClusterId(8);
+    let refused = Store::open(dir.path(), other).unwrap_err();
+    assert_eq!(refused, Error::WrongCluster { stored: ClusterId(7), given: ClusterId(8) });
+
+    let mut renamed = options();
+    renamed.node_id = NodeId::new("pump-2").unwrap();
+    let second = Store::open(dir.path(), renamed).unwrap();
+    assert_eq!((second.uuid(), second.incarnation()), (uuid, 2));
+    assert_eq!(second.node_id().as_str(), "pump-2");
+    drop(second);
+
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(Store::open_read_only(empty.path()), Err(Error::NotAStore { .. })));
+    assert_ne!(open(empty.path()).uuid(), uuid);
+}
+
+#[test]
+fn records_come_out_in_commit_order_up_to_the_watermark() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for start in [10, 11, 12] {
+        store.write(prewrite(start)).unwrap();
+    }
+    store.write(commit(12, 22)).unwrap();
+    store.write(commit(11, 21)).unwrap();
+    barrier(&store);
+    assert_eq!((store.watermark().raw(), store.max_commit_ts().raw()), (0, 22));
+    assert_eq!(rows(&store), []);
+    store.write(commit(10, 20)).unwrap();
+    barrier(&store);
+    assert_eq!(store.watermark().raw(), 22);
+    assert_eq!(rows(&store), [Row::of(10, 20), Row::of(11, 21), Row::of(12, 22)]);
+    // Exclusive below, inclusive above.
+    assert_eq!(rows_of(&try_scan(&store, 20, 21).unwrap()), [Row::of(11, 21)]);
+    assert_eq!(try_scan(&store, 21, 21).unwrap(), []);
+    assert_eq!(try_scan(&store, 22, 99).unwrap(), []);
+}
+
+#[test]
+fn waiters_are_woken_until_they_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let seen = Arc::new(AtomicU64::new(0));
+    let guard = store.on_watermark({
+        let seen = Arc::clone(&seen);
+        Box::new(move |w| seen.store(w.raw(), Ordering::SeqCst))
+    });
+    store.offer_idle_ts(CommitTs::new(50));
+    barrier(&store);
+    assert_eq!((seen.load(Ordering::SeqCst), store.watermark().raw()), (50, 50));
+    drop(guard);
+    store.offer_idle_ts(CommitTs::new(60));
+    barrier(&store);
+    assert_eq!((seen.load(Ordering::SeqCst), store.watermark().raw()), (50, 60));
+}
+
+#[test]
+fn a_sink_gets_each_token_once_and_by_the_batch() {
+    #[derive(Default)]
+    struct Sink {
+        results: Mutex<Vec<(u64, WriteResult)>>,
+        calls: AtomicUsize,
+    }
+    impl CompletionSink for Sink {
+        fn completed(&self, results: Vec<(u64, WriteResult)>) {
+            self.results.lock().unwrap().extend(results);
+            self.calls.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let sink = Arc::new(Sink::default());
+    let writes = vec![
+        (1, prewrite(10)),
+        (2, commit(10, 20)),
+        (3, commit(10, 21)),
+        (4, commit(30, 30)),
+        (5, Write::Fake(CommitTs::new(40))),
+    ];
+    store.submit(writes, &(Arc::clone(&sink) as Arc<dyn CompletionSink>));
+    barrier(&store);
+    let results = std::mem::take(&mut *sink.results.lock().unwrap());
+    let kinds: Vec<_> =
+        results.iter().map(|(token, r)| (*token, r.as_ref().err().map(Error::kind))).collect();
+    assert_eq!(
+        kinds,
+        [(1, None), (2, None), (3, Some(ErrorKind::Corrupted)), (4, Some(ErrorKind::Invalid)), (5, None)]
+    );
+    assert_eq!(sink.calls.load(Ordering::SeqCst), 1);
+    store.close().unwrap();
+    store.submit(vec![(6, prewrite(50))], &(Arc::clone(&sink) as Arc<dyn CompletionSink>));
+    assert_eq!(*sink.results.lock().unwrap(), [(6, Err(Error::Closed))]);
+    assert_eq!(store.scan(range(0, 9)).unwrap_err(), Error::Closed);
+    assert_eq!(store.put_meta("x", b"y"), Err(Error::Closed));
+    assert_eq!(store.close(), Ok(()));
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for write in
+        [prewrite(0), prewrite(u64::MAX), commit(9, 8), commit(9, u64::MAX), Write::Fake(CommitTs::ZERO)]
+    {
+        assert_eq!(store.write(write).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    barrier(&store);
+    assert_eq!((store.pending_count(), store.max_commit_ts().raw()), (0, 0));
+}
+
+#[test]
+fn undecided_prewrites_are_told_oldest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(0);
+    let mut with_clock = options();
+    with_clock.clock = clock.clone();
+    let store = Store::open(dir.path(), with_clock).unwrap();
+    for start in [30, 10, 20] {
+        store.write(prewrite(start)).unwrap();
+        clock.advance(Duration::from_secs(1));
+    }
+    store.write(rollback(10)).unwrap();
+    let told: Vec<_> =
+        store.unresolved(9).into_iter().map(|u| (u.start_ts.raw(), u.key, u.age.as_secs())).collect();
+    assert_eq!(told, [(30, Bytes::from("key-30"), 3), (20, Bytes::from("key-20"), 1)]);
+    assert_eq!(store.unresolved(1).len(), 1);
+    drop(store);
+    let store = open(dir.path());
+    let told: Vec<_> = store.unresolved(9).into_iter().map(|u| (u.start_ts.raw(), u.key)).collect();
+    assert_eq!(told, [(20, Bytes::from("key-20")), (30, Bytes::from("key-30"))]);
+}
+
+#[test]
+fn a_large_transaction_is_cut_and_put_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let body = Bytes::from((0..100_000_u32).flat_map(u32::to_be_bytes).collect::<Vec<_>>());
+    store.write(prewrite_of(11, body.clone())).unwrap();
+    store.write(commit(11, 12)).unwrap();
+    barrier(&store);
+    let expected = Row { payload: body.clone(), ..Row::of(11, 12) };
+    assert_eq!(rows(&store), std::slice::from_ref(&expected));
+    assert_eq!(try_scan(&store, 0, 12).unwrap().len(), body.len().div_ceil(1 << 10));
+    // Again undecided, over a restart, and read back from its pieces.
+    store.write(prewrite_of(13, body.clone())).unwrap();
+    drop(store);
+    let store = open(dir.path());
+    store.write(commit(13, 14)).unwrap();
+    barrier(&store);
+    assert_eq!(rows(&store), [expected, Row { payload: body, ..Row::of(13, 14) }]);
+    store.flush().unwrap();
+    assert_eq!(number(&store, "pending_keys"), 0);
+}
+
+pub(crate) fn number(store: &Store, name: &str) -> u64 {
+    let numbers = store.numbers();
+    numbers.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("{name} in {numbers:?}")).1
+}
+
+#[test]
+fn duplicates_are_harmless_even_when_long_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    store.write(commit(10, 20)).unwrap();
+    barrier(&store);
+    for _ in 0..3 {
+        store.write(prewrite(10)).unwrap();
+        store.write(commit(10, 20)).unwrap();
+        barrier(&store);
+        assert_eq!((store.pending_count(), rows(&store)), (0, vec![Row::of(10, 20)]));
+        store.flush().unwrap();
+    }
+    assert_eq!(store.gaps(), []);
+    let conflict = store.write(prewrite_of(10, Bytes::from("other")));
+    // Its first life is forgotten by now: an undecided prewrite, settled by its outcome.
+    assert_eq!(conflict, Ok(()));
+    store.write(commit(10, 20)).unwrap();
+    assert_eq!(rows(&store), [Row::of(10, 20)]);
+}
+
+#[test]
+fn a_commit_without_prewrite_is_a_gap_over_restarts_until_it_is_purged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(5)).unwrap();
+    store.write(commit(10, 20)).unwrap();
+    store.write(commit(11, 21)).unwrap();
+    barrier(&store);
+    assert_eq!(store.gaps(), [], "not yet: it may still come");
+    store.write(prewrite(11)).unwrap();
+    store.write(rollback(5)).unwrap();
+    barrier(&store);
+    let check = |store: &Store| {
+        assert_eq!(store.watermark().raw(), 21);
+        assert_eq!(rows(store), [Row::of(11, 21)]);
+        let gaps = store.gaps();
+        assert_eq!(gaps.len(), 1);
+        assert_eq!((gaps[0].range, gaps[0].reason), (range(19, 20), GapReason::MissingPrewrite));
+        for ts in [10, 20] {
+            let raw = store.raw(Ts::new(ts)).unwrap().unwrap();
+            assert!(
+                matches!(&raw, RawRecord::Commit(c) if c.commit_ts.raw() == 20 && c.start_ts.raw() == 10)
+            );
+        }
+    };
+    check(&store);
+    let image = crash_image(dir.path());
+    check(&Store::open_read_only(image.path()).unwrap());
+    store.close().unwrap();
+    let store = open(dir.path());
+    check(&store);
+    assert!(matches!(store.write(prewrite(10)), Err(Error::Late { .. })));
+    assert_eq!(store.gc(CommitTs::new(20)).unwrap().raw(), 20);
+    barrier(&store);
+    assert_eq!(store.gaps(), []);
+    assert_eq!(rows(&store), [Row::of(11, 21)]);
+}
+
+#[test]
+fn a_late_commit_is_an_error_and_a_gap_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.offer_idle_ts(CommitTs::new(100));
+    barrier(&store);
+    store.write(prewrite(10)).unwrap();
+    assert!(matches!(store.write(commit(10, 20)), Err(Error::Late { .. })));
+    let check = |store: &Store| {
+        assert_eq!(rows(store), []);
+        assert_eq!(store.gaps().iter().map(|gap| gap.reason).collect::<Vec<_>>(), [GapReason::LateCommit]);
+        assert_eq!(store.pending_count(), 0);
+    };
+    check(&store);
+    check(&Store::open_read_only(crash_image(dir.path()).path()).unwrap());
+    drop(store);
+    let store = open(dir.path());
+    check(&store);
+    assert!(matches!(store.raw(Ts::new(10)).unwrap(), Some(RawRecord::Prewrite { .. })), "kept as evidence");
+    store.gc(CommitTs::new(50)).unwrap();
+    barrier(&store);
+    assert_eq!(store.raw(Ts::new(10)).unwrap(), None);
+}
+
+#[test]
+fn fillers_are_delivered_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    for ts in [11, 11, 12] {
+        store.write(Write::Fake(CommitTs::new(ts))).unwrap();
+    }
+    barrier(&store);
+    assert_eq!(store.watermark().raw(), 0);
+    store.write(commit(10, 20)).unwrap();
+    store.write(Write::Fake(CommitTs::new(15))).unwrap();
+    barrier(&store);
+    let expected = [Row::fake(11), Row::fake(12), Row::of(10, 20)];
+    // 15 came after W had passed it: it says nothing new.
+    assert_eq!(rows(&store)[..2], expected[..2]);
+    drop(store);
+    assert_eq!(rows(&open(dir.path())).len(), rows(&Store::open_read_only(dir.path()).unwrap()).len());
+}
+
+#[test]
+fn a_stuck_watermark_spills_and_loses_nothing() {
+    let dir = quick_dir();
+    let store = open(dir.path());
+    store.write(prewrite(2)).unwrap();
+    let mut expected = Vec::new();
+    for n in 0..300 {
+        let start = 10 + 2 * n;
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, start + 1)).unwrap();
+        expected.push(Row::of(start, start + 1));
+    }
+    assert!(number(&store, "held_payload_bytes") <= 2 << 10);
+    eventually("pending goes to files", || number(&store, "pending_file_bytes") > 0);
+    assert_eq!(rows(&store), []);
+    let image = crash_image(dir.path());
+    for store in [store, open(image.path())] {
+        store.write(rollback(2)).unwrap();
+        barrier(&store);
+        assert_eq!(rows(&store), expected);
+        assert!(number(&store, "read_back_records") > 0);
+    }
+}
+
+#[test]
+fn the_safe_point_is_a_named_error_and_takes_whole_files() {
+    let dir = quick_dir();
+    let store = open(dir.path());
+    store.write(prewrite(3)).unwrap();
+    store.write(commit(3, 4)).unwrap();
+    store.write(prewrite(5)).unwrap();
+    for n in 0..400 {
+        store.write(prewrite(10 + 2 * n)).unwrap();
+        store.write(commit(10 + 2 * n, 11 + 2 * n)).unwrap();
+    }
+    store.write(rollback(5)).unwrap();
+    store.write(prewrite(2000)).unwrap();
+    barrier(&store);
+    assert_eq!(number(&store, "rocksdb_unplanned_flushes"), 0, "all flushes are ours");
+    assert!(number(&store, "log_flushes") > 5);
+    let mut scan = store.scan(range(0, 900)).unwrap();
+    assert_eq!(scan.next_batch(1).unwrap().len(), 1);
+    store.flush().unwrap();
+    let before = number(&store, "log_file_bytes");
+    assert_eq!(store.gc(CommitTs::new(300)).unwrap().raw(), 300);
+    eventually("files are dropped", || number(&store, "log_file_bytes") < before);
+    assert_eq!(store.gc(CommitTs::new(200)).unwrap().raw(), 300, "never down");
+    assert_eq!(scan.next_batch(1), Err(Error::Purged { safe_point: CommitTs::new(300) }));
+    assert_eq!(try_scan(&store, 299, 900), Err(Error::Purged { safe_point: CommitTs::new(300) }));
+    assert_eq!(rows(&store).first().unwrap().commit, 301);
+    assert_eq!(store.gc(CommitTs::MAX).unwrap(), store.watermark(), "never above the watermark");
+    assert_eq!(rows(&store), []);
+    assert_eq!(store.unresolved(5)[0].start_ts.raw(), 2000, "an undecided prewrite survives");
+    store.write(commit(2000, 2001)).unwrap();
+    barrier(&store);
+    assert_eq!(rows(&store), [Row::of(2000, 2001)]);
+    store.close().unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.safe_point().raw(), 809);
+    assert_eq!(rows(&store), [Row::of(2000, 2001)]);
+    assert_eq!(store.write(commit(10, 11)), Ok(()), "known once, purged now");
+    assert_eq!(store.gaps(), []);
+}
+
+#[test]
+fn schema_objects_and_names_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let entry = |kind, id, version, value: &'static str| SchemaEntry {
+        kind,
+        id,
+        schema_version: SchemaVersion(version),
+        value: Bytes::from(value),
+    };
+    let first = vec![entry(2, 7, 3, "a"), entry(1, 7, 2, "b"), entry(1, -9, 3, "c"), entry(2, 7, 5, "d")];
+    store.put_schema(first.clone(), SchemaVersion(5)).unwrap();
+    store.put_schema(first, SchemaVersion(4)).unwrap();
+    let conflict = store.put_schema(vec![entry(3, 1, 6, "new"), entry(2, 7, 3, "z")], SchemaVersion(6));
+    assert!(matches!(conflict, Err(Error::SchemaConflict { kind: 2, id: 7, .. })));
+    store.put_meta("oracle", b"42").unwrap();
+    store.put_meta("watermark", b"mine").unwrap();
+    drop(store);
+    for store in [open(dir.path()), Store::open_read_only(dir.path()).unwrap()] {
+        assert_eq!(store.schema_version(), SchemaVersion(5));
+        let values = |entries: Vec<SchemaEntry>| entries.into_iter().map(|e| e.value).collect::<Vec<_>>();
+        assert_eq!(values(store.schema(SchemaVersion(0)).unwrap()), ["b", "c", "a", "d"]);
+        assert_eq!(values(store.schema(SchemaVersion(3)).unwrap()), ["d"]);
+        assert_eq!(values(store.schema_object(2, 7).unwrap()), ["a", "d"]);
+        assert_eq!(values(store.schema_object(1, 8).unwrap()), Vec::<Bytes>::new());
+        assert_eq!(store.get_meta("oracle").unwrap().unwrap(), "42");
+        assert_eq!(store.get_meta("watermark").unwrap().unwrap(), "mine");
+        assert_eq!(store.get_meta("none").unwrap(), None);
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_read_only_store_shows_what_was_in_memory_only() {
+    let dir = quick_dir();
+    let store = open(dir.path());
+    for n in 0..60 {
+        store.write(prewrite(10 + 2 * n)).unwrap();
+        store.write(commit(10 + 2 * n, 11 + 2 * n)).unwrap();
+    }
+    store.write(Write::Fake(CommitTs::new(500))).unwrap();
+    barrier(&store);
+    let image = crash_image(dir.path());
+    let dead = Store::open_read_only(image.path()).unwrap();
+    assert_eq!(rows(&dead), rows(&store));
+    assert_eq!(dead.watermark(), store.watermark());
+    assert_eq!(rows_of(&try_scan(&dead, 100, 120).unwrap()), rows_of(&try_scan(&store, 100, 120).unwrap()));
+    assert_eq!(dead.write(prewrite(900)), Err(Error::ReadOnly));
+    assert_eq!(dead.gc(CommitTs::MAX), Err(Error::ReadOnly));
+    assert_eq!(dead.uuid(), store.uuid());
+    let again = Store::open_read_only(image.path()).unwrap();
+    assert_eq!(rows(&again), rows(&store), "looking changes nothing");
+}
+
+#[test]
+fn raw_says_what_stands_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    store.write(commit(10, 20)).unwrap();
+    store.write(prewrite(30)).unwrap();
+    barrier(&store);
+    assert!(
+        matches!(store.raw(Ts::new(20)).unwrap(), Some(RawRecord::Record(r)) if r[0].start_ts.raw() == 10)
+    );
+    let undecided = store.raw(Ts::new(30)).unwrap().unwrap();
+    assert!(
+        matches!(&undecided, RawRecord::Prewrite { prewrite, commit_ts: None } if prewrite.payload == payload(30))
+    );
+    assert!(undecided.to_string().contains("undecided"));
+    assert_eq!(store.raw(Ts::new(99)).unwrap(), None);
+}

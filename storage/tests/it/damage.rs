@@ -1,0 +1,145 @@
+//! Bytes on the disk that are not what was written.
+
+use std::path::{Path, PathBuf};
+
+use binlog_storage::{Error, ErrorKind, Store};
+
+use crate::support::*;
+
+fn filled(dir: &Path) -> Store {
+    // All in one file of the write-ahead log.
+    let mut large = options();
+    large.tuning.log_file_bytes = 1 << 20;
+    let store = Store::open(dir, large).unwrap();
+    for n in 0..20 {
+        store.write(prewrite(10 + 2 * n)).unwrap();
+        store.write(commit(10 + 2 * n, 11 + 2 * n)).unwrap();
+    }
+    barrier(&store);
+    store
+}
+
+fn newest(dir: &Path, extension: &str) -> PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == extension));
+    files.sort();
+    files.pop().unwrap()
+}
+
+fn edit(dir: &Path, edit: impl FnOnce(&rocksdb::DB)) {
+    let options = rocksdb::Options::default();
+    let db = rocksdb::DB::open_cf(&options, dir, ["pending", "commit", "log", "schema", "meta"]).unwrap();
+    edit(&db);
+    db.flush().unwrap();
+}
+
+#[test]
+fn a_torn_tail_of_the_write_ahead_log_was_never_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    let image = crash_image(dir.path());
+    let log = newest(image.path(), "log");
+    let whole = std::fs::read(&log).unwrap();
+    assert!(whole.len() > 1000);
+    for cut in [1, 7, 40] {
+        let torn = crash_image(image.path());
+        std::fs::write(newest(torn.path(), "log"), &whole[..whole.len() - cut]).unwrap();
+        let found = rows(&open(torn.path()));
+        let all = rows(&store);
+        assert!(found.len() + 1 >= all.len() && all.starts_with(&found), "{} of {}", found.len(), all.len());
+    }
+}
+
+#[test]
+fn damage_in_the_middle_of_the_write_ahead_log_refuses_to_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = filled(dir.path());
+    let image = crash_image(dir.path());
+    let log = newest(image.path(), "log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&log, bytes).unwrap();
+    let refused = Store::open(image.path(), options()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupted, "{refused}");
+}
+
+#[test]
+fn a_damaged_record_is_named_and_those_before_it_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).close().unwrap();
+    let key = [&19_u64.to_be_bytes()[..], &18_u64.to_be_bytes()[..], &0_u32.to_be_bytes()[..]].concat();
+    edit(dir.path(), |db| {
+        let log = db.cf_handle("log").unwrap();
+        let mut value = db.get_cf(log, &key).unwrap().unwrap();
+        *value.last_mut().unwrap() ^= 1;
+        db.put_cf(log, &key, value).unwrap();
+    });
+    let store = open(dir.path());
+    let mut scan = store.scan(range(0, 100)).unwrap();
+    assert_eq!(rows_of(&scan.next_batch(usize::MAX).unwrap()).last().unwrap().commit, 17);
+    assert_eq!(scan.complete_through().raw(), 17);
+    let error = scan.next_batch(usize::MAX).unwrap_err();
+    assert!(
+        matches!(&error, Error::Corrupt { position, .. } if position.contains("commit_ts 19 start_ts 18 piece 0")
+        && position.contains(".sst")),
+        "{error}"
+    );
+    assert_eq!(rows_of(&try_scan(&store, 19, 100).unwrap())[0].commit, 21, "what lies behind it can be read");
+}
+
+#[test]
+fn a_record_from_the_future_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).close().unwrap();
+    let key = [&11_u64.to_be_bytes()[..], &10_u64.to_be_bytes()[..], &0_u32.to_be_bytes()[..]].concat();
+    edit(dir.path(), |db| {
+        let log = db.cf_handle("log").unwrap();
+        let mut value = db.get_cf(log, &key).unwrap().unwrap();
+        value[0] = 9;
+        db.put_cf(log, &key, value).unwrap();
+    });
+    let error = try_scan(&open(dir.path()), 0, 100).unwrap_err();
+    assert!(matches!(error, Error::NewerFormat { found: 9, supported: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_missing_piece_is_corruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite_of(10, vec![7; 5000].into())).unwrap();
+    store.write(commit(10, 11)).unwrap();
+    store.close().unwrap();
+    for piece in [0_u32, 2, 4] {
+        let copy = crash_image(dir.path());
+        let key = [&11_u64.to_be_bytes()[..], &10_u64.to_be_bytes()[..], &piece.to_be_bytes()[..]].concat();
+        edit(copy.path(), |db| db.delete_cf(db.cf_handle("log").unwrap(), &key).unwrap());
+        let error = open(copy.path()).scan(range(0, 100)).unwrap().next_batch(0).err();
+        let error = error.or_else(|| try_scan(&open(copy.path()), 0, 100).err()).unwrap();
+        assert!(
+            matches!(&error, Error::Corrupt { position, .. } if position.contains("commit_ts 11")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_damaged_marker_or_stamp_refuses_to_open_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.write(commit(500, 501)).unwrap();
+    drop(store);
+    for (cf, key, named) in
+        [("commit", &500_u64.to_be_bytes()[..], "start_ts 500"), ("meta", b"stamp", "stamp")]
+    {
+        let copy = crash_image(dir.path());
+        edit(copy.path(), |db| {
+            let family = db.cf_handle(cf).unwrap();
+            let mut value = db.get_cf(family, key).unwrap().unwrap();
+            *value.last_mut().unwrap() ^= 1;
+            db.put_cf(family, key, value).unwrap();
+        });
+        let error = Store::open(copy.path(), options()).unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { position, .. } if position.contains(named)), "{error}");
+    }
+}

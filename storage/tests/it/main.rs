@@ -1,0 +1,9 @@
+//! Tests of the store through its public interface.
+#![expect(clippy::unwrap_used, reason = "a step that fails, fails the test")]
+
+mod basics;
+mod crash;
+mod damage;
+mod failures;
+mod model;
+mod support;

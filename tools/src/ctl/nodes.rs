@@ -1,0 +1,134 @@
+//! Commands about nodes.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use binlog_cluster::{NodeKind, NodeState, NodeStatus, Registry};
+use binlog_types::{NodeId, Ts};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+
+use super::Config;
+
+/// A node answers at once; what it was asked for then goes on by itself.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+fn word(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Pump => "pump",
+        NodeKind::Drainer => "drainer",
+    }
+}
+
+/// Logs a line a node, by node id; offline ones only where asked.
+pub(super) async fn list(registry: &Registry, kind: NodeKind, offline_too: bool) -> anyhow::Result<()> {
+    let mut nodes = registry.list(kind).await?;
+    nodes.sort_by(|a, b| a.node_id.cmp(&b.node_id));
+    for node in nodes.iter().filter(|n| offline_too || n.state != NodeState::Offline) {
+        tracing::info!(r#type = word(kind), node = describe(node), "query node");
+    }
+    Ok(())
+}
+
+/// The text that scripts match on.
+fn describe(node: &NodeStatus) -> String {
+    let updated = Ts::new(node.update_ts as u64).physical() / 1000;
+    let time = jiff::Timestamp::from_second(i64::try_from(updated).unwrap_or(0)).unwrap_or_default();
+    let local = time.to_zoned(jiff::tz::TimeZone::system());
+    format!(
+        "{{NodeID: {}, Addr: {}, State: {}, MaxCommitTS: {}, UpdateTime: {}}}",
+        node.node_id,
+        node.host,
+        state_word(node.state),
+        node.max_commit_ts,
+        local.strftime("%Y-%m-%d %H:%M:%S %z %Z"),
+    )
+}
+
+fn state_word(state: NodeState) -> &'static str {
+    match state {
+        NodeState::Online => "online",
+        NodeState::Pausing => "pausing",
+        NodeState::Paused => "paused",
+        NodeState::Closing => "closing",
+        NodeState::Offline => "offline",
+    }
+}
+
+async fn find(registry: &Registry, kind: NodeKind, id: &str) -> anyhow::Result<NodeStatus> {
+    let node_id = NodeId::new(id)?;
+    let found = registry.get(kind, &node_id).await?;
+    found.with_context(|| format!("key /tidb-binlog/v1/{}s/{id} in etcd not found", word(kind)))
+}
+
+/// Replaces the state that the registry shows, and nothing else; the node is not asked.
+pub(super) async fn update(registry: &Registry, kind: NodeKind, config: &Config) -> anyhow::Result<()> {
+    let mut node = find(registry, kind, &config.node_id).await?;
+    node.state = match config.state.as_str() {
+        "online" => NodeState::Online,
+        "pausing" => NodeState::Pausing,
+        "paused" => NodeState::Paused,
+        "closing" => NodeState::Closing,
+        "offline" => NodeState::Offline,
+        other => bail!("state {other} is illegal"),
+    };
+    Ok(registry.put(kind, &node).await?)
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    message: String,
+    code: i64,
+}
+
+/// Asks a node to pause or close. Unlike the original it reads the answer: a refusal is an error.
+pub(super) async fn act(registry: &Registry, kind: NodeKind, config: &Config, action: &str) -> anyhow::Result<()> {
+    let node = find(registry, kind, &config.node_id).await?;
+    if !config.ssl_ca.is_empty() {
+        bail!("nodes behind TLS cannot be asked yet: send PUT https://{}/state/{}/{action} yourself", node.host, node.node_id);
+    }
+    let url = format!("http://{}/state/{}/{action}", node.host, node.node_id);
+    let request = hyper::Request::put(&url).body(Empty::<Bytes>::new()).with_context(|| format!("bad address {url}"))?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let answer = async {
+        let response = client.request(request).await?;
+        Ok::<_, anyhow::Error>(response.into_body().collect().await?.to_bytes())
+    };
+    let body = tokio::time::timeout(ANSWER_WITHIN, answer)
+        .await
+        .with_context(|| format!("{url} did not answer within {} s", ANSWER_WITHIN.as_secs()))?
+        .with_context(|| format!("PUT {url}"))?;
+    let answer: Answer = serde_json::from_slice(&body)
+        .with_context(|| format!("{url} answered something else: {}", String::from_utf8_lossy(&body)))?;
+    if answer.code != 200 {
+        bail!("{} refused: {}", node.node_id, answer.message);
+    }
+    tracing::info!(action, NodeID = %node.node_id, "Apply action on node success");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_described_as_scripts_expect_it() {
+        let node = NodeStatus {
+            node_id: NodeId::new("pump0").unwrap(),
+            host: "127.0.0.1:18250".to_owned(),
+            state: NodeState::Online,
+            is_alive: false,
+            score: 0,
+            label: None,
+            max_commit_ts: 470_641_433_616_318_465,
+            update_ts: 470_641_433_616_318_465,
+        };
+        let text = describe(&node);
+        let head = "{NodeID: pump0, Addr: 127.0.0.1:18250, State: online, MaxCommitTS: 470641433616318465, UpdateTime: 2026-11-2";
+        assert!(text.starts_with(head), "{text}");
+        assert!(text.ends_with('}'), "{text}");
+    }
+}
