@@ -26,6 +26,7 @@ mod idle;
 mod metrics;
 mod node;
 mod oracle;
+mod push;
 mod registrar;
 mod resolver;
 mod run;

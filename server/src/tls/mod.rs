@@ -40,8 +40,12 @@ impl Handshake {
     /// # Errors
     /// When a file cannot be read or is no certificate or key.
     pub(crate) fn new(security: &Security) -> Result<Self, Error> {
-        let allowed: Vec<String> =
-            security.cert_allowed_cn.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let allowed: Vec<String> = security
+            .cert_allowed_cn
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
         if security.ssl_ca.is_empty() {
             if !allowed.is_empty() {
                 return Err(tls_error("cert-allowed-cn needs ssl-ca"));
@@ -56,8 +60,9 @@ impl Handshake {
             builder.with_no_client_auth()
         } else {
             let roots = Arc::new(roots(&security.ssl_ca)?);
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().map_err(tls_error)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(tls_error)?;
             builder.with_client_cert_verifier(verifier)
         };
         let own = OwnCertificate::load(security.ssl_cert.clone(), security.ssl_key.clone(), provider)?;
@@ -78,7 +83,10 @@ impl Handshake {
             .map_err(|e| e.to_string())?;
         if !self.allowed.is_empty() {
             let (_, session) = stream.get_ref();
-            let name = session.peer_certificates().and_then(|chain| chain.first()).and_then(|cert| common_name::of(cert));
+            let name = session
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .and_then(|cert| common_name::of(cert));
             if !name.as_ref().is_some_and(|name| self.allowed.contains(name)) {
                 return Err(format!(
                     "client certificate authentication failed. The Common Name from the client certificate {} was not found in the configuration cluster-verify-cn with value: {}",
@@ -134,7 +142,8 @@ fn changed_at(path: &str) -> Option<SystemTime> {
 fn certified_key(cert: &str, key: &str, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
     let chain = certificates(cert)?;
     let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|e| tls_error(format!("{key}: {e}")))?;
-    CertifiedKey::from_der(chain, private, provider).map_err(|e| tls_error(format!("could not load client key pair: {e}")))
+    CertifiedKey::from_der(chain, private, provider)
+        .map_err(|e| tls_error(format!("could not load client key pair: {e}")))
 }
 
 fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
