@@ -167,6 +167,8 @@ pub(crate) struct Settings {
     pub(crate) slow_write: Duration,
     pub(crate) stop_write_at: u64,
     pub(crate) sync: bool,
+    /// A pushgateway and how often to push to it.
+    pub(crate) push: Option<(String, Duration)>,
     pub(crate) security: Security,
 }
 
@@ -276,8 +278,23 @@ impl Config {
                 .map_err(|e| config(format!("storage.slow_write_threshold: {e}")))?,
             stop_write_at: self.storage.stop_write_at_available_space.0,
             sync: self.storage.sync_log,
+            push: self.push()?,
             security: self.security.clone(),
         })
+    }
+}
+
+impl Config {
+    fn push(&self) -> Result<Option<(String, Duration)>, Error> {
+        match u64::try_from(self.metrics_interval) {
+            Err(_) => Err(Error::Config(format!(
+                "metrics-interval is {}; it must not be below 0",
+                self.metrics_interval
+            ))),
+            Ok(0) => Ok(None),
+            Ok(_) if self.metrics_addr.is_empty() => Ok(None),
+            Ok(seconds) => Ok(Some((self.metrics_addr.clone(), Duration::from_secs(seconds)))),
+        }
     }
 }
 

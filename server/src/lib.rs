@@ -26,10 +26,12 @@ mod idle;
 mod metrics;
 mod node;
 mod oracle;
+mod push;
 mod registrar;
 mod resolver;
 mod run;
 mod serve;
+mod tls;
 mod watermark;
 
 pub use config::{Config, PurgedPull, Security, StorageConfig};

@@ -14,7 +14,7 @@ use tonic::transport::Endpoint;
 use crate::config::Security;
 use crate::context::Shared;
 use crate::error::{Error, START_REGISTER};
-use crate::{idle, serve};
+use crate::{idle, serve, tls};
 
 const REGISTRATION: &str = "registration-ts";
 /// For all drainers together.
@@ -134,7 +134,7 @@ async fn notify_once(security: &Security, host: &str) -> Result<(), String> {
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{host}"))
         .map_err(text)?
         .connect_timeout(NOTIFY_DEADLINE / 3);
-    if let Some(tls) = serve::client_tls(security).map_err(|e| e.to_string())? {
+    if let Some(tls) = tls::client(security).map_err(|e| e.to_string())? {
         endpoint = endpoint.tls_config(tls).map_err(text)?;
     }
     let channel = endpoint.connect().await.map_err(text)?;

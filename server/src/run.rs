@@ -23,7 +23,7 @@ use crate::node::{Action, Node};
 use crate::oracle::{EmbeddedOracle, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{follower, gc, idle, registrar, resolver};
+use crate::{follower, gc, idle, push, registrar, resolver};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -237,6 +237,9 @@ impl Running {
         self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
+        if let Some((address, interval)) = context.settings.push.clone() {
+            self.duties.spawn(push::run(context.clone(), address, interval));
+        }
         if let Some(pd) = pd {
             self.duties.spawn(resolver::run(context.clone(), pd.clone()));
             self.duties.spawn(follower::run(context.clone(), pd));

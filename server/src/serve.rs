@@ -15,6 +15,7 @@ use binlog_proto::binlog::pump_server::PumpServer;
 use binlog_proto::store::store_server::StoreServer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -22,14 +23,14 @@ use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 
 use crate::bridge::Bridge;
-use crate::config::Security;
 use crate::context::Shared;
 use crate::error::Error;
 use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
 use crate::http;
+use crate::tls::{Connection, Handshake};
 
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
@@ -54,10 +55,10 @@ impl Services {
     /// # Errors
     /// When a thread or runtime cannot be made, or the TLS files cannot be used.
     pub(crate) fn start(context: &Shared, listener: TcpListener) -> Result<(Self, Acceptor), Error> {
-        let tls = server_tls(&context.settings.security)?;
+        let handshake = Handshake::new(&context.settings.security)?;
         let (mut ended, mut threads) = (Vec::new(), Vec::new());
         for n in 0..context.settings.service_threads {
-            let (connections, end) = start_thread(n, context.clone(), tls.clone())?;
+            let (connections, end) = start_thread(n, context.clone(), handshake.clone())?;
             threads.push(connections);
             ended.push(end);
         }
@@ -102,7 +103,7 @@ impl Acceptor {
 
 type Thread = (mpsc::UnboundedSender<StdStream>, oneshot::Receiver<()>);
 
-fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Result<Thread, Error> {
+fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Thread, Error> {
     let (connections, incoming) = mpsc::unbounded_channel();
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -110,7 +111,7 @@ fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Resu
         .build()
         .map_err(Error::system("make a service runtime"))?;
     let serve = move || {
-        if let Err(error) = runtime.block_on(serve(context, tls, incoming)) {
+        if let Err(error) = runtime.block_on(serve(context, handshake, incoming)) {
             tracing::error!(error = with_causes(&error), "a service thread ends");
         }
         let _ = end.send(());
@@ -126,7 +127,7 @@ fn start_thread(n: usize, context: Shared, tls: Option<ServerTlsConfig>) -> Resu
 
 async fn serve(
     context: Shared,
-    tls: Option<ServerTlsConfig>,
+    handshake: Handshake,
     incoming: mpsc::UnboundedReceiver<StdStream>,
 ) -> Result<(), tonic::transport::Error> {
     let stop = context.stop.clone();
@@ -141,18 +142,49 @@ async fn serve(
         .max_frame_size(FRAME_BYTES)
         // hyper's 200 would make the 201st waiting TiDB session queue in its client.
         .max_concurrent_streams(u32::MAX);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls)?;
-    }
-    let incoming = UnboundedReceiverStream::new(incoming).map(TcpStream::from_std);
+    let (ready, connections) = mpsc::unbounded_channel();
+    let shaking = tokio::spawn(shake_hands(handshake, incoming, ready));
     let result = server
         .add_routes(routes(context, bridge))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            UnboundedReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
+            stop.cancelled_owned(),
+        )
         .await;
+    shaking.abort();
     bridge_stop.cancel();
     // It ends when the store has answered everything; a poisoned store answers at once.
     let _ = carrying.await;
     result
+}
+
+/// Shakes hands with many at once: one that is slow keeps nobody waiting.
+async fn shake_hands(
+    handshake: Handshake,
+    mut incoming: mpsc::UnboundedReceiver<StdStream>,
+    ready: mpsc::UnboundedSender<Connection>,
+) {
+    let mut shaking = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            stream = incoming.recv() => stream,
+            Some(_) = shaking.join_next() => continue,
+        };
+        let Some(stream) = stream else { return };
+        let (handshake, ready) = (handshake.clone(), ready.clone());
+        shaking.spawn(async move {
+            let stream = TcpStream::from_std(stream).map_err(|e| e.to_string());
+            let accepted = match stream {
+                Ok(stream) => handshake.accept(stream).await,
+                Err(error) => Err(error),
+            };
+            match accepted {
+                // The server may have ended meanwhile.
+                Ok(connection) => drop(ready.send(connection)),
+                Err(error) => tracing::warn!(error, "a connection was refused"),
+            }
+        });
+    }
 }
 
 fn routes(context: Shared, bridge: Bridge) -> Routes {
@@ -199,37 +231,6 @@ where
         let response = self.0.call(request);
         Box::pin(async move { response.await.map(oversize_as_the_original) })
     }
-}
-
-fn read_pem(path: &str) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|e| Error::Tls(format!("could not read {path}: {e}")))
-}
-
-/// TLS for those who connect here; None without `ssl-ca`.
-fn server_tls(security: &Security) -> Result<Option<ServerTlsConfig>, Error> {
-    if security.ssl_ca.is_empty() {
-        return Ok(None);
-    }
-    if !security.cert_allowed_cn.is_empty() {
-        // Better not to start than to let everybody in.
-        return Err(Error::Tls(
-            "cert-allowed-cn is not supported yet; remove it, or keep others out by the network".to_owned(),
-        ));
-    }
-    let identity = Identity::from_pem(read_pem(&security.ssl_cert)?, read_pem(&security.ssl_key)?);
-    Ok(Some(ServerTlsConfig::new().identity(identity)))
-}
-
-/// TLS for calls to other nodes; None without `ssl-ca`.
-pub(crate) fn client_tls(security: &Security) -> Result<Option<ClientTlsConfig>, Error> {
-    if security.ssl_ca.is_empty() {
-        return Ok(None);
-    }
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read_pem(&security.ssl_ca)?));
-    if !security.ssl_cert.is_empty() {
-        tls = tls.identity(Identity::from_pem(read_pem(&security.ssl_cert)?, read_pem(&security.ssl_key)?));
-    }
-    Ok(Some(tls))
 }
 
 /// An error with its causes: the transport's own text is just "transport error".

@@ -8,4 +8,5 @@ mod pull;
 mod replay;
 mod scan;
 mod schema;
+mod tls;
 mod write;

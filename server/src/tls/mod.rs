@@ -1,0 +1,184 @@
+//! TLS for those who connect here: certificates read again when their files change, and a list of common names.
+
+mod common_name;
+mod stream;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::config::Security;
+use crate::error::Error;
+
+pub(crate) use self::stream::Connection;
+
+/// As the original waits for the first bytes of a connection.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Turns accepted connections into such that speak: with TLS where `ssl-ca` is set.
+#[derive(Clone)]
+pub(crate) struct Handshake {
+    tls: Option<TlsAcceptor>,
+    /// Empty: clients need no certificate.
+    allowed: Arc<[String]>,
+}
+
+impl Handshake {
+    /// From the settings.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no certificate or key.
+    pub(crate) fn new(security: &Security) -> Result<Self, Error> {
+        let allowed: Vec<String> = security
+            .cert_allowed_cn
+            .iter()
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
+        if security.ssl_ca.is_empty() {
+            if !allowed.is_empty() {
+                return Err(tls_error("cert-allowed-cn needs ssl-ca"));
+            }
+            return Ok(Handshake { tls: None, allowed: allowed.into() });
+        }
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(tls_error)?;
+        let builder = if allowed.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let roots = Arc::new(roots(&security.ssl_ca)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(tls_error)?;
+            builder.with_client_cert_verifier(verifier)
+        };
+        let own = OwnCertificate::load(security.ssl_cert.clone(), security.ssl_key.clone(), provider)?;
+        let mut config = builder.with_cert_resolver(Arc::new(own));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Handshake { tls: Some(TlsAcceptor::from(Arc::new(config))), allowed: allowed.into() })
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// A text for people: the client does not speak TLS, or may not connect.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Connection, String> {
+        let Some(acceptor) = &self.tls else { return Ok(Connection::Plain(stream)) };
+        let stream = timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream))
+            .await
+            .map_err(|_| format!("no TLS handshake within {HANDSHAKE_DEADLINE:?}"))?
+            .map_err(|e| e.to_string())?;
+        if !self.allowed.is_empty() {
+            let (_, session) = stream.get_ref();
+            let name = session
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .and_then(|cert| common_name::of(cert));
+            if !name.as_ref().is_some_and(|name| self.allowed.contains(name)) {
+                return Err(format!(
+                    "client certificate authentication failed. The Common Name from the client certificate {} was not found in the configuration cluster-verify-cn with value: {}",
+                    name.unwrap_or_default(),
+                    self.allowed.join(",")
+                ));
+            }
+        }
+        Ok(Connection::Tls(Box::new(stream)))
+    }
+}
+
+/// This node's certificate, read again when its file changes: it can be renewed without a restart.
+struct OwnCertificate {
+    cert: String,
+    key: String,
+    provider: Arc<CryptoProvider>,
+    current: Mutex<(Option<SystemTime>, Arc<CertifiedKey>)>,
+}
+
+impl std::fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnCertificate").field("cert", &self.cert).finish_non_exhaustive()
+    }
+}
+
+impl OwnCertificate {
+    fn load(cert: String, key: String, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let current = Mutex::new((changed_at(&cert), Arc::new(certified_key(&cert, &key, &provider)?)));
+        Ok(OwnCertificate { cert, key, provider, current })
+    }
+}
+
+impl ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut current = self.current.lock();
+        let changed = changed_at(&self.cert);
+        if changed != current.0 {
+            match certified_key(&self.cert, &self.key, &self.provider) {
+                Ok(renewed) => *current = (changed, Arc::new(renewed)),
+                // The two files are not replaced at one moment: the next handshake tries again.
+                Err(error) => tracing::warn!(%error, "the renewed certificate cannot be used yet"),
+            }
+        }
+        Some(Arc::clone(&current.1))
+    }
+}
+
+fn changed_at(path: &str) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
+fn certified_key(cert: &str, key: &str, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|e| tls_error(format!("{key}: {e}")))?;
+    CertifiedKey::from_der(chain, private, provider)
+        .map_err(|e| tls_error(format!("could not load client key pair: {e}")))
+}
+
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let chain = chain.map_err(|e| tls_error(format!("{path}: {e}")))?;
+    if chain.is_empty() { Err(tls_error(format!("{path} holds no certificate"))) } else { Ok(chain) }
+}
+
+fn roots(path: &str) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|e| tls_error(format!("failed to append ca certs: {e}")))?;
+    }
+    Ok(roots)
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|e| tls_error(format!("could not read {path:?}: {e}")))
+}
+
+fn tls_error(why: impl std::fmt::Display) -> Error {
+    Error::Tls(why.to_string())
+}
+
+/// TLS for calls to other nodes; None without `ssl-ca`.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn client(security: &Security) -> Result<Option<ClientTlsConfig>, Error> {
+    if security.ssl_ca.is_empty() {
+        return Ok(None);
+    }
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&security.ssl_ca)?));
+    if !security.ssl_cert.is_empty() {
+        tls = tls.identity(Identity::from_pem(read(&security.ssl_cert)?, read(&security.ssl_key)?));
+    }
+    Ok(Some(tls))
+}
