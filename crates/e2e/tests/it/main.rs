@@ -2,4 +2,5 @@
 
 mod captured;
 mod crashes;
+mod readme;
 mod support;
