@@ -59,14 +59,16 @@ pub enum Error {
     },
     /// A row of a table without a key that should be changed or deleted is not there (or was there and is another).
     #[error(
-        "{place}: a row to {action} in a table without a key was found {found} times, not once: the downstream differs from the \
-         upstream; compare the table, then copy it anew or set the checkpoint; statement: {statement}"
+        "{place}: of a row to {action} in a table without a key, {found} copies were found, not {wanted}: the downstream differs \
+         from the upstream; compare the table, then copy it anew or set the checkpoint; statement: {statement}"
     )]
     RowNotFound {
         /// Table and position.
         place: Place,
         /// `update` or `delete`.
         action: &'static str,
+        /// Copies of the row that the upstream had.
+        wanted: u64,
         /// Rows that the statement hit.
         found: u64,
         /// Its first characters.

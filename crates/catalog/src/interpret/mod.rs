@@ -62,6 +62,8 @@ pub struct Interpreter {
     plans: Plans,
     /// A DDL was applied: the state is ahead of the start.
     moved: bool,
+    /// Up to this version the stream itself has shown that it was there.
+    seen: SchemaVersion,
     skipped_rows: u64,
 }
 
@@ -69,7 +71,15 @@ impl Interpreter {
     /// An interpreter that knows no schema yet: it asks for what it needs.
     pub fn new(start: Start) -> Self {
         let (history, plans) = (SchemaHistory::default(), Plans::default());
-        Interpreter { start, history, state: None, plans, moved: false, skipped_rows: 0 }
+        Interpreter {
+            start,
+            history,
+            state: None,
+            plans,
+            moved: false,
+            seen: SchemaVersion(0),
+            skipped_rows: 0,
+        }
     }
 
     /// Adds objects to the history; `complete` as in `SchemaResponse::complete_version`.
@@ -109,7 +119,7 @@ impl Interpreter {
         if self.history.complete_version() < schema_version {
             return Ok(Step::NeedVersion(schema_version));
         }
-        self.ready();
+        self.ready(schema_version);
         let changes = self.rows(commit_ts, body)?;
         Ok(Step::Event(Event::Transaction(Transaction { start_ts, commit_ts, schema_version, changes })))
     }
@@ -149,7 +159,7 @@ impl Interpreter {
                 job.version
             )));
         }
-        self.ready();
+        self.ready(SchemaVersion(job.version.0 - 1));
         let state = self.state.as_mut().ok_or_else(|| Error::Schema("no schema state".into()))?;
         let changes = ddl::apply(state, &self.history, &job)?;
         self.moved = true;
@@ -165,12 +175,20 @@ impl Interpreter {
         })))
     }
 
-    fn ready(&mut self) {
-        if self.state.is_none() {
-            self.state = Some(match self.start {
-                Start::Version(version) => State::at_version(&self.history, version),
-                Start::At(ts) => State::at_ts(&self.history, ts),
-            });
+    /// Makes the state. A start at a time knows only roughly when a version became visible. But what the stream shows is certain: whoever
+    /// wrote under a version, or made the next one, came after it; so `seen` and all versions below were there, unless the stream said so itself.
+    fn ready(&mut self, seen: SchemaVersion) {
+        self.seen = self.seen.max(seen);
+        match self.start {
+            Start::Version(version) if self.state.is_none() => {
+                self.state = Some(State::at_version(&self.history, version));
+            }
+            Start::At(ts)
+                if !self.moved && self.state.as_ref().is_none_or(|state| state.version < self.seen) =>
+            {
+                self.state = Some(State::at_ts(&self.history, ts, self.seen));
+            }
+            Start::Version(_) | Start::At(_) => {}
         }
     }
 

@@ -37,20 +37,22 @@ impl State {
         state
     }
 
-    pub(super) fn at_ts(history: &SchemaHistory, ts: CommitTs) -> Self {
-        Self::collect(history, |at, finished_ts| at.0 == 0 || finished_ts <= ts.raw())
+    /// At a time, and at `seen` at least.
+    pub(super) fn at_ts(history: &SchemaHistory, ts: CommitTs, seen: SchemaVersion) -> Self {
+        let mut state = Self::collect(history, |at, finished_ts| at <= seen || finished_ts <= ts.raw());
+        state.version = state.version.max(seen);
+        state
     }
 
     fn collect(history: &SchemaHistory, holds: impl Fn(SchemaVersion, u64) -> bool) -> Self {
         let mut state = State::default();
-        for (id, versions) in history.databases() {
+        for (_, versions) in history.databases() {
             match newest(versions, &holds) {
                 Some((at, Some(database), _)) => {
                     state.version = state.version.max(at);
                     state.put_database(database);
                 }
                 Some((at, None, _)) => state.version = state.version.max(at),
-                None if id == 0 => {}
                 None => {}
             }
         }

@@ -181,14 +181,19 @@ impl Job {
     }
 
     fn dropped(&self, kind: ObjectKind, id: i64) -> SchemaObject {
-        let parent_id = if kind == ObjectKind::Table { self.schema_id } else { 0 };
-        SchemaObject { dropped: true, parent_id, ..self.object(kind, id) }
+        let (parent_id, finished_ts) = match (kind, self.result.table.as_ref()) {
+            (ObjectKind::Table, Some(table)) => (self.schema_id, self.visible_ts(table)),
+            (ObjectKind::Table, None) => (self.schema_id, self.result.finished_ts),
+            _ => (0, self.result.finished_ts),
+        };
+        SchemaObject { dropped: true, parent_id, finished_ts, ..self.object(kind, id) }
     }
 
     fn database(&self, value: &Value) -> Result<SchemaObject, Error> {
         let json = normal(value);
         let id = parse_database(&json, self.version)?.id;
-        Ok(SchemaObject { json, ..self.object(ObjectKind::Database, id) })
+        // No row can tell whether the database was there a little earlier.
+        Ok(SchemaObject { json, finished_ts: self.start_ts, ..self.object(ObjectKind::Database, id) })
     }
 
     fn table(&self, value: &Value) -> Result<SchemaObject, Error> {
@@ -196,12 +201,20 @@ impl Job {
         let id = parse_table(&json, self.version)?.id.0;
         // A RENAME of several tables does not say which database each went to.
         let parent_id = if self.job_type == job_type::RENAME_TABLES { 0 } else { self.schema_id };
-        // `FinishedTS` is when the job was filed away, up to seconds after its version was there; the table's own stamp is the
-        // start of the transaction that made it, unless the job did not touch the stamp.
-        let stamp = value.get("update_timestamp").and_then(Value::as_u64).unwrap_or(0);
+        Ok(SchemaObject {
+            json,
+            parent_id,
+            finished_ts: self.visible_ts(value),
+            ..self.object(ObjectKind::Table, id)
+        })
+    }
+
+    /// When the job's change became visible. `FinishedTS` is when the job was filed away, up to seconds after its version was there;
+    /// the table's own stamp is the start of the transaction that made it, unless the job did not touch the stamp.
+    fn visible_ts(&self, table: &Value) -> u64 {
+        let stamp = table.get("update_timestamp").and_then(Value::as_u64).unwrap_or(0);
         let stamped = stamp != 0 && (self.start_ts..=self.result.finished_ts).contains(&stamp);
-        let finished_ts = if stamped { stamp } else { self.result.finished_ts };
-        Ok(SchemaObject { json, parent_id, finished_ts, ..self.object(ObjectKind::Table, id) })
+        if stamped { stamp } else { self.result.finished_ts }
     }
 }
 

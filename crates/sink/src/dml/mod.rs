@@ -2,4 +2,5 @@
 
 pub(crate) mod batch;
 pub(crate) mod fold;
+pub(crate) mod multiset;
 pub(crate) mod statement;

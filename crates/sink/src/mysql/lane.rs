@@ -1,14 +1,19 @@
-//! Rows of tables without a key: one after the other, with the progress in the same transaction.
+//! Rows of tables without a key: one transaction after the other, with the progress in it.
 
-use binlog_catalog::ChangeKind;
+use std::sync::Arc;
+
+use binlog_catalog::{ChangeKind, Row};
+use binlog_types::CommitTs;
 
 use super::bookkeeping;
 use super::connection::{Connection, Pause};
 use super::state::State;
-use crate::Error;
 use crate::dml::batch::Ordered;
+use crate::dml::multiset::{Counted, net};
 use crate::dml::statement;
 use crate::error::{Class, class_of, head};
+use crate::layout::Layout;
+use crate::{Error, Place};
 
 /// Bounds of a transaction and of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +24,15 @@ pub(super) struct Limits {
     pub(super) json_type: bool,
 }
 
+/// Rows whose net effect is one transaction: more of them spare more searches for rows that change again and again.
+const NET_ROWS: usize = 4000;
+
 /// A statement of the lane, and what it must hit.
-struct Step<'a> {
+struct Step {
     sql: String,
-    row: &'a Ordered<'a>,
-    /// `Some`: it must hit exactly one row.
-    single: Option<&'static str>,
+    place: Place,
+    /// `Some`: it must hit exactly so many rows.
+    must: Option<(&'static str, u64)>,
 }
 
 /// Applies `rows` in their order.
@@ -34,9 +42,12 @@ pub(super) async fn run(
     mut state: Option<&mut State>,
     limits: Limits,
 ) -> Result<(), Error> {
-    for chunk in rows.chunks(limits.rows) {
+    for chunk in rows.chunks(limits.rows.max(NET_ROWS)) {
         let Some(last) = chunk.last() else { continue };
-        let steps = steps(chunk, limits);
+        let steps = match net(chunk) {
+            Some(counts) => counted_steps(&counts, limits),
+            None => ordered_steps(chunk, limits),
+        };
         let mut pause = Pause::default();
         loop {
             let Err((error, committing)) = transaction(connection, &steps, last, state.as_deref()).await
@@ -76,7 +87,7 @@ pub(super) async fn run(
 }
 
 enum Failure {
-    Sql { place: crate::Place, sql: String, source: sqlx::Error },
+    Sql { place: Place, sql: String, source: sqlx::Error },
     Typed(Error),
 }
 
@@ -92,7 +103,7 @@ impl Failure {
 /// One downstream transaction; the flag says whether COMMIT had been sent.
 async fn transaction(
     connection: &mut Connection,
-    steps: &[Step<'_>],
+    steps: &[Step],
     last: &Ordered<'_>,
     state: Option<&State>,
 ) -> Result<(), (Failure, bool)> {
@@ -101,15 +112,15 @@ async fn transaction(
     let begin = "START TRANSACTION";
     connection.execute_once(begin).await.map_err(|e| (sql_failure(begin, e), false))?;
     for step in steps {
-        let place = step.row.layout.place(step.row.commit_ts);
         let found = connection.execute_once(&step.sql).await.map_err(|source| {
-            (Failure::Sql { place: place.clone(), sql: step.sql.clone(), source }, false)
+            (Failure::Sql { place: step.place.clone(), sql: step.sql.clone(), source }, false)
         })?;
-        if let Some(action) = step.single
-            && found != 1
+        if let Some((action, wanted)) = step.must
+            && found != wanted
         {
-            let statement = head(&step.sql);
-            return Err((Failure::Typed(Error::RowNotFound { place, action, found, statement }), false));
+            let (place, statement) = (step.place.clone(), head(&step.sql));
+            let error = Error::RowNotFound { place, action, wanted, found, statement };
+            return Err((Failure::Typed(error), false));
         }
     }
     if let Some(state) = state {
@@ -126,49 +137,82 @@ async fn transaction(
     Ok(())
 }
 
-fn steps<'a>(rows: &'a [Ordered<'a>], limits: Limits) -> Vec<Step<'a>> {
-    let mut steps: Vec<Step<'a>> = Vec::new();
-    // The insert that the next row may still join: its columns.
-    let mut open: Option<Vec<usize>> = None;
+/// Multi-row INSERTs of one table and one set of columns.
+#[derive(Default)]
+struct Inserts {
+    steps: Vec<Step>,
+    /// The columns of the last step, if it is an INSERT that the next row may join.
+    open: Option<(*const Layout, Vec<usize>)>,
+}
+
+impl Inserts {
+    fn insert(&mut self, layout: &Arc<Layout>, row: &Row, commit_ts: CommitTs, bytes: usize) {
+        let wanted = (Arc::as_ptr(layout), layout.bound(row));
+        let joined = self.open.as_ref() == Some(&wanted);
+        match self.steps.last_mut() {
+            Some(step) if joined && step.sql.len() < bytes => {
+                step.sql.push(',');
+                statement::push_values(&mut step.sql, layout, &wanted.1, row);
+                step.place.commit_ts = commit_ts;
+            }
+            _ => {
+                let mut sql = statement::insert_head("INSERT", layout, &wanted.1);
+                statement::push_values(&mut sql, layout, &wanted.1, row);
+                self.steps.push(Step { sql, place: layout.place(commit_ts), must: None });
+                self.open = Some(wanted);
+            }
+        }
+    }
+
+    fn other(&mut self, step: Step) {
+        self.steps.push(step);
+        self.open = None;
+    }
+}
+
+fn counted_steps(counts: &[Counted<'_>], limits: Limits) -> Vec<Step> {
+    let mut inserts = Inserts::default();
+    for counted in counts {
+        let layout = &counted.layout;
+        let copies = counted.change.unsigned_abs();
+        if counted.change < 0 {
+            let condition = statement::whole_row_condition(layout, counted.row, limits.json_type);
+            let sql = format!("DELETE FROM {} WHERE {condition} LIMIT {copies}", statement::table(layout));
+            inserts.other(Step {
+                sql,
+                place: layout.place(counted.commit_ts),
+                must: Some(("delete", copies)),
+            });
+        } else {
+            for _ in 0..copies {
+                inserts.insert(layout, counted.row, counted.commit_ts, limits.bytes);
+            }
+        }
+    }
+    inserts.steps
+}
+
+/// One statement a change: what some rows are, only the target knows.
+fn ordered_steps(rows: &[Ordered<'_>], limits: Limits) -> Vec<Step> {
+    let mut inserts = Inserts::default();
     for row in rows {
-        let layout = &*row.layout;
-        match row.kind {
+        let layout = &row.layout;
+        let (sql, action) = match row.kind {
             ChangeKind::Insert(values) => {
-                let columns = layout.bound(values);
-                let joined = match (steps.last_mut(), &open) {
-                    (Some(step), Some(bound))
-                        if *bound == columns
-                            && std::sync::Arc::ptr_eq(&step.row.layout, &row.layout)
-                            && step.sql.len() < limits.bytes =>
-                    {
-                        step.sql.push(',');
-                        statement::push_values(&mut step.sql, layout, &columns, values);
-                        step.row = row;
-                        true
-                    }
-                    _ => false,
-                };
-                if !joined {
-                    let mut sql = statement::insert_head("INSERT", layout, &columns);
-                    statement::push_values(&mut sql, layout, &columns, values);
-                    steps.push(Step { sql, row, single: None });
-                    open = Some(columns);
-                }
+                inserts.insert(layout, values, row.commit_ts, limits.bytes);
+                continue;
             }
             ChangeKind::Delete(values) => {
                 let condition = statement::whole_row_condition(layout, values, limits.json_type);
-                let sql = format!("DELETE FROM {} WHERE {condition} LIMIT 1", statement::table(layout));
-                steps.push(Step { sql, row, single: Some("delete") });
-                open = None;
+                (format!("DELETE FROM {} WHERE {condition} LIMIT 1", statement::table(layout)), "delete")
             }
             ChangeKind::Update { before, after } => {
                 let condition = statement::whole_row_condition(layout, before, limits.json_type);
                 let set = statement::assignments(layout, after);
-                let sql = format!("UPDATE {} SET {set} WHERE {condition} LIMIT 1", statement::table(layout));
-                steps.push(Step { sql, row, single: Some("update") });
-                open = None;
+                (format!("UPDATE {} SET {set} WHERE {condition} LIMIT 1", statement::table(layout)), "update")
             }
-        }
+        };
+        inserts.other(Step { sql, place: layout.place(row.commit_ts), must: Some((action, 1)) });
     }
-    steps
+    inserts.steps
 }

@@ -10,6 +10,7 @@ use super::value::bind;
 use crate::Error;
 use crate::dml::batch::{Batch, Keyed, Ordered};
 use crate::dml::fold::Net;
+use crate::dml::multiset::{Counted, net};
 use crate::error::head;
 use crate::layout::Layout;
 use crate::names::{double_quote, sqlite_table};
@@ -32,8 +33,39 @@ pub(super) async fn write(connection: &mut SqliteConnection, batch: &Batch<'_>) 
             }
         }
     }
-    for row in &batch.lane {
-        step(connection, row).await?;
+    match net(&batch.lane) {
+        Some(counts) => {
+            for counted in &counts {
+                change_count(connection, counted).await?;
+            }
+        }
+        None => {
+            for row in &batch.lane {
+                step(connection, row).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Inserts or deletes copies of a row.
+async fn change_count(connection: &mut SqliteConnection, counted: &Counted<'_>) -> Result<(), Error> {
+    let (layout, row) = (&*counted.layout, counted.row);
+    let wanted = counted.change.unsigned_abs();
+    if counted.change > 0 {
+        let columns = layout.bound(row);
+        let sql = insert("INSERT", layout, &columns, 1);
+        for _ in 0..wanted {
+            run(connection, layout, counted.commit_ts, &sql, &[(&columns, row)]).await?;
+        }
+        return Ok(());
+    }
+    let (condition, by) = condition(layout, row, wanted);
+    let sql = format!("DELETE FROM {} WHERE {condition}", table(layout));
+    let found = run(connection, layout, counted.commit_ts, &sql, &[(&by, row)]).await?;
+    if found != wanted {
+        let (place, statement) = (layout.place(counted.commit_ts), head(&sql));
+        return Err(Error::RowNotFound { place, action: "delete", wanted, found, statement });
     }
     Ok(())
 }
@@ -140,14 +172,14 @@ async fn step(connection: &mut SqliteConnection, step: &Ordered<'_>) -> Result<(
             return Ok(());
         }
         ChangeKind::Delete(row) => {
-            let (condition, by) = condition(layout, row);
+            let (condition, by) = condition(layout, row, 1);
             let sql = format!("DELETE FROM {} WHERE {condition}", table(layout));
             ("delete", run(connection, layout, step.commit_ts, &sql, &[(&by, row)]).await?, sql)
         }
         ChangeKind::Update { before, after } => {
             let columns = layout.bound(after);
             let set: Vec<String> = columns.iter().map(|at| format!("{} = ?", name(layout, *at))).collect();
-            let (condition, by) = condition(layout, before);
+            let (condition, by) = condition(layout, before, 1);
             // In a table with a key, an older state of another row may stand in the way.
             let verb = if keyed { "UPDATE OR REPLACE" } else { "UPDATE" };
             let sql = format!("{verb} {} SET {} WHERE {condition}", table(layout), set.join(","));
@@ -160,13 +192,19 @@ async fn step(connection: &mut SqliteConnection, step: &Ordered<'_>) -> Result<(
     };
     if found != 1 && !keyed {
         let statement = head(&sql);
-        return Err(Error::RowNotFound { place: layout.place(step.commit_ts), action, found, statement });
+        return Err(Error::RowNotFound {
+            place: layout.place(step.commit_ts),
+            action,
+            wanted: 1,
+            found,
+            statement,
+        });
     }
     Ok(())
 }
 
-/// What finds one row, and the columns whose values it takes.
-fn condition(layout: &Layout, row: &Row) -> (String, Vec<usize>) {
+/// What finds a row, or so many copies of it, and the columns whose values it takes.
+fn condition(layout: &Layout, row: &Row, copies: u64) -> (String, Vec<usize>) {
     let equal = |columns: &[usize]| -> String {
         columns.iter().map(|at| format!("{} IS ?", name(layout, *at))).collect::<Vec<_>>().join(" AND ")
     };
@@ -176,7 +214,7 @@ fn condition(layout: &Layout, row: &Row) -> (String, Vec<usize>) {
             let columns = layout.bound(row);
             let id = row_id(layout);
             let all = if columns.is_empty() { "1".to_owned() } else { equal(&columns) };
-            (format!("{id} = (SELECT {id} FROM {} WHERE {all} LIMIT 1)", table(layout)), columns)
+            (format!("{id} IN (SELECT {id} FROM {} WHERE {all} LIMIT {copies})", table(layout)), columns)
         }
     }
 }
