@@ -43,7 +43,7 @@ pub const PROGRAM: Program = Program {
             "",
             "host:port under which others reach this pump. Default: -addr.",
         ),
-        flag("socket", "socket", Kind::Text, "", "unix:///PATH of a further, local listener for gRPC."),
+        flag("socket", "socket", Kind::Text, "", "Accepted for compatibility; not served."),
         flag("pd-urls", "pd-urls", Kind::List, "http://127.0.0.1:2379", "Comma-separated URLs of PD."),
         flag(
             "cluster-dir",

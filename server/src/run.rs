@@ -64,6 +64,9 @@ struct Surroundings {
 /// Why it cannot start. Nothing is left running.
 pub async fn start(config: Config) -> Result<Running, Error> {
     let mut settings = config.check()?;
+    if !config.socket.is_empty() {
+        tracing::warn!(socket = config.socket, "a unix socket is not served: connect to the address instead");
+    }
     let clock = SystemClock::handle();
     let data_dir = DataDir::lock(&settings.data_dir)?;
     let (listener, addr) = listen(&settings).await?;

@@ -1,4 +1,5 @@
 //! A pump as its clients see it: in this process or as a program, with an embedded cluster or a fake PD.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
 mod crash;
