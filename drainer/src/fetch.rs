@@ -21,6 +21,8 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let stop = context.stop.clone();
     tokio::select! {
+        // First: the task that detects pumps ends at the same signal, and its end is no failure then.
+        biased;
         () = stop.cancelled() => Ok(()),
         result = fetch(&context, checkpoint, &mut changes, &batches) => result,
     }

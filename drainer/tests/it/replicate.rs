@@ -49,8 +49,8 @@ async fn a_workload_arrives_through_crashes_and_restarts() {
     // An orderly stop.
     drainer.stop().await;
     assert_eq!(state(&site).await, NodeState::Paused);
-    workload.delete_all("audit").await.unwrap();
     workload.run(2, Limit::Transactions(20), |_| ()).await.unwrap();
+    workload.delete_all("audit").await.unwrap();
     let third = workload.snapshot().await.unwrap();
     let drainer = site.drainer().await;
     site.expect(&third).await;
