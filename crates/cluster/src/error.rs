@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_types::{ClusterId, NodeId, StartTs};
+use binlog_types::{ClusterId, StartTs};
 use tonic::Status;
 
 /// An error of a cluster call; the text names the endpoint or file and, where there is something to do, says what.
@@ -158,9 +158,6 @@ pub enum Error {
         /// The cluster's directory.
         path: PathBuf,
     },
-    /// A node of this name is not there.
-    #[error("node {0} is not registered")]
-    NoNode(NodeId),
     /// The runtime that worked for this handle is gone.
     #[error("the {0} was shut down")]
     Stopped(&'static str),
@@ -186,7 +183,6 @@ impl Error {
             | Error::Malformed { .. }
             | Error::File { .. }
             | Error::NoCluster { .. }
-            | Error::NoNode(_)
             | Error::Stopped(_) => false,
         }
     }

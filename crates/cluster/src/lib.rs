@@ -21,7 +21,7 @@ mod tikv;
 pub use embedded::EmbeddedCluster;
 pub use endpoint::TlsFiles;
 pub use error::Error;
-pub use node::{NodeKind, NodeState, NodeStatus};
+pub use node::{NodeKind, NodeState, NodeStatus, UnknownState};
 pub use oracle::Oracle;
 pub use pd::PdClient;
 pub use registry::{Listing, Registry};

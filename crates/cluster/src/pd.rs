@@ -114,10 +114,7 @@ impl PdClient {
             .core
             .call(
                 "GetStore",
-                |mut pd| {
-                    let request = request.clone();
-                    async move { pd.get_store(request).await }
-                },
+                |mut pd| async move { pd.get_store(request).await },
                 |answer| answer.header.as_ref(),
             )
             .await?;

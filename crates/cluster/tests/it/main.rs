@@ -1,4 +1,5 @@
 //! The clients against a fake PD and TiKV over the real protocol, and a real etcd.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod oracle;
 mod pd;

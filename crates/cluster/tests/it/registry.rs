@@ -77,11 +77,7 @@ async fn a_dead_endpoint_and_a_restart_cost_nothing_but_time() {
         let registry = registry.clone();
         async move { registry.put(NodeKind::Pump, &status("b", 2)).await }
     });
-    tokio::task::spawn_blocking(move || etcd.restart().map(|()| etcd))
-        .await
-        .unwrap()
-        .map(std::mem::forget)
-        .unwrap();
+    let _running = tokio::task::spawn_blocking(move || etcd.restart().map(|()| etcd)).await.unwrap().unwrap();
     during.await.unwrap().unwrap();
     assert_eq!(registry.list(NodeKind::Pump).await.unwrap().len(), 2);
 }

@@ -1,7 +1,7 @@
 //! A capture's key-value store by time. The capture holds its end; this finds out when each schema version became visible, and
 //! gives every object the versions that its DDL jobs left behind, so that a follower does not see the future.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use binlog_proto::binlog::{Binlog, BinlogType, PrewriteValue};
@@ -348,15 +348,15 @@ pub(crate) fn schedule(history: &History, frames: &[WriteFrame]) -> anyhow::Resu
     frames.iter().map(|frame| Ok(history.needed_before(&Binlog::decode(frame.payload.clone())?))).collect()
 }
 
-/// All keys that a set of versions knows.
-#[cfg(test)]
-fn all_keys(versions: &Versions) -> BTreeSet<Bytes> {
-    versions.keys().map(|(key, _)| key.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    fn all_keys(versions: &Versions) -> BTreeSet<Bytes> {
+        versions.keys().map(|(key, _)| key.clone()).collect()
+    }
 
     fn at(versions: &Versions, key: &[u8], ts: Ts) -> Option<Bytes> {
         let key = Bytes::copy_from_slice(key);

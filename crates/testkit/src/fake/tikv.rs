@@ -66,7 +66,8 @@ impl TikvService {
     }
 }
 
-fn is_locked_single(key: &[u8]) -> Vec<u8> {
+/// The first key behind `key`.
+fn next_key(key: &[u8]) -> Vec<u8> {
     [key, &[0]].concat()
 }
 
@@ -77,7 +78,7 @@ impl Tikv for TikvService {
         let mut answer = GetResponse::default();
         match self.enter("KvGet", request.context.as_ref(), &request.key).await? {
             Err(error) => answer.region_error = Some(error),
-            Ok(_) => match self.locked(&request.key, &is_locked_single(&request.key), request.version) {
+            Ok(_) => match self.locked(&request.key, &next_key(&request.key), request.version) {
                 Some((_, error)) => answer.error = Some(error),
                 None => match self.state.map.lock().get(&request.key, Ts::new(request.version)) {
                     Some(value) => answer.value = value,
