@@ -52,9 +52,10 @@ impl Setup {
 
     pub(super) fn family(&self, cf: Cf) -> Options {
         let mut options = Options::default();
-        // Twice what our own flushes allow, so that RocksDB never starts one (a transaction larger than this may make
-        // it: harmless, only less sparing).
-        options.set_write_buffer_size(2 * self.memory_bytes);
+        // More than our own flushes allow, so that RocksDB never starts one: the writer may be two files ahead of the
+        // flusher and fill a third before it waits. A transaction larger than this may make it flush: harmless, only less
+        // sparing.
+        options.set_write_buffer_size(4 * self.memory_bytes);
         // A block is counted as used when it is taken: with large ones a small buffer would be full at once.
         options.set_arena_block_size((self.memory_bytes / 8).min(1 << 20));
         options.set_max_write_buffer_number(8);
