@@ -66,7 +66,10 @@ pub(crate) fn rawappend(options: &Options) -> anyhow::Result<Report> {
     Ok(report.with_latency(&all).with_note("baseline: append + fdatasync of the same bytes, uncompressed"))
 }
 
-fn append_batches(file: &mut std::fs::File, shared: &(Mutex<Queue>, Condvar, Condvar)) -> std::io::Result<()> {
+fn append_batches(
+    file: &mut std::fs::File,
+    shared: &(Mutex<Queue>, Condvar, Condvar),
+) -> std::io::Result<()> {
     let (queue, arrived, finished) = shared;
     loop {
         let (batch, number) = {

@@ -38,7 +38,9 @@ fn fill(name: &'static str, options: &Options, late_commit: bool) -> anyhow::Res
                 scope.spawn(move || one_writer(&store, &oracle, options, i, each, late_commit))
             })
             .collect();
-        let join = |w: std::thread::ScopedJoinHandle<'_, _>| w.join().unwrap_or_else(|_| anyhow::bail!("a writer panicked"));
+        let join = |w: std::thread::ScopedJoinHandle<'_, _>| {
+            w.join().unwrap_or_else(|_| anyhow::bail!("a writer panicked"))
+        };
         writers.into_iter().map(join).collect()
     });
     let last = CommitTs::from(Ts::new(oracle.load(Ordering::SeqCst)));
@@ -54,7 +56,9 @@ fn fill(name: &'static str, options: &Options, late_commit: bool) -> anyhow::Res
         payload += bytes;
     }
     let report = Report::new(name, all.len() / 2, payload, elapsed, usage);
-    Ok(report.with_latency(&all).with_note("an op is a P and a C; latencies are of one write; until settled and flushed"))
+    Ok(report
+        .with_latency(&all)
+        .with_note("an op is a P and a C; latencies are of one write; until settled and flushed"))
 }
 
 fn one_writer(
@@ -97,7 +101,11 @@ fn wait_settled(store: &Store, last: CommitTs) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     store.offer_idle_ts(last);
     while store.watermark() < last {
-        anyhow::ensure!(Instant::now() < deadline, "the watermark stopped at {} before {last}", store.watermark());
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the watermark stopped at {} before {last}",
+            store.watermark()
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(())

@@ -27,7 +27,8 @@ async fn connect(options: &Options) -> anyhow::Result<PumpClient<Channel>> {
 
 /// The next timestamps: from the wall clock, so that they are later than all that the pump has.
 fn first_ts() -> u64 {
-    binlog_types::Ts::compose(binlog_types::Clock::unix_millis(&*binlog_types::SystemClock::handle()), 0).raw()
+    binlog_types::Ts::compose(binlog_types::Clock::unix_millis(&*binlog_types::SystemClock::handle()), 0)
+        .raw()
 }
 
 /// P and C of each transaction from `--threads` connections, one call after another on each.
@@ -59,7 +60,9 @@ pub(crate) fn write(options: &Options) -> anyhow::Result<Report> {
             _ => (Usage::of(None)?.since(before), "client"),
         };
         let report = Report::new("grpcwrite", all.len() / 2, payload, elapsed, usage);
-        Ok(report.with_latency(&all).with_note(format!("an op is a P and a C call; cpu and bytes of the {whose}")))
+        Ok(report
+            .with_latency(&all)
+            .with_note(format!("an op is a P and a C call; cpu and bytes of the {whose}")))
     })
 }
 
@@ -105,7 +108,8 @@ pub(crate) fn pull(options: &Options) -> anyhow::Result<Report> {
         let server = options.pid.map(|pid| Usage::of(Some(pid))).transpose()?;
         let before = Usage::of(None)?;
         let begun = Instant::now();
-        let request = PullBinlogReq { cluster_id: options.cluster_id, start_from: Some(Pos { suffix: 0, offset: 0 }) };
+        let request =
+            PullBinlogReq { cluster_id: options.cluster_id, start_from: Some(Pos { suffix: 0, offset: 0 }) };
         let mut stream = client.pull_binlogs(request).await?.into_inner();
         let (mut records, mut bytes) = (0, 0);
         while records < options.num {

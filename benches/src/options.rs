@@ -33,7 +33,11 @@ pub(crate) enum Benchmark {
 #[command(name = "binlog-bench", version)]
 pub(crate) struct Options {
     /// Which benchmarks, in order.
-    #[arg(long, value_delimiter = ',', default_value = "rawappend,fillsync,readseq,rawiterate,readrange,reopen")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "rawappend,fillsync,readseq,rawiterate,readrange,reopen"
+    )]
     pub(crate) benchmarks: Vec<Benchmark>,
     /// How many transactions.
     #[arg(long, default_value_t = 200_000)]

@@ -19,7 +19,9 @@ impl Usage {
     /// Of this process, or of `pid`.
     pub(crate) fn of(pid: Option<u32>) -> anyhow::Result<Self> {
         let dir = pid.map_or_else(|| "/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
-        let read = |name: &str| fs::read_to_string(format!("{dir}/{name}")).with_context(|| format!("read {dir}/{name}"));
+        let read = |name: &str| {
+            fs::read_to_string(format!("{dir}/{name}")).with_context(|| format!("read {dir}/{name}"))
+        };
         let stat = read("stat")?;
         // Fields after the command's closing parenthesis: utime and stime are the 12th and 13th.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();

@@ -88,7 +88,8 @@ pub(crate) fn readrange(options: &Options) -> anyhow::Result<Report> {
         records += n;
         bytes += b;
     }
-    let report = Report::new("readrange", latencies.len(), bytes, begun.elapsed(), Usage::of(None)?.since(before));
+    let report =
+        Report::new("readrange", latencies.len(), bytes, begun.elapsed(), Usage::of(None)?.since(before));
     store.close()?;
     Ok(report.with_latency(&latencies).with_note(format!("{records} records in all")))
 }

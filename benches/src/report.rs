@@ -28,7 +28,13 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(name: &'static str, operations: u64, payload: u64, elapsed: Duration, usage: Usage) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        operations: u64,
+        payload: u64,
+        elapsed: Duration,
+        usage: Usage,
+    ) -> Self {
         let seconds = elapsed.as_secs_f64().max(1e-9);
         let per_op = |x: f64| x / operations.max(1) as f64;
         Report {

@@ -316,8 +316,13 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        TableFilter::user_tables(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
-            .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
+        TableFilter::user_tables(
+            &do_dbs,
+            &do_tables,
+            &self.replicate_ignore_db,
+            &pairs(&self.replicate_ignore_table),
+        )
+        .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }
 }
 

@@ -125,7 +125,12 @@ impl System {
     ///
     /// # Errors
     /// When it does not get there within `limit`, or the drainer ended.
-    pub fn wait_for_checkpoint(&mut self, target: &Mariadb, commit_ts: u64, limit: Duration) -> anyhow::Result<()> {
+    pub fn wait_for_checkpoint(
+        &mut self,
+        target: &Mariadb,
+        commit_ts: u64,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let drainer = self.drainer.as_mut().context("no drainer runs")?;
         let mut last = 0;
         let done = wait_until(limit, || {
@@ -155,7 +160,10 @@ impl System {
         let config = self.folder.path().join("reparo.toml");
         fs::write(
             &config,
-            format!("[dest-db]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n", target.port()),
+            format!(
+                "[dest-db]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n",
+                target.port()
+            ),
         )?;
         let args = [
             format!("-stop-tso={stop}"),

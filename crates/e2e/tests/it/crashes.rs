@@ -12,7 +12,8 @@ use crate::support::{dump, last_commit_ts, schemas};
 /// `churn.hist` has no key and real duplicates: a row applied twice, or once too few, shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn txn_survives_killed_pumps_and_drainers() {
-    let seed = std::env::var("BINLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed =
+        std::env::var("BINLOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random::<u64>);
     println!("to replay: BINLOG_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
 

@@ -23,7 +23,8 @@ fn the_commands_of_the_readme_work() {
             .env("PATH", &path)
             .output()
             .unwrap();
-        let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).join("\n");
+        let said =
+            [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).join("\n");
         assert!(output.status.success(), "{}:\n{block}\nsaid:\n{said}", output.status);
     }
     let history = fs::read_to_string(folder.path().join("play/history.sql")).unwrap();

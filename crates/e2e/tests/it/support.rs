@@ -6,7 +6,8 @@ use prost::Message as _;
 
 /// The last commit_ts of a capture.
 pub(crate) fn last_commit_ts(fixture: &str) -> u64 {
-    let commits = fixtures::writes(fixture).unwrap().into_iter().map(|frame| Binlog::decode(frame.payload).unwrap());
+    let commits =
+        fixtures::writes(fixture).unwrap().into_iter().map(|frame| Binlog::decode(frame.payload).unwrap());
     commits.map(|binlog| binlog.commit_ts as u64).max().unwrap()
 }
 
