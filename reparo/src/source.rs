@@ -113,8 +113,7 @@ impl Source {
         let started = Instant::now();
         for pump in self.pumps.iter().filter(|p| p.watermark < through) {
             let member = &pump.member;
-            loop {
-                let Some(client) = &pump.client else { break };
+            while let Some(client) = &pump.client {
                 let hello = client.hello().await.map_err(|e| unreachable(&member.host, &e))?;
                 let watermark = CommitTs::new(hello.watermark);
                 if watermark >= through {

@@ -73,7 +73,7 @@ impl PumpClient {
     pub async fn connect_as(name: &NodeId, host: &str, cluster: ClusterId) -> Result<Self, Error> {
         let bad = |why: String| Error::BadAddress { pump: name.clone(), host: host.to_owned(), why };
         let bare = host.strip_prefix("http://").unwrap_or(host);
-        if !bare.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        if bare.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             return Err(bad("write host:port".to_owned()));
         }
         let endpoint = Endpoint::from_shared(format!("http://{bare}"))

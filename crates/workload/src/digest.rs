@@ -108,7 +108,7 @@ mod tests {
         let (mut one, mut two) = (TableDigest::default(), TableDigest::default());
         one.add(a.clone());
         one.add(b.clone());
-        two.add(b.clone());
+        two.add(b);
         two.add(a.clone());
         assert_eq!(one, two);
         two.add(a.clone());

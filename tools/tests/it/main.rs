@@ -1,5 +1,7 @@
 //! The programs as people run them. They must be built: `./dev test` builds them before the tests.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod playground;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The workload against pumps that only write down what they are given: decoded again, it must give the rows of the model.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod fake_pump;
 
 use std::collections::BTreeMap;
