@@ -90,7 +90,8 @@ impl Config {
 
     /// PD's URLs, with a scheme.
     pub(crate) fn urls(&self) -> Vec<String> {
-        let with_scheme = |url: &String| if url.contains("://") { url.clone() } else { format!("http://{url}") };
+        let with_scheme =
+            |url: &String| if url.contains("://") { url.clone() } else { format!("http://{url}") };
         self.pd_urls.iter().map(with_scheme).collect()
     }
 

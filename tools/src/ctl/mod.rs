@@ -18,7 +18,9 @@ pub use config::{Config, PROGRAM};
 pub async fn run(config: &Config, clock: &ClockHandle) -> anyhow::Result<()> {
     match config.cmd.as_str() {
         "pumps" => nodes::list(&registry(config).await?, NodeKind::Pump, config.show_offline_nodes).await,
-        "drainers" => nodes::list(&registry(config).await?, NodeKind::Drainer, config.show_offline_nodes).await,
+        "drainers" => {
+            nodes::list(&registry(config).await?, NodeKind::Drainer, config.show_offline_nodes).await
+        }
         "update-pump" => nodes::update(&registry(config).await?, NodeKind::Pump, config).await,
         "update-drainer" => nodes::update(&registry(config).await?, NodeKind::Drainer, config).await,
         "pause-pump" => nodes::act(&registry(config).await?, NodeKind::Pump, config, "pause").await,

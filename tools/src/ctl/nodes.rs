@@ -85,13 +85,24 @@ struct Answer {
 }
 
 /// Asks a node to pause or close. Unlike the original it reads the answer: a refusal is an error.
-pub(super) async fn act(registry: &Registry, kind: NodeKind, config: &Config, action: &str) -> anyhow::Result<()> {
+pub(super) async fn act(
+    registry: &Registry,
+    kind: NodeKind,
+    config: &Config,
+    action: &str,
+) -> anyhow::Result<()> {
     let node = find(registry, kind, &config.node_id).await?;
     if !config.ssl_ca.is_empty() {
-        bail!("nodes behind TLS cannot be asked yet: send PUT https://{}/state/{}/{action} yourself", node.host, node.node_id);
+        bail!(
+            "nodes behind TLS cannot be asked yet: send PUT https://{}/state/{}/{action} yourself",
+            node.host,
+            node.node_id
+        );
     }
     let url = format!("http://{}/state/{}/{action}", node.host, node.node_id);
-    let request = hyper::Request::put(&url).body(Empty::<Bytes>::new()).with_context(|| format!("bad address {url}"))?;
+    let request = hyper::Request::put(&url)
+        .body(Empty::<Bytes>::new())
+        .with_context(|| format!("bad address {url}"))?;
     let client = Client::builder(TokioExecutor::new()).build_http();
     let answer = async {
         let response = client.request(request).await?;

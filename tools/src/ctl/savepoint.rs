@@ -22,7 +22,8 @@ pub(super) fn generate(config: &Config, ts: Ts, clock: &ClockHandle) -> anyhow::
         }
     }
     let path = dir.join("savepoint");
-    let mut file = tempfile::NamedTempFile::new_in(dir).with_context(|| format!("write {}", path.display()))?;
+    let mut file =
+        tempfile::NamedTempFile::new_in(dir).with_context(|| format!("write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(&path).with_context(|| format!("write {}", path.display()))?;
@@ -39,7 +40,8 @@ fn zone(name: &str) -> Result<TimeZone, jiff::Error> {
 fn times(ts: Ts, zone: &TimeZone, clock: &ClockHandle) -> String {
     let millis = i64::try_from(ts.physical()).unwrap_or_else(|_| clock.unix_millis() as i64);
     let instant = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
-    let show = |zone: &TimeZone| instant.to_zoned(zone.clone()).strftime("# %Y-%m-%d %H:%M:%S %z %Z\n").to_string();
+    let show =
+        |zone: &TimeZone| instant.to_zoned(zone.clone()).strftime("# %Y-%m-%d %H:%M:%S %z %Z\n").to_string();
     format!("{}{}", show(&TimeZone::UTC), show(zone))
 }
 
