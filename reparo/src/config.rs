@@ -256,7 +256,7 @@ impl Config {
             );
         }
         self.filter()?;
-        let has_registry = !self.pd_urls.is_empty() || !self.cluster_dir.as_os_str().is_empty();
+        let has_registry = self.has_registry();
         match self.from_pump.as_str() {
             "" | "false" => invalid(
                 "say where to read from: -from-pump with -pd-urls or -cluster-dir, or -from-pump=HOST:PORT,…",
@@ -274,6 +274,11 @@ impl Config {
                 }
             }
         }
+    }
+
+    /// Whether the registry of pumps can be asked.
+    pub fn has_registry(&self) -> bool {
+        !self.pd_urls.is_empty() || !self.cluster_dir.as_os_str().is_empty()
     }
 
     /// The kind of destination.

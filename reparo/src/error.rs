@@ -29,6 +29,16 @@ pub enum Error {
         "no pump to read from: the registry lists none that is not offline; name addresses with -from-pump=HOST:PORT,…"
     )]
     NoPump,
+    /// The registry knows a pump that was not named.
+    #[error(
+        "the registry lists pump {pump} at {host} too, which was not named: the range would lack its binlogs"
+    )]
+    NotNamed {
+        /// Who.
+        pump: NodeId,
+        /// `host:port`.
+        host: String,
+    },
     /// A pump cannot be asked.
     #[error("pump {host} cannot be asked: {message}; all pumps are needed for a complete range")]
     Unreachable {

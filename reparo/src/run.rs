@@ -42,6 +42,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         range,
         pumps,
         offline: source.offline.clone(),
+        registered: source.registered,
         holes,
         counts: Counts::default(),
         elapsed: started.elapsed(),
@@ -71,7 +72,9 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         Ok(position) => destination.finish(position).await?,
         Err(error) => {
             // What came through stays; the first error is the one to tell.
-            if let Ok(Err(close)) = tokio::time::timeout(CLOSE_TIMEOUT, destination.finish(range.after)).await
+            if !matches!(error, Error::Output { .. })
+                && let Ok(Err(close)) =
+                    tokio::time::timeout(CLOSE_TIMEOUT, destination.finish(range.after)).await
             {
                 tracing::warn!(error = %close, "closing the destination failed as well");
             }

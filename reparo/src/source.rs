@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, Registry};
+use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry};
 use binlog_proto::store::{HelloResponse, StatsResponse};
 use binlog_pull::{Member, PumpClient};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range};
@@ -56,6 +56,8 @@ pub struct Source {
     pub pumps: Vec<PumpInfo>,
     /// Pumps that the registry calls offline: what only they hold is not in the range.
     pub offline: Vec<NodeId>,
+    /// Whether a registry says that these are all. Otherwise it is up to who named them.
+    pub registered: bool,
 }
 
 impl Source {
@@ -64,18 +66,28 @@ impl Source {
     /// # Errors
     /// When the registry cannot be read, or one of the pumps does not answer: a range without one of them would have holes.
     pub async fn connect(from: &FromPump, config: &Config) -> Result<Self, Error> {
-        let (hosts, offline) = match from {
-            FromPump::Addresses(hosts) => (hosts.clone(), Vec::new()),
-            FromPump::Registry => list(config).await?,
-        };
-        Self::ask(hosts, offline).await
+        match from {
+            FromPump::Registry => {
+                let (nodes, offline) = list(config).await?;
+                Self::ask(nodes.into_iter().map(|node| node.host).collect(), offline, true).await
+            }
+            FromPump::Addresses(hosts) if config.has_registry() => {
+                let (nodes, offline) = list(config).await?;
+                let source = Self::ask(hosts.clone(), offline, true).await?;
+                let named = |node: &NodeStatus| source.pumps.iter().any(|p| p.member.id == node.node_id);
+                match nodes.iter().find(|node| !named(node)) {
+                    Some(node) => {
+                        Err(Error::NotNamed { pump: node.node_id.clone(), host: node.host.clone() })
+                    }
+                    None => Ok(source),
+                }
+            }
+            FromPump::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
+        }
     }
 
     /// Asks each of `hosts` what it holds.
-    ///
-    /// # Errors
-    /// As [`Source::connect`].
-    pub async fn ask(hosts: Vec<String>, offline: Vec<NodeId>) -> Result<Self, Error> {
+    async fn ask(hosts: Vec<String>, offline: Vec<NodeId>, registered: bool) -> Result<Self, Error> {
         let mut cluster: Option<ClusterId> = None;
         let mut pumps: Vec<PumpInfo> = Vec::with_capacity(hosts.len());
         for host in hosts {
@@ -90,7 +102,7 @@ impl Source {
             }
         }
         match cluster {
-            Some(cluster) => Ok(Source { cluster, pumps, offline }),
+            Some(cluster) => Ok(Source { cluster, pumps, offline, registered }),
             None => Err(Error::NoPump),
         }
     }
@@ -163,14 +175,14 @@ impl Source {
     }
 }
 
-/// The registry's pumps: addresses of those to read, names of those that are offline.
-async fn list(config: &Config) -> Result<(Vec<String>, Vec<NodeId>), Error> {
+/// The registry's pumps: those to read, and names of those that are offline.
+async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<NodeId>), Error> {
     let registry = if config.cluster_dir.as_os_str().is_empty() {
         Registry::etcd(&config.pd_urls, None).await?
     } else {
         EmbeddedCluster::open(&config.cluster_dir)?.registry()
     };
-    let (mut hosts, mut offline) = (Vec::new(), Vec::new());
+    let (mut nodes, mut offline) = (Vec::new(), Vec::new());
     let listing = registry.listing(NodeKind::Pump).await?;
     if let Some((key, why)) = listing.malformed.first() {
         // It may be a pump whose binlogs would be missing.
@@ -180,10 +192,10 @@ async fn list(config: &Config) -> Result<(Vec<String>, Vec<NodeId>), Error> {
         if node.state == NodeState::Offline {
             offline.push(node.node_id);
         } else {
-            hosts.push(node.host);
+            nodes.push(node);
         }
     }
-    Ok((hosts, offline))
+    Ok((nodes, offline))
 }
 
 fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
@@ -236,6 +248,7 @@ mod tests {
             cluster: ClusterId(1),
             pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
             offline: vec![],
+            registered: true,
         }
     }
 

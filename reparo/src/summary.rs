@@ -58,6 +58,8 @@ pub struct Summary {
     pub pumps: Vec<NodeId>,
     /// Pumps that were offline and not asked.
     pub offline: Vec<NodeId>,
+    /// Whether a registry says that there are no other pumps.
+    pub registered: bool,
     /// What was missing and was allowed to be.
     pub holes: Vec<Hole>,
     /// How much it was.
@@ -86,6 +88,12 @@ impl fmt::Display for Summary {
             c.skipped,
             self.elapsed.as_secs_f64()
         )?;
+        if !self.registered {
+            writeln!(
+                f,
+                "note: these pumps were named; binlogs of others in the cluster, if there are any, are not restored"
+            )?;
+        }
         for pump in &self.offline {
             writeln!(
                 f,

@@ -33,7 +33,7 @@ pub async fn run(pumps: &PumpArgs) -> anyhow::Result<()> {
 fn block(host: &str, hello: &HelloResponse, stats: &StatsResponse) -> String {
     let mut lines =
         vec![format!("pump {} at {host}: {}, cluster {}", hello.node_id, hello.state, hello.cluster_id)];
-    let mut line = |name: &str, value: String| lines.push(format!("  {name:<18} {value}"));
+    let mut line = |name: &str, value: String| lines.push(format!("  {name:<28} {value}"));
     let uuid: String = hello.store_uuid.iter().map(|b| format!("{b:02x}")).collect();
     line("store", format!("{uuid}, opened {} time(s), protocol {}", hello.incarnation, hello.protocol));
     line("watermark", moment(stats.watermark));

@@ -97,6 +97,9 @@ async fn from_pumps<W: Write>(
     // Who names no start wants what is there.
     let allow = config.allow_gaps || bounds.after.raw() == 0;
     let (range, holes) = source.check(asked, allow)?;
+    if !source.registered {
+        say("only the pumps that were named are read; others of the cluster may hold more");
+    }
     for hole in holes {
         say(&format!("HOLE: {hole}"));
     }

@@ -44,7 +44,11 @@ impl fmt::Display for Comparison {
             let short = |digest: TableDigest| format!("{digest:.16}…", digest = digest.to_string());
             let found = table.found.map_or_else(|| "none".to_owned(), |d| d.rows.to_string());
             let digest = table.found.map_or_else(String::new, short);
-            let verdict = if table.found == Some(table.expected) { "equal" } else { "DIFFERENT" };
+            let verdict = match table.found {
+                Some(found) if found == table.expected => "equal",
+                Some(_) => "DIFFERENT",
+                None => "GONE",
+            };
             write!(
                 f,
                 "\n    {:<16} {:>9} {found:>9}   {:<18} {digest:<18} {verdict}",

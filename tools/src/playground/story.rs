@@ -254,7 +254,7 @@ pub(crate) fn farewell(site: &Site, running: Option<&[u32]>) -> anyhow::Result<(
         Some(_) => format!("--cluster-dir {}", site.cluster().display()),
         None => format!("--store {} --store {}", file("pump-1"), file("pump-2")),
     };
-    tell_line(&format!("  {tools} dump-range {source} --limit 5"))?;
+    tell_line(&format!("  {tools} dump-range {source} --table {DATABASE}.transfers --limit 5"))?;
     tell_line(&format!("  {tools} dump-range {source} --table {DATABASE}.accounts --json | tail -n 3"))?;
     tell_line(&format!(
         "  sqlite3 {} 'SELECT * FROM \"{DATABASE}.accounts\" LIMIT 5'",
