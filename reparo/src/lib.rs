@@ -9,9 +9,11 @@
 //! - [`run`]: from source to destination; [`Summary`] says what was covered.
 
 mod bounds;
+mod condition;
 mod config;
 mod destination;
 mod error;
+mod fold;
 mod print;
 mod progress;
 mod run;
@@ -20,8 +22,10 @@ mod summary;
 mod text;
 
 pub use bounds::{Bounds, utc};
+pub use condition::{BoundCondition, Condition, ConditionError};
 pub use config::{Config, DestDb, DestType, FromPump, PROGRAM, TableName, prepare_args};
 pub use error::Error;
+pub use fold::Limits;
 pub use print::write_event as write_print_event;
 pub use run::run;
 pub use source::{Hole, PumpInfo, Source};

@@ -27,6 +27,7 @@ mod sqlite;
 
 pub use checkpoint::{Checkpoint, FileCheckpoint};
 pub use error::{Error, Place};
+pub use layout::key_columns;
 pub use names::sqlite_table_name;
 pub use options::{MySqlTarget, SinkOptions, Target};
 pub use render::{render_ddl_sql, render_dml_sql};
