@@ -1,7 +1,7 @@
 //! TiDB's schema in TiKV, read page by page.
 
-use binlog_catalog::meta::{self, SchemaDiff};
 use crate::{KeyValue, TikvClient};
+use binlog_catalog::meta::{self, SchemaDiff};
 use binlog_proto::store::SchemaObject;
 use binlog_types::{JobId, SchemaVersion, TableId, Ts};
 use bytes::Bytes;
