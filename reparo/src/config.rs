@@ -87,6 +87,19 @@ pub struct Config {
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
     pub dry_run: bool,
+    #[serde(rename = "where")]
+    pub condition: String,
+    pub txn: i64,
+    pub seen_tso: i64,
+    pub overwrite: bool,
+    pub memory: String,
+    pub temp_dir: PathBuf,
+    pub row: String,
+    pub every: String,
+    pub largest: i64,
+    pub format: String,
+    pub svg: PathBuf,
+    pub limit: i64,
     pub txn_batch: i64,
     pub worker_count: i64,
     pub safe_mode: bool,
@@ -118,6 +131,18 @@ impl Default for Config {
             dest_db: None,
             allow_gaps: false,
             dry_run: false,
+            condition: String::new(),
+            txn: 0,
+            seen_tso: 0,
+            overwrite: false,
+            memory: "512MiB".to_owned(),
+            temp_dir: PathBuf::new(),
+            row: String::new(),
+            every: "1m".to_owned(),
+            largest: 5,
+            format: "text".to_owned(),
+            svg: PathBuf::new(),
+            limit: 0,
             txn_batch: 20,
             worker_count: 16,
             safe_mode: false,
@@ -136,6 +161,21 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
 }
 
 impl Config {
+    /// Memory for folded rows, and where they go beyond it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size that is none.
+    pub fn limits(&self) -> Result<crate::Limits, Error> {
+        let size: binlog_types::ByteSize =
+            self.memory.parse().map_err(|e| Error::Config(format!("-memory: {e}")))?;
+        let memory = usize::try_from(size.0).unwrap_or(usize::MAX);
+        let mut limits = crate::Limits { memory, ..crate::Limits::default() };
+        if !self.temp_dir.as_os_str().is_empty() {
+            limits.directory.clone_from(&self.temp_dir);
+        }
+        Ok(limits)
+    }
+
     /// Checks what can be checked without asking anyone, and says where to read from.
     ///
     /// # Errors

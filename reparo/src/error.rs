@@ -182,7 +182,7 @@ pub enum Error {
     #[error("temporary files in {directory}: {source}; -temp-dir names another place")]
     Temporary {
         /// Where.
-        directory: std::path::PathBuf,
+        directory: PathBuf,
         /// Why.
         source: std::io::Error,
     },

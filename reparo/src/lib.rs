@@ -9,7 +9,8 @@
 //! - [`Input`]: pumps, or the stores of dead ones: what they hold, what they lack, and their events;
 //! - [`Selection`]: the three together, checked: what every command begins with;
 //! - [`run`]: from source to destination; [`Summary`] says what was covered;
-//! - [`plan`]: what `run` would do.
+//! - [`plan`]: what `run` would do;
+//! - [`undo`]: the reverse of a range, row by row, on [`Condition`]s and folded rows.
 
 mod bounds;
 mod command;
@@ -27,6 +28,7 @@ mod run;
 mod selection;
 mod summary;
 mod text;
+mod undo;
 
 pub use bounds::{Bounds, utc};
 pub use command::Command;
@@ -41,3 +43,4 @@ pub use print::write_event as write_print_event;
 pub use run::run;
 pub use selection::Selection;
 pub use summary::{Counts, Summary};
+pub use undo::{Conflict, Loss, Undo, UndoReport, UndoScope, Undone, undo};

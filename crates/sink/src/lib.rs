@@ -10,6 +10,7 @@
 //!                                         └─ keyless: one lane, with progress
 //! ```
 
+mod amend;
 mod checkpoint;
 mod ddl;
 mod dml;
@@ -25,6 +26,7 @@ mod render;
 mod sink;
 mod sqlite;
 
+pub use amend::{Amendment, render_amendment};
 pub use checkpoint::{Checkpoint, FileCheckpoint};
 pub use error::{Error, Place};
 pub use layout::key_columns;

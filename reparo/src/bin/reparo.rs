@@ -36,6 +36,10 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
                 // It is about the data, which may be on stdout.
                 writeln!(std::io::stderr(), "{summary}")?;
             }
+            Command::Undo => {
+                let report = binlog_reparo::undo(config, shutdown()).await?;
+                writeln!(std::io::stderr(), "{report}")?;
+            }
             Command::Restore | Command::Plan => {
                 let plan = binlog_reparo::plan(config, shutdown()).await?;
                 writeln!(std::io::stdout(), "{plan}")?;

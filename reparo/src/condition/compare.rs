@@ -39,9 +39,7 @@ impl<'a> Operand<'a> {
             Value::Float(v) => Operand::Double(f64::from(*v)),
             Value::Double(v) => Operand::Double(*v),
             Value::Decimal(text) => Operand::Number(Cow::Borrowed(text)),
-            Value::Text(bytes) => {
-                Operand::Text(Cow::Borrowed(bytes), column.ty.collate.ends_with("_ci"))
-            }
+            Value::Text(bytes) => Operand::Text(Cow::Borrowed(bytes), column.ty.collate.ends_with("_ci")),
             Value::Bytes(bytes) => Operand::Text(Cow::Borrowed(bytes), false),
             Value::Time { .. } => match value.to_text(column).and_then(|t| time(&t)) {
                 Some(time) => Operand::Time(time),
@@ -132,8 +130,12 @@ pub(super) fn compare(left: &Operand<'_>, right: &Operand<'_>) -> Option<Orderin
     }
     match (left, right) {
         (O::Double(_), _) | (_, O::Double(_)) => left.double()?.partial_cmp(&right.double()?),
-        (O::Number(_) | O::Literal(Literal::Number(_)), _) | (_, O::Number(_) | O::Literal(Literal::Number(_)))
-            if !matches!((left, right), (O::Time(_) | O::Duration(_), _) | (_, O::Time(_) | O::Duration(_))) =>
+        (O::Number(_) | O::Literal(Literal::Number(_)), _)
+        | (_, O::Number(_) | O::Literal(Literal::Number(_)))
+            if !matches!(
+                (left, right),
+                (O::Time(_) | O::Duration(_), _) | (_, O::Time(_) | O::Duration(_))
+            ) =>
         {
             Some(decimal(&left.number()?)?.cmp(&decimal(&right.number()?)?))
         }
@@ -154,7 +156,8 @@ fn folded(bytes: &[u8]) -> String {
 pub(super) fn like(operand: &Operand<'_>, pattern: &str) -> Option<bool> {
     let (text, ci) = if operand.is_null() { return None } else { operand.text()? };
     let text = String::from_utf8_lossy(&text);
-    let (text, pattern) = if ci { (text.to_lowercase(), pattern.to_lowercase()) } else { (text.into(), pattern.into()) };
+    let (text, pattern) =
+        if ci { (text.to_lowercase(), pattern.to_lowercase()) } else { (text.into(), pattern.into()) };
     let text: Vec<char> = text.chars().collect();
     let pattern: Vec<char> = pattern.chars().collect();
     // Greedy with one step back: time is at most the product of both lengths.
@@ -231,7 +234,8 @@ fn time(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?.trim().replace('T', " ");
     let (date, clock) = text.split_once(' ').unwrap_or((&text, "00:00:00"));
     let (seconds, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let numbers = |text: &str, by: char| text.split(by).map(|n| n.parse::<u32>().ok()).collect::<Option<Vec<_>>>();
+    let numbers =
+        |text: &str, by: char| text.split(by).map(|n| n.parse::<u32>().ok()).collect::<Option<Vec<_>>>();
     let (date, mut clock) = (numbers(date, '-')?, numbers(seconds, ':')?);
     clock.resize(3, 0);
     let plain = fraction.len() <= 6 && fraction.bytes().all(|b| b.is_ascii_digit());

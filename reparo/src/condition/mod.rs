@@ -123,7 +123,9 @@ impl Condition {
             }
         });
         match missing {
-            Some(column) => Err(ConditionError::NoColumn { table: format!("{schema}.{}", table.name), column }),
+            Some(column) => {
+                Err(ConditionError::NoColumn { table: format!("{schema}.{}", table.name), column })
+            }
             None => Ok(BoundCondition { root }),
         }
     }

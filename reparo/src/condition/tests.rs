@@ -100,7 +100,17 @@ fn an_update_is_asked_for_both_images() {
 
 #[test]
 fn what_cannot_be_read_is_refused_in_words() {
-    for text in ["", "id =", "id = 1; drop table t", "sleep(10)", "id = (select 1)", "id + 1 = 2", "a.b.c = 1", "x.id = 1", "id = 0x123"] {
+    for text in [
+        "",
+        "id =",
+        "id = 1; drop table t",
+        "sleep(10)",
+        "id = (select 1)",
+        "id + 1 = 2",
+        "a.b.c = 1",
+        "x.id = 1",
+        "id = 0x123",
+    ] {
         let error = Condition::parse(text).unwrap_err().to_string();
         assert!(error.contains("cannot be read"), "{text}: {error}");
     }

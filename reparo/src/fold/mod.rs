@@ -182,6 +182,7 @@ impl Folded {
     }
 
     /// Whether temporary files were needed.
+    #[cfg(test)]
     pub(crate) fn spilled(&self) -> bool {
         self.spill.is_some()
     }

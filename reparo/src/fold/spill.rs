@@ -70,7 +70,12 @@ impl Spill {
             file.read_exact(&mut header).map_err(&failed)?;
             let size = u64::from(u32::from_be_bytes(header));
             at += 4 + size;
-            let torn = || failed(io::Error::new(io::ErrorKind::InvalidData, "a temporary file was changed by another program"));
+            let torn = || {
+                failed(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a temporary file was changed by another program",
+                ))
+            };
             if at > len {
                 return Err(torn());
             }

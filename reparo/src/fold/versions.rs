@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use binlog_catalog::{Row, Table, TableRef};
 use binlog_sink::key_columns;
-use binlog_types::TableId;
 
 use super::codec::put_value;
 use super::net::VersionId;
@@ -86,11 +85,6 @@ impl Versions {
 
     pub(crate) fn get(&self, id: VersionId) -> Option<&Version> {
         self.list.get(id as usize)
-    }
-
-    /// The table that rows of a version belong to.
-    pub(crate) fn table_id(&self, id: VersionId) -> Option<TableId> {
-        self.get(id).map(|v| v.table.table.id)
     }
 
     pub(crate) fn table(&self, id: VersionId) -> Option<&Arc<Table>> {

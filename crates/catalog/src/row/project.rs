@@ -73,7 +73,11 @@ impl Projection {
     pub fn is_identity(&self) -> bool {
         Arc::ptr_eq(&self.from, &self.to)
             || self.from.columns.len() == self.columns.len()
-                && self.columns.iter().enumerate().all(|(at, c)| matches!(c, Origin::Same(from) if *from == at))
+                && self
+                    .columns
+                    .iter()
+                    .enumerate()
+                    .all(|(at, c)| matches!(c, Origin::Same(from) if *from == at))
     }
 
     /// Columns whose values find no place any more.
@@ -130,8 +134,12 @@ fn convert(value: &Value, old: &Column, new: &Column) -> Result<Value, Error> {
     let text = match value {
         Value::Null => return Ok(Value::Null),
         // Between strings nothing is read.
-        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_text() => return Ok(Value::Text(bytes.clone())),
-        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_bytes() => return Ok(Value::Bytes(bytes.clone())),
+        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_text() => {
+            return Ok(Value::Text(bytes.clone()));
+        }
+        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_bytes() => {
+            return Ok(Value::Bytes(bytes.clone()));
+        }
         Value::Bit(number) if new.ty.tp != tp::BIT => number.to_string().into_bytes(),
         Value::Bit(number) => number.to_be_bytes().to_vec(),
         other => other.to_text(old).unwrap_or_default(),
