@@ -48,11 +48,6 @@ impl Latencies {
         Recorder { of: self, second: 0, current: histogram(3) }
     }
 
-    /// How many operations were recorded.
-    pub(crate) fn operations(&self) -> u64 {
-        self.totals.lock().all.len()
-    }
-
     /// Percentiles of all, and of each second.
     pub(crate) fn summary(&self) -> (Percentiles, Vec<Second>) {
         let totals = self.totals.lock();

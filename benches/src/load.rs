@@ -21,11 +21,6 @@ impl Oracle {
         Oracle(AtomicU64::new(store.max_commit_ts().raw().max(store.watermark().raw()).max(FIRST_TS)))
     }
 
-    /// One that goes on above `ts`.
-    pub(crate) fn from(ts: u64) -> Self {
-        Oracle(AtomicU64::new(ts))
-    }
-
     /// The next timestamp.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::SeqCst) + 1

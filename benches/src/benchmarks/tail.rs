@@ -29,7 +29,10 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
     let (read, written) = std::thread::scope(|scope| {
         let (wake, woken) = channel();
         let wake = Mutex::new(wake);
-        let guard = store.on_watermark(Box::new(move |_| drop(wake.lock().send(()))));
+        let guard = store.on_watermark(Box::new(move |_| {
+            // The reader may have failed.
+            let _ = wake.lock().send(());
+        }));
         let reader = scope.spawn(|| {
             let woken = woken;
             let mut follower =
