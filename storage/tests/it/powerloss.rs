@@ -146,14 +146,14 @@ fn die(
 }
 
 fn seed() -> u64 {
-    let seed = std::env::var("SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap());
-    println!("SEED={seed}");
-    seed
+    std::env::var("SEED").ok().map_or_else(rand::random, |seed| seed.parse().unwrap())
 }
 
 #[test]
 fn a_power_failure_at_any_step_loses_nothing_acknowledged() {
-    let mut lab = Lab::new(seed());
+    let seed = seed();
+    println!("SEED={seed}");
+    let mut lab = Lab::new(seed);
     for point in POINTS {
         let name = format!("{point:?}");
         let often = matches!(name.as_str(), "BeforeBatch" | "AfterBatch" | "BeforeSettle" | "AfterSettle");
@@ -182,7 +182,9 @@ fn a_power_failure_at_any_step_loses_nothing_acknowledged() {
 /// The method itself: a store that does not sync does lose acknowledged commits, and this shows it.
 #[test]
 fn the_method_notices_what_was_not_synced() {
-    let mut lab = Lab::new(seed());
+    let seed = seed();
+    println!("SEED={seed}");
+    let mut lab = Lab::new(seed);
     let dir = quick_dir();
     let (acknowledged, image) = die(&mut lab, dir.path(), "AfterBatch", 900, false, 1000);
     let store = open(image.path());
