@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binlog_cluster::{NodeKind, NodeState, NodeStatus};
-use binlog_types::{CommitTs, Retention};
+use binlog_types::{CommitTs, Range, Retention};
 
 use crate::context::Shared;
 use crate::metrics::gauge_of;
@@ -59,6 +59,15 @@ async fn collect(context: &Shared) {
     if plan.target <= context.store.safe_point() {
         return;
     }
+    context.metrics.gc_ts.set(gauge_of(plan.target));
+    // A pump that is younger than the retention has nothing to drop: who asks for the beginning then still gets it.
+    let (store, range) =
+        (context.store.clone(), Range { after: context.store.safe_point(), through: plan.target });
+    let empty = move || Ok::<_, binlog_storage::Error>(store.scan(range)?.next_batch(1)?.is_empty());
+    if matches!(tokio::task::spawn_blocking(empty).await, Ok(Ok(true))) {
+        context.metrics.done_gc_ts.set(gauge_of(plan.target));
+        return;
+    }
     for drainer in &plan.overtaken {
         context.metrics.purged_for_drainer.with_label_values(&[drainer.node_id.as_str()]).inc();
         tracing::error!(
@@ -66,7 +75,6 @@ async fn collect(context: &Shared) {
             "drainer's checkpoint is older than pump gc ts, some binlogs are purged; take it offline if it is gone for good"
         );
     }
-    context.metrics.gc_ts.set(gauge_of(plan.target));
     let (store, target) = (context.store.clone(), plan.target);
     match tokio::task::spawn_blocking(move || store.gc(target)).await {
         Ok(Ok(safe_point)) => {
