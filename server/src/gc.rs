@@ -76,14 +76,24 @@ async fn collect(context: &Shared) {
         );
     }
     let (store, target) = (context.store.clone(), plan.target);
-    match tokio::task::spawn_blocking(move || store.gc(target)).await {
-        Ok(Ok(safe_point)) => {
+    let collect = move || {
+        let before = log_keys(&store);
+        store.gc(target).map(|safe_point| (safe_point, before.saturating_sub(log_keys(&store))))
+    };
+    match tokio::task::spawn_blocking(collect).await {
+        Ok(Ok((safe_point, deleted))) => {
+            context.metrics.deleted.inc_by(deleted);
             context.metrics.done_gc_ts.set(gauge_of(safe_point));
             tracing::info!(%safe_point, "gc moved the safe point");
         }
         Ok(Err(error)) => tracing::error!(%error, "gc failed"),
         Err(_) => {}
     }
+}
+
+/// How many keys the store has of records, as RocksDB estimates it. What compactions drop later is not counted.
+fn log_keys(store: &binlog_storage::Store) -> u64 {
+    store.numbers().into_iter().find(|(name, _)| name.ends_with("log_keys")).map_or(0, |(_, keys)| keys)
 }
 
 #[cfg(test)]

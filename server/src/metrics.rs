@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) write_size: Histogram,
     pub(crate) gc_ts: IntGauge,
     pub(crate) done_gc_ts: IntGauge,
+    pub(crate) deleted: IntCounter,
     pub(crate) max_commit_ts: IntGauge,
     pub(crate) storage_size: IntGaugeVec,
     pub(crate) tikv_queries: IntCounter,
@@ -84,6 +85,7 @@ impl Metrics {
                 "binlog_pump_storage_done_gc_ts",
                 "the metadata and vlog after this gc ts has been collected",
             )?,
+            deleted: counter("binlog_pump_storage_deleted_kv_total", "deleted kv number")?,
             max_commit_ts: gauge("binlog_pump_storage_max_commit_ts", "max commit ts of storage")?,
             storage_size: IntGaugeVec::new(
                 Opts::new("binlog_pump_storage_storage_size_bytes", "storage size info"),
@@ -118,7 +120,8 @@ impl Metrics {
             )
             .buckets(exponential_buckets(0.001, 2.0, 22)?),
         )?;
-        let all: [Box<dyn Collector>; 14] = [
+        let all: [Box<dyn Collector>; 15] = [
+            Box::new(metrics.deleted.clone()),
             Box::new(chaser_turns),
             Box::new(chaser_time),
             Box::new(metrics.runtime.clone()),

@@ -216,7 +216,8 @@ impl Etcd {
         let mut failures = 0;
         loop {
             let (endpoint, count) = self.current();
-            let attempt = async { send(self.client(&endpoint).await?).await };
+            // Boxed: the client's futures are large, and every caller would carry them.
+            let attempt = Box::pin(async { send(self.client(&endpoint).await?).await });
             let (why, fatal) = match timeout(CALL_LIMIT, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => (error.to_string(), !is_transient(&error)),
@@ -261,13 +262,13 @@ impl Etcd {
                 if let Some(tls) = &self.tls {
                     options = options.with_tls(tls.config());
                 }
-                let client = Client::connect([&endpoint.url], Some(options)).await?;
+                let client = Box::pin(Client::connect([&endpoint.url], Some(options))).await?;
                 *endpoint.client.lock() = Some(client.clone());
                 client
             }
         };
         if self.is_time_for_members() {
-            self.learn_members(client.clone()).await;
+            Box::pin(self.learn_members(client.clone())).await;
         }
         Ok(client)
     }
@@ -283,7 +284,7 @@ impl Etcd {
 
     /// Adds members that nobody configured. Those that left are kept: they only cost a failed attempt.
     async fn learn_members(&self, mut client: Client) {
-        let members = match timeout(CALL_LIMIT, client.member_list()).await {
+        let members = match timeout(CALL_LIMIT, Box::pin(client.member_list())).await {
             Ok(Ok(members)) => members,
             Ok(Err(error)) => return tracing::debug!(%error, "etcd does not name its members"),
             Err(_) => return,
