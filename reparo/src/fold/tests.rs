@@ -26,7 +26,8 @@ fn contents(mut folded: Folded) -> Contents {
     let mut out = BTreeMap::new();
     folded
         .for_each(|versions, net| {
-            let image = net.now.as_ref().or(net.before.as_ref()).expect("an image");
+            // A row that came and went again is nowhere.
+            let Some(image) = net.now.as_ref().or(net.before.as_ref()) else { return Ok(()) };
             let version = versions.get(image.version).expect("a version");
             let key = format!("{:?}", version.key_of(&image.row));
             let part = |i: &Option<Image>| i.as_ref().map(|i| i.row.clone());

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use binlog_catalog::{Row, Table};
+use binlog_catalog::{Column, Row, Table};
 use binlog_sink::{Amendment, render_amendment};
 
 use super::tables::Tables;
-use crate::fold::{Net, Versions};
+use crate::fold::{Image, Net, Versions};
 use crate::utc;
 
 /// When a statement runs: within a table, what goes makes room for what comes.
@@ -48,7 +48,7 @@ pub(super) fn action(versions: &Versions, tables: &mut Tables, net: &Net, overwr
         (phase, Amendment { table: table.clone(), expected, wanted, copies })
     };
     if version.key.is_none() {
-        let row = match tables.project(versions, image) {
+        let row = match tables.project(versions, image, net.copies > 0) {
             Ok(row) => row,
             Err(why) => return Action::Impossible(why),
         };
@@ -63,14 +63,18 @@ pub(super) fn action(versions: &Versions, tables: &mut Tables, net: &Net, overwr
             _ => Action::Amend(vec![amend(Phase::Insert, None, Some(row), copies)]),
         };
     }
-    let mut part = |image: &Option<crate::fold::Image>| {
-        image.as_ref().map(|image| tables.project(versions, image)).transpose()
+    let mut part = |image: &Option<Image>, exists: bool| {
+        image.as_ref().map(|image| tables.project(versions, image, exists)).transpose()
     };
-    let (expected, wanted) = match (part(&net.now), part(&net.before)) {
+    let (expected, wanted) = match (part(&net.now, true), part(&net.before, false)) {
         (Ok(expected), Ok(wanted)) => (expected, wanted),
         (Err(why), _) | (_, Err(why)) => return Action::Impossible(why),
     };
-    if expected == wanted {
+    let same = match (&expected, &wanted) {
+        (Some(now), Some(old)) => now.iter().zip(old).all(|(now, old)| old.is_none() || old == now),
+        (now, old) => now.is_none() && old.is_none(),
+    };
+    if same {
         return Action::Nothing;
     }
     if net.others.count > 0 && !overwrite {
@@ -86,29 +90,28 @@ pub(super) fn action(versions: &Versions, tables: &mut Tables, net: &Net, overwr
     Action::Amend(match (expected, wanted) {
         (expected @ Some(_), None) => vec![amend(Phase::Delete, expected, None, 1)],
         (None, wanted) => vec![amend(Phase::Insert, None, wanted, 1)],
-        // A row that takes back a value of a unique index may find it taken by one that has yet to go back itself.
+        // A row that takes back a value of a unique index may find it taken by one that has yet to go back itself. What its old image does not
+        // hold (columns that came since) stays as it is.
         (Some(expected), Some(wanted)) if moves_unique(&table.table, &expected, &wanted) => {
+            let wanted =
+                wanted.into_iter().zip(&expected).map(|(old, now)| old.or_else(|| now.clone())).collect();
             vec![amend(Phase::Delete, Some(expected), None, 1), amend(Phase::Insert, None, Some(wanted), 1)]
         }
         (expected, wanted) => vec![amend(Phase::Update, expected, wanted, 1)],
     })
 }
 
-/// Whether both images are whole, and differ in a unique index beside the key.
+/// Whether the images differ in a unique index beside the key, and what is there now is known as a whole.
 fn moves_unique(table: &Table, expected: &Row, wanted: &Row) -> bool {
-    let whole = |row: &Row| {
-        let bound = |(at, c): (usize, &binlog_catalog::Column)| {
-            !c.is_writable() || row.get(at).is_some_and(Option::is_some)
-        };
-        table.columns.iter().enumerate().all(bound)
-    };
+    let bound = |(at, c): (usize, &Column)| !c.is_writable() || expected.get(at).is_some_and(Option::is_some);
+    let whole = table.columns.iter().enumerate().all(bound);
     let unique = table.indexes.iter().filter(|i| i.unique && !i.primary);
     let mut places = unique.flat_map(|i| i.columns.iter().map(|c| c.offset));
-    // A generated column of a unique index is in no image: whether it moves is not known.
+    // A generated column of a unique index may be in no image: whether it moves is not known.
     let moved = |at: usize| {
-        expected.get(at) != wanted.get(at) || table.columns.get(at).is_some_and(|c| c.is_generated())
+        expected.get(at) != wanted.get(at) || table.columns.get(at).is_some_and(Column::is_generated)
     };
-    places.any(moved) && whole(expected) && whole(wanted)
+    whole && places.any(moved)
 }
 
 /// `(id = 5, …)`: the key's columns, or the first few.

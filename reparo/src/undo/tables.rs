@@ -149,8 +149,14 @@ impl Tables {
         }
     }
 
-    /// An image as a row of the table as it stands now.
-    pub(super) fn project(&mut self, versions: &Versions, image: &Image) -> Result<Row, String> {
+    /// An image as a row of the table as it stands now. `exists`: the row is there, and so took the values that columns which came since
+    /// gave to existing rows; else such columns are left unbound.
+    pub(super) fn project(
+        &mut self,
+        versions: &Versions,
+        image: &Image,
+        exists: bool,
+    ) -> Result<Row, String> {
         let unknown = || "the table's version is not known".to_owned();
         let from = versions.table(image.version).ok_or_else(unknown)?;
         let to = Arc::clone(&self.now(from.id).map_err(str::to_owned)?.table);
@@ -160,7 +166,7 @@ impl Tables {
             .or_insert_with(|| Projection::new(Arc::clone(from), to).ok());
         match projection {
             Some(projection) if projection.is_identity() => Ok(image.row.clone()),
-            Some(projection) => projection.row(&image.row, false).map_err(|e| e.to_string()),
+            Some(projection) => projection.row(&image.row, exists).map_err(|e| e.to_string()),
             None => Err("a default of the table's present columns cannot be read".to_owned()),
         }
     }
