@@ -150,9 +150,8 @@ async fn everything_between_two_marks_goes_back() {
 }
 
 #[tokio::test]
-async fn concurrent_sessions_go_back_with_little_memory_too() {
+async fn concurrent_sessions_go_back_over_ddl() {
     back_to("txn", "t012", "t006", &Comparison::exact(), 64 << 20).await;
-    back_to("txn", "t012", "t006", &Comparison::exact(), 60_000).await;
 }
 
 /// The transaction of the mistaken DELETE of the capture.
