@@ -57,8 +57,8 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         cluster: source.cluster,
         after: range.after,
         through: Some(range.through),
-        table_patterns: Vec::new(),
         budget: BUDGET,
+        ..StreamOptions::default()
     };
     let pull = |source| Error::Pull { position: range.after, source };
     let stream = EventStream::open(options, source.members(), Start::At(range.after), config.filter()?).await;

@@ -80,8 +80,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// TLS settings.
-    #[error("tls config error: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] binlog_cli::tls::TlsError),
     /// The node's own name cannot be used.
     #[error("node {node}: {why}")]
     Node {

@@ -26,15 +26,14 @@ mod idle;
 mod metrics;
 mod node;
 mod oracle;
-mod push;
 mod registrar;
 mod resolver;
 mod run;
 mod serve;
-mod tls;
 mod watermark;
 
-pub use config::{Config, PurgedPull, Security, StorageConfig};
+pub use binlog_cli::tls::Security;
+pub use config::{Config, PurgedPull, StorageConfig};
 pub use error::Error;
 pub use flags::PROGRAM;
 pub use run::{Running, run, start};

@@ -19,7 +19,7 @@ use crate::format::meta;
 use crate::identity::{Identity, read_meta};
 use crate::overlay::Overlay;
 use crate::queue::Item;
-use crate::record::{CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
+use crate::record::{Behind, CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
 use crate::rocks::{Db, Durability, Setup};
 use crate::scan::Scan;
 use crate::settle::Settler;
@@ -314,6 +314,22 @@ impl Store {
     /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
     pub fn schema(&self, after: SchemaVersion) -> Result<Vec<SchemaEntry>, Error> {
         let mut entries = schema::read(self.shared(), None, |key| key.version > after, None)?;
+        entries.sort_by_key(|entry| (entry.schema_version, entry.kind, entry.id));
+        Ok(entries)
+    }
+
+    /// [`Store::schema`] without what lies behind a reader: of the entries of one object that are [`Behind`], only the last is given, and
+    /// not if it says that the object is gone, nor if it is of the kind `forgotten`. Never more than the result is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn schema_above(
+        &self,
+        after: SchemaVersion,
+        behind: impl Fn(&SchemaEntry) -> Behind,
+        forgotten: u8,
+    ) -> Result<Vec<SchemaEntry>, Error> {
+        let mut entries = schema::read_above(self.shared(), after, behind, forgotten)?;
         entries.sort_by_key(|entry| (entry.schema_version, entry.kind, entry.id));
         Ok(entries)
     }

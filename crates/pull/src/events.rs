@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter};
-use binlog_types::{CommitTs, JobId, SchemaVersion};
+use binlog_types::{CommitTs, JobId, SchemaVersion, Ts};
 use tokio::time::Instant;
 
 use crate::budget::Permit;
 use crate::narrow::narrow;
 use crate::schema::pause;
-use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaFetcher, StreamOptions};
+use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaBase, SchemaFetcher, StreamOptions};
 
 /// How long one question for the schema waits.
 const SLICE: Duration = Duration::from_secs(2);
@@ -87,7 +87,11 @@ impl EventStream {
         start: Start,
         filter: TableFilter,
     ) -> Result<Self, Error> {
-        let schema = SchemaFetcher::new(options.cluster, members.clone());
+        let schema = SchemaFetcher::new(options.cluster, members.clone()).with(
+            options.dial.clone(),
+            behind(start),
+            options.schema.clone(),
+        );
         let stream = MergedStream::new(options, members);
         let progress = stream.progress();
         let interpreter = Interpreter::new(start);
@@ -255,6 +259,22 @@ impl EventStream {
         *self.progress.schema.lock() = text;
         pause().await;
         Ok(())
+    }
+}
+
+/// What a reader that begins at `start` need not know step by step. Not all up to the start: rows may have been written under older
+/// versions, and jobs may have ended before their binlogs were committed.
+fn behind(start: Start) -> SchemaBase {
+    const VERSIONS: i64 = 1024;
+    const MILLIS: u64 = 60 * 60 * 1000;
+    match start {
+        Start::Version(version) => {
+            SchemaBase { version: SchemaVersion((version.0 - VERSIONS).max(0)), ts: CommitTs::ZERO }
+        }
+        Start::At(ts) => {
+            let physical = ts.ts().physical().saturating_sub(MILLIS);
+            SchemaBase { version: SchemaVersion(0), ts: CommitTs::from(Ts::compose(physical, 0)) }
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod sqlite;
 pub use checkpoint::{Checkpoint, FileCheckpoint};
 pub use error::{Error, Place};
 pub use names::sqlite_table_name;
-pub use options::{MySqlTarget, SinkOptions, Target};
+pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};
+pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use sink::Sink;

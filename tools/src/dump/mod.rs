@@ -112,8 +112,8 @@ async fn from_pumps<W: Write>(
         cluster: source.cluster,
         after: range.after,
         through: Some(range.through),
-        table_patterns: Vec::new(),
         budget: BUDGET,
+        ..StreamOptions::default()
     };
     match options.style {
         Style::Raw { .. } => {

@@ -13,8 +13,8 @@ pub(crate) fn options(after: u64, through: Option<u64>) -> StreamOptions {
         cluster: ClusterId(7),
         after: CommitTs::new(after),
         through: through.map(CommitTs::new),
-        table_patterns: vec![],
         budget: 16 << 20,
+        ..StreamOptions::default()
     }
 }
 

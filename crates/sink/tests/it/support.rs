@@ -18,8 +18,7 @@ pub(crate) fn options() -> SinkOptions {
         cluster: CLUSTER,
         workers: 4,
         batch_rows: 20,
-        checkpoint_schema: "tidb_binlog".into(),
-        checkpoint: true,
+        ..SinkOptions::default()
     }
 }
 
@@ -28,8 +27,7 @@ pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
         host: "127.0.0.1".into(),
         port: server.port(),
         user: "root".into(),
-        password: String::new(),
-        socket: None,
+        ..MySqlTarget::default()
     })
 }
 
