@@ -42,11 +42,27 @@ pub struct EventStream {
     stream: MergedStream,
     schema: SchemaFetcher,
     interpreter: Interpreter,
-    filter: TableFilter,
+    select: Selector,
     progress: Progress,
     /// The history is fetched up to here; −1: nothing yet.
     fetched: SchemaVersion,
     work: Option<Work>,
+}
+
+/// What of each event takes part; None: nothing.
+pub struct Selector(Box<dyn FnMut(Event) -> Option<Event> + Send>);
+
+impl Selector {
+    /// From a function, which is given the events in order.
+    pub fn new(select: impl FnMut(Event) -> Option<Event> + Send + 'static) -> Self {
+        Selector(Box::new(select))
+    }
+}
+
+impl std::fmt::Debug for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Selector(…)")
+    }
 }
 
 /// A batch on its way through the interpreter. It is kept here, so that `next` may be cancelled at any await.
@@ -87,6 +103,19 @@ impl EventStream {
         start: Start,
         filter: TableFilter,
     ) -> Result<Self, Error> {
+        Self::open_with(options, members, start, Selector::new(move |event| narrow(event, &filter))).await
+    }
+
+    /// [`EventStream::open`] for a reader that has more to say about what takes part.
+    ///
+    /// # Errors
+    /// As [`EventStream::open`].
+    pub async fn open_with(
+        options: StreamOptions,
+        members: Vec<Member>,
+        start: Start,
+        select: Selector,
+    ) -> Result<Self, Error> {
         let schema = SchemaFetcher::new(options.cluster, members.clone()).with(
             options.dial.clone(),
             behind(start),
@@ -99,7 +128,7 @@ impl EventStream {
             stream,
             schema,
             interpreter,
-            filter,
+            select,
             progress,
             fetched: SchemaVersion(-1),
             work: None,
@@ -154,7 +183,7 @@ impl EventStream {
         while let Some(record) = work.batch.records.get(work.at) {
             let need = match step(&mut self.interpreter, record)? {
                 Step::Event(event) => {
-                    match narrow(event, &self.filter) {
+                    match (self.select.0)(event) {
                         Some(event) => work.out.events.push(event),
                         None => work.out.skipped += 1,
                     }

@@ -28,7 +28,7 @@ mod stream;
 pub use client::{Identity, PumpClient, ScanStream};
 pub use dial::{Dial, PemFiles};
 pub use error::Error;
-pub use events::{EventBatch, EventStream};
+pub use events::{EventBatch, EventStream, Selector};
 pub use ledger::{Hole, NoLedger, PumpLedger};
 pub use narrow::narrow;
 pub use progress::{MemberProgress, Progress};

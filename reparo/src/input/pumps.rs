@@ -116,8 +116,8 @@ impl Pumps {
             cluster: self.cluster,
             after: range.after,
             through: Some(range.through),
-            table_patterns: Vec::new(),
             budget: BUDGET,
+            ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
         let stream = stream.map_err(|source| Error::Pull { position: range.after, source })?;
