@@ -64,7 +64,8 @@ async fn look(
         here.into_iter().map(|node| Member { id: node.node_id, host: node.host }).collect();
     // As the original: who vanishes from the registry without having gone offline is still read.
     for member in current.iter().flatten() {
-        let known = found.iter().any(|m| m.id == member.id) || gone.iter().any(|node| node.node_id == member.id);
+        let known =
+            found.iter().any(|m| m.id == member.id) || gone.iter().any(|node| node.node_id == member.id);
         if !known {
             tracing::warn!(pump = %member.id, host = member.host, "a pump vanished from the registry without going offline; it is still pulled from");
             found.push(member.clone());

@@ -11,12 +11,34 @@ use crate::{Destination, Error, Syncer};
 
 /// MySQL's and TiDB's modes. Two of them change how statements are read; see [`modes`].
 const SQL_MODES: [&str; 28] = [
-    "REAL_AS_FLOAT", "PIPES_AS_CONCAT", "ANSI_QUOTES", "IGNORE_SPACE", "ONLY_FULL_GROUP_BY",
-    "NO_UNSIGNED_SUBTRACTION", "NO_DIR_IN_CREATE", "NO_KEY_OPTIONS", "NO_TABLE_OPTIONS", "NO_FIELD_OPTIONS",
-    "MYSQL323", "MYSQL40", "ANSI", "NO_AUTO_VALUE_ON_ZERO", "NO_BACKSLASH_ESCAPES", "STRICT_TRANS_TABLES",
-    "STRICT_ALL_TABLES", "NO_ZERO_IN_DATE", "NO_ZERO_DATE", "ALLOW_INVALID_DATES",
-    "ERROR_FOR_DIVISION_BY_ZERO", "TRADITIONAL", "NO_AUTO_CREATE_USER", "HIGH_NOT_PRECEDENCE",
-    "NO_ENGINE_SUBSTITUTION", "PAD_CHAR_TO_FULL_LENGTH", "ORACLE", "TIME_TRUNCATE_FRACTIONAL",
+    "REAL_AS_FLOAT",
+    "PIPES_AS_CONCAT",
+    "ANSI_QUOTES",
+    "IGNORE_SPACE",
+    "ONLY_FULL_GROUP_BY",
+    "NO_UNSIGNED_SUBTRACTION",
+    "NO_DIR_IN_CREATE",
+    "NO_KEY_OPTIONS",
+    "NO_TABLE_OPTIONS",
+    "NO_FIELD_OPTIONS",
+    "MYSQL323",
+    "MYSQL40",
+    "ANSI",
+    "NO_AUTO_VALUE_ON_ZERO",
+    "NO_BACKSLASH_ESCAPES",
+    "STRICT_TRANS_TABLES",
+    "STRICT_ALL_TABLES",
+    "NO_ZERO_IN_DATE",
+    "NO_ZERO_DATE",
+    "ALLOW_INVALID_DATES",
+    "ERROR_FOR_DIVISION_BY_ZERO",
+    "TRADITIONAL",
+    "NO_AUTO_CREATE_USER",
+    "HIGH_NOT_PRECEDENCE",
+    "NO_ENGINE_SUBSTITUTION",
+    "PAD_CHAR_TO_FULL_LENGTH",
+    "ORACLE",
+    "TIME_TRUNCATE_FRACTIONAL",
 ];
 
 pub(crate) fn target(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<Target, Error> {
@@ -88,11 +110,7 @@ pub(crate) fn checkpoint(
     }))
 }
 
-fn decrypt(
-    name: &str,
-    text: &str,
-    env: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<String>, Error> {
+fn decrypt(name: &str, text: &str, env: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -116,7 +134,9 @@ fn modes(text: &str) -> Result<Vec<String>, Error> {
             return refuse(format!("invalid sql-mode: {mode} is no mode of MySQL"));
         }
         if mode == "NO_BACKSLASH_ESCAPES" {
-            tracing::warn!("NO_BACKSLASH_ESCAPES is not set in drainer's sessions: its statements do not depend on it");
+            tracing::warn!(
+                "NO_BACKSLASH_ESCAPES is not set in drainer's sessions: its statements do not depend on it"
+            );
             continue;
         }
         modes.push(mode);
@@ -133,7 +153,10 @@ fn session(to: &Destination) -> Result<Vec<(String, String)>, Error> {
         }
         match name.to_ascii_lowercase().as_str() {
             "time_zone" => {
-                tracing::info!(value, "drainer writes TIMESTAMPs in UTC whatever time_zone says; they are exact in every zone");
+                tracing::info!(
+                    value,
+                    "drainer writes TIMESTAMPs in UTC whatever time_zone says; they are exact in every zone"
+                );
             }
             "sql_mode" => return refuse("set sql-mode in [syncer], not in [syncer.to.params]"),
             _ => session.push((name.clone(), value.clone())),
@@ -182,7 +205,9 @@ mod tests {
 
     #[test]
     fn read_timeouts_are_those_of_go() {
-        for (text, seconds) in [("1m", 60.0), ("1m30s", 90.0), ("500ms", 0.5), ("1.5h", 5400.0), ("2", 172_800.0)] {
+        for (text, seconds) in
+            [("1m", 60.0), ("1m30s", 90.0), ("500ms", 0.5), ("1.5h", 5400.0), ("2", 172_800.0)]
+        {
             let found = read_timeout(&serde_json::Value::from(text)).unwrap();
             assert_eq!(found, Duration::from_secs_f64(seconds), "{text}");
         }

@@ -20,10 +20,34 @@ struct Rule {
 }
 
 const EVENTS: [&str; 29] = [
-    "", "all", "all ddl", "all dml", "none", "none ddl", "none dml", "insert", "update", "delete",
-    "create database", "create schema", "drop database", "drop schema", "alter database", "alter schema",
-    "create table", "drop table", "truncate table", "rename table", "create index", "add index", "drop index",
-    "create view", "drop view", "alter table", "add table partition", "drop table partition",
+    "",
+    "all",
+    "all ddl",
+    "all dml",
+    "none",
+    "none ddl",
+    "none dml",
+    "insert",
+    "update",
+    "delete",
+    "create database",
+    "create schema",
+    "drop database",
+    "drop schema",
+    "alter database",
+    "alter schema",
+    "create table",
+    "drop table",
+    "truncate table",
+    "rename table",
+    "create index",
+    "add index",
+    "drop index",
+    "create view",
+    "drop view",
+    "alter table",
+    "add table partition",
+    "drop table partition",
     "truncate table partition",
 ];
 
@@ -168,7 +192,9 @@ fn kind_of(query: &str) -> &'static str {
     let text = query.trim_start().to_uppercase();
     let words: Vec<&str> = text
         .split_whitespace()
-        .filter(|w| !matches!(*w, "OR" | "REPLACE" | "UNIQUE" | "FULLTEXT" | "SPATIAL" | "TEMPORARY" | "GLOBAL"))
+        .filter(|w| {
+            !matches!(*w, "OR" | "REPLACE" | "UNIQUE" | "FULLTEXT" | "SPATIAL" | "TEMPORARY" | "GLOBAL")
+        })
         .take(12)
         .collect();
     match words.as_slice() {
@@ -226,7 +252,8 @@ mod tests {
 
     #[test]
     fn events_are_ignored_by_kind_and_text() {
-        let r = rules("shop?", "o*", &["truncate table", "Delete", "drop database"], &["^drop\\s+view"]).unwrap();
+        let r =
+            rules("shop?", "o*", &["truncate table", "Delete", "drop database"], &["^drop\\s+view"]).unwrap();
         for (schema, table, event, ddl, query, ignored) in [
             ("shop1", "orders", "delete", false, "", true),
             ("SHOP1", "ORDERS", "delete", false, "", true),
@@ -239,7 +266,9 @@ mod tests {
             assert_eq!(r.ignores(schema, table, event, ddl, query), ignored, "{schema}.{table} {event}");
         }
         let first = rules("s", "", &["none ddl", "all"], &[]).unwrap();
-        assert!(first.ignores("s", "t", "insert", false, "") && !first.ignores("s", "t", "drop table", true, ""));
+        assert!(
+            first.ignores("s", "t", "insert", false, "") && !first.ignores("s", "t", "drop table", true, "")
+        );
     }
 
     #[test]
@@ -247,7 +276,10 @@ mod tests {
         for (query, kind) in [
             ("CREATE DATABASE `d`", "create database"),
             ("create unique index `i` on `t`(`a`)", "create index"),
-            ("CREATE ALGORITHM = UNDEFINED DEFINER = `r`@`%` SQL SECURITY DEFINER VIEW `v` AS SELECT 1", "create view"),
+            (
+                "CREATE ALGORITHM = UNDEFINED DEFINER = `r`@`%` SQL SECURITY DEFINER VIEW `v` AS SELECT 1",
+                "create view",
+            ),
             ("ALTER TABLE `t` ADD INDEX `i`(`a`)", "alter table"),
             ("CREATE SEQUENCE `s`", ""),
         ] {

@@ -120,7 +120,13 @@ pub const PROGRAM: Program = Program {
             "Mark what is written downstream, and leave out what carries this channel's mark.",
         ),
         flag("channel-id", "syncer.channel-id", Kind::Integer, "0", "For -loopback-control."),
-        flag("relay-log-dir", "syncer.relay.log-dir", Kind::Text, "", "Not supported: refused where it is set."),
+        flag(
+            "relay-log-dir",
+            "syncer.relay.log-dir",
+            Kind::Text,
+            "",
+            "Not supported: refused where it is set.",
+        ),
         flag(
             "relay-max-file-size",
             "syncer.relay.max-file-size",

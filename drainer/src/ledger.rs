@@ -27,7 +27,11 @@ impl Accepted {
             let (after, through) = range.split_once('-')?;
             let (after, through): (u64, u64) = (after.parse().ok()?, through.parse().ok()?);
             let pump = NodeId::new(pump).ok()?;
-            (after < through).then(|| Hole { pump, after: CommitTs::new(after), through: CommitTs::new(through) })
+            (after < through).then(|| Hole {
+                pump,
+                after: CommitTs::new(after),
+                through: CommitTs::new(through),
+            })
         };
         let store = |text: &str| -> Option<(NodeId, String)> {
             let (pump, uuid) = text.trim().rsplit_once(':')?;
@@ -36,12 +40,16 @@ impl Accepted {
         };
         let holes = gaps.iter().map(|text| {
             hole(text).ok_or_else(|| {
-                Error::Config(format!("invalid accept-gap {text:?}: write PUMP:AFTER-THROUGH, as the error named it"))
+                Error::Config(format!(
+                    "invalid accept-gap {text:?}: write PUMP:AFTER-THROUGH, as the error named it"
+                ))
             })
         });
         let stores = stores.iter().map(|text| {
             store(text).ok_or_else(|| {
-                Error::Config(format!("invalid accept-store {text:?}: write PUMP:UUID, as the error named it"))
+                Error::Config(format!(
+                    "invalid accept-store {text:?}: write PUMP:UUID, as the error named it"
+                ))
             })
         });
         Ok(Accepted { holes: holes.collect::<Result<_, _>>()?, stores: stores.collect::<Result<_, _>>()? })

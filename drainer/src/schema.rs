@@ -155,7 +155,8 @@ impl SchemaSource for TikvSchema {
             else {
                 let failure = kept.0.failure.lock().clone();
                 let known = *kept.0.complete.borrow();
-                let why = if failure.is_empty() { format!("it reaches version {known} so far") } else { failure };
+                let why =
+                    if failure.is_empty() { format!("it reaches version {known} so far") } else { failure };
                 return Err(Error::SchemaSource { why });
             };
             let objects = kept.0.objects.lock();

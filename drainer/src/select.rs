@@ -50,7 +50,9 @@ impl Selection {
 fn is_marked(txn: &Transaction, channel: i64) -> bool {
     txn.changes.iter().any(|change| {
         let table = &change.table;
-        if !table.schema.eq_ignore_ascii_case(MARK_SCHEMA) || !table.table.name.eq_ignore_ascii_case(MARK_TABLE) {
+        if !table.schema.eq_ignore_ascii_case(MARK_SCHEMA)
+            || !table.table.name.eq_ignore_ascii_case(MARK_TABLE)
+        {
             return false;
         }
         let at = table.table.columns.iter().position(|c| c.name.eq_ignore_ascii_case("channel_id"));

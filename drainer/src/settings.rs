@@ -168,7 +168,8 @@ impl Config {
             accepted: Accepted::parse(&self.accept_gap, &self.accept_store)?,
             security: self.security.clone(),
             gzip: self.compressor == "gzip",
-            push: match (self.metrics_addr.as_str(), non_negative("metrics-interval", self.metrics_interval)?) {
+            push: match (self.metrics_addr.as_str(), non_negative("metrics-interval", self.metrics_interval)?)
+            {
                 ("", _) | (_, 0) => None,
                 (address, seconds) => Some((address.to_owned(), Duration::from_secs(seconds))),
             },

@@ -55,7 +55,8 @@ pub use error::{Error, ErrorKind};
 pub use failpoint::{FailHook, FailPoint, FailPoints};
 pub use options::{Options, Tuning};
 pub use record::{
-    Behind, Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write, WriteResult,
+    Behind, Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write,
+    WriteResult,
 };
 pub use scan::Scan;
 pub use store::Store;

@@ -77,19 +77,25 @@ pub(crate) fn read_above(
     let mut entries = Vec::new();
     // The last entry behind the reader, until it is clear whether another one of its object follows. Versions of an object ascend.
     let mut last: Option<SchemaEntry> = None;
-    visit(shared, None, |key| key.version > after, None, |entry| {
-        let place = behind(&entry);
-        if let Some(previous) = last.take()
-            && ((previous.kind, previous.id) != (entry.kind, entry.id) || place == Behind::No)
-        {
-            entries.push(previous);
-        }
-        match place {
-            Behind::No => entries.push(entry),
-            Behind::Yes if entry.kind != forgotten => last = Some(entry),
-            Behind::Yes | Behind::Gone => {}
-        }
-    })?;
+    visit(
+        shared,
+        None,
+        |key| key.version > after,
+        None,
+        |entry| {
+            let place = behind(&entry);
+            if let Some(previous) = last.take()
+                && ((previous.kind, previous.id) != (entry.kind, entry.id) || place == Behind::No)
+            {
+                entries.push(previous);
+            }
+            match place {
+                Behind::No => entries.push(entry),
+                Behind::Yes if entry.kind != forgotten => last = Some(entry),
+                Behind::Yes | Behind::Gone => {}
+            }
+        },
+    )?;
     entries.extend(last);
     Ok(entries)
 }

@@ -27,8 +27,8 @@ mod sqlite;
 
 pub use checkpoint::{Checkpoint, FileCheckpoint};
 pub use error::{Error, Place};
-pub use names::sqlite_table_name;
 pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};
+pub use names::sqlite_table_name;
 pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use sink::Sink;

@@ -126,7 +126,7 @@ impl CheckpointTable {
         if self.stored.as_ref() == Some(&json) {
             return Ok(());
         }
-        let (table, cluster, new) = (&self.table, self.cluster, literal::text(&json));
+        let (table, cluster, new) = (self.table.clone(), self.cluster, literal::text(&json));
         let sql = match &self.stored {
             Some(old) => format!(
                 "update {table} set checkPoint = {new} where clusterID = {cluster} and checkPoint = {}",
@@ -146,7 +146,7 @@ impl CheckpointTable {
             if found.as_ref() != Some(&json) {
                 return Err(Error::CheckpointTaken {
                     cluster: cluster.0,
-                    table: table.clone(),
+                    table,
                     ours: self.stored.clone().unwrap_or_default(),
                     found: found.unwrap_or_default(),
                 });

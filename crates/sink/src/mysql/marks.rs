@@ -13,9 +13,7 @@ pub const MARK_TABLE: &str = "_drainer_repl_mark";
 /// What marks the transactions of connection `id`.
 pub(super) fn statement(marks: Marks, id: usize) -> String {
     let channel = marks.channel;
-    format!(
-        "update {MARK_SCHEMA}.{MARK_TABLE} set val=val+1 where id={id} and channel_id={channel} limit 1"
-    )
+    format!("update {MARK_SCHEMA}.{MARK_TABLE} set val=val+1 where id={id} and channel_id={channel} limit 1")
 }
 
 /// Makes the table, and a row for each of `connections`.

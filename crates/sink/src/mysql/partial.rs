@@ -65,11 +65,7 @@ impl TargetColumns {
         Ok(())
     }
 
-    async fn of(
-        &mut self,
-        connection: &mut Connection,
-        table: &TableRef,
-    ) -> Result<&HashSet<String>, Error> {
+    async fn of(&mut self, connection: &mut Connection, table: &TableRef) -> Result<&HashSet<String>, Error> {
         let name = (table.schema.to_string(), table.table.name.clone());
         if !self.tables.contains_key(&name) {
             let failed = bookkeeping("read the target's columns");

@@ -8,11 +8,11 @@ use binlog_types::{ClusterId, CommitTs, StartTs};
 use sqlx::Row as _;
 
 use super::bookkeeping;
+use super::checkpoint::CheckpointTable;
 use super::connection::Connection;
 use crate::checkpoint::TsMap;
 use crate::names::backtick;
 use crate::position::{Position, Progress};
-use super::checkpoint::CheckpointTable;
 use crate::{Checkpoint, Error, SinkOptions, literal};
 
 /// The sink's own tables, with what they hold.
@@ -38,10 +38,7 @@ pub(super) struct Intent {
 }
 
 impl State {
-    pub(super) async fn open(
-        connection: &mut Connection,
-        options: &SinkOptions,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(connection: &mut Connection, options: &SinkOptions) -> Result<Self, Error> {
         let (quoted, cluster) = (backtick(&options.checkpoint_schema), options.cluster);
         let failed = bookkeeping("create the checkpoint tables");
         for sql in [

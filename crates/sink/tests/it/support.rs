@@ -14,12 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection, ValueRef};
 pub(crate) const CLUSTER: ClusterId = ClusterId(7_710_986_823_498_564_611);
 
 pub(crate) fn options() -> SinkOptions {
-    SinkOptions {
-        cluster: CLUSTER,
-        workers: 4,
-        batch_rows: 20,
-        ..SinkOptions::default()
-    }
+    SinkOptions { cluster: CLUSTER, workers: 4, batch_rows: 20, ..SinkOptions::default() }
 }
 
 pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
