@@ -16,6 +16,7 @@ mod bridge;
 mod config;
 mod context;
 mod data_dir;
+mod drain;
 mod error;
 mod flags;
 mod follower;
@@ -29,7 +30,9 @@ mod oracle;
 mod registrar;
 mod resolver;
 mod run;
+mod runtime_metrics;
 mod serve;
+mod tick;
 mod watermark;
 
 pub use binlog_cli::tls::Security;

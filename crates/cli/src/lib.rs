@@ -8,14 +8,16 @@ mod flags;
 mod log;
 mod program;
 mod push;
+mod rotate;
 mod secret;
+mod show;
 mod signal;
 pub mod tls;
 mod version;
 
 pub use flags::{Flag, Kind};
-pub use log::{LogTo, init_logging};
-pub use program::{Program, Stop};
+pub use log::{LogTo, init_logging, log_welcome};
+pub use program::{Loaded, Program, Stop};
 pub use push::push_metrics;
 pub use secret::{SecretError, SecretKey, secret_key};
 pub use signal::shutdown_signal;

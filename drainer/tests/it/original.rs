@@ -124,7 +124,8 @@ async fn pumps_of_the_original_are_replicated_with_the_schema_from_tikv() {
     }
     let status = crate::replicate::http(&addr, "GET /status").await;
     assert!(status.contains("original-0") && status.contains("\"AcceptedGaps\":[]"), "{status}");
-    let marks = server.sql("SELECT COUNT(*) FROM retl._drainer_repl_mark WHERE channel_id = 7 AND val > 1").unwrap();
+    let marks =
+        server.sql("SELECT COUNT(*) FROM retl._drainer_repl_mark WHERE channel_id = 7 AND val > 1").unwrap();
     assert_ne!(marks.trim(), "0", "transactions carry the mark");
     stop.send(()).unwrap();
     running.await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -16,6 +16,8 @@ pub enum Connection {
     Plain(TcpStream),
     /// With it.
     Tls(Box<TlsStream<TcpStream>>),
+    /// From this machine.
+    Unix(UnixStream),
 }
 
 impl Connected for Connection {
@@ -33,6 +35,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_read(task, buffer),
             Connection::Tls(stream) => Pin::new(stream).poll_read(task, buffer),
+            Connection::Unix(stream) => Pin::new(stream).poll_read(task, buffer),
         }
     }
 }
@@ -42,6 +45,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_write(task, bytes),
             Connection::Tls(stream) => Pin::new(stream).poll_write(task, bytes),
+            Connection::Unix(stream) => Pin::new(stream).poll_write(task, bytes),
         }
     }
 
@@ -49,6 +53,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_flush(task),
             Connection::Tls(stream) => Pin::new(stream).poll_flush(task),
+            Connection::Unix(stream) => Pin::new(stream).poll_flush(task),
         }
     }
 
@@ -56,6 +61,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_shutdown(task),
             Connection::Tls(stream) => Pin::new(stream).poll_shutdown(task),
+            Connection::Unix(stream) => Pin::new(stream).poll_shutdown(task),
         }
     }
 
@@ -67,6 +73,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
             Connection::Tls(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
+            Connection::Unix(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
         }
     }
 
@@ -74,6 +81,7 @@ impl AsyncWrite for Connection {
         match self {
             Connection::Plain(stream) => stream.is_write_vectored(),
             Connection::Tls(stream) => stream.is_write_vectored(),
+            Connection::Unix(stream) => stream.is_write_vectored(),
         }
     }
 }

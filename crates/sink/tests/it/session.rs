@@ -5,7 +5,9 @@ use binlog_sink::{Checkpoint, Error, Marks, MySqlTarget, Sink, SinkOptions, Targ
 use binlog_testkit::Mariadb;
 use binlog_types::{CommitTs, SchemaVersion};
 
-use crate::support::{Database, builder, created, in_db, insert, int, mariadb_target, options, text, txn, update};
+use crate::support::{
+    Database, builder, created, in_db, insert, int, mariadb_target, options, text, txn, update,
+};
 
 fn checkpoint(commit_ts: u64) -> Checkpoint {
     Checkpoint { commit_ts: CommitTs::new(commit_ts), schema_version: SchemaVersion(3), consistent: false }
@@ -63,7 +65,10 @@ async fn settings_hold_and_rows_carry_marks() {
     let server = Mariadb::start().unwrap();
     let target = MySqlTarget {
         sql_mode: vec!["ANSI_QUOTES".into()],
-        session: vec![("lock_wait_timeout".into(), "77".into()), ("collation_connection".into(), "utf8mb4_bin".into())],
+        session: vec![
+            ("lock_wait_timeout".into(), "77".into()),
+            ("collation_connection".into(), "utf8mb4_bin".into()),
+        ],
         ..mysql(&server)
     };
     let options = SinkOptions { marks: Some(Marks { channel: 5 }), ..options() };
@@ -89,7 +94,9 @@ async fn settings_hold_and_rows_carry_marks() {
 #[tokio::test]
 async fn a_target_may_lack_columns() {
     let server = Mariadb::start().unwrap();
-    server.sql("CREATE DATABASE d; CREATE TABLE d.p(id int primary key, a int); CREATE TABLE d.q(a int)").unwrap();
+    server
+        .sql("CREATE DATABASE d; CREATE TABLE d.p(id int primary key, a int); CREATE TABLE d.q(a int)")
+        .unwrap();
     let wide = |id, name: &str, keyed: bool| {
         let table = builder(id, name).column("id", ColumnType::int()).column("a", ColumnType::int());
         let table = table.column("b", ColumnType::int());
