@@ -203,7 +203,7 @@ impl Config {
     /// The first setting that cannot be.
     pub fn validate(&self) -> Result<(), Error> {
         self.check()?;
-        binlog_cli::tls::check(&self.security)
+        Ok(binlog_cli::tls::check(&self.security)?)
     }
 
     /// Resolves defaults and checks every setting.

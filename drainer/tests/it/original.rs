@@ -18,8 +18,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-/// What an original pump answered, and then a filler every 100 ms.
-struct Captured(Vec<(i64, Bytes)>);
+/// What an original pump answered, and then a filler every 100 ms, later than all that any pump has.
+struct Captured(Vec<(i64, Bytes)>, i64);
 
 #[tonic::async_trait]
 impl Pump for Captured {
@@ -38,10 +38,9 @@ impl Pump for Captured {
             return Err(Status::internal("compressor = gzip was asked for"));
         }
         let after = request.into_inner().start_from.unwrap_or_default().offset;
-        let last = self.0.last().map_or(0, |(ts, _)| *ts);
         let real: Vec<Bytes> =
             self.0.iter().filter(|(ts, _)| *ts > after).map(|(_, payload)| payload.clone()).collect();
-        let start = last.max(after);
+        let start = after.max(self.1);
         let fakes = futures::stream::unfold(start + 1, |ts| async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let fake = Binlog { tp: 2, start_ts: ts, commit_ts: ts, ..Binlog::default() };
@@ -53,7 +52,7 @@ impl Pump for Captured {
     }
 }
 
-async fn original_pump(fixture: &str, number: u8) -> String {
+async fn original_pump(fixture: &str, number: u8, newest: i64) -> String {
     let payloads = fixtures::pulled(fixture, number).unwrap();
     let captured: Vec<(i64, Bytes)> = payloads
         .into_iter()
@@ -61,7 +60,7 @@ async fn original_pump(fixture: &str, number: u8) -> String {
         .collect();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
-    let service = PumpServer::new(Captured(captured))
+    let service = PumpServer::new(Captured(captured, newest))
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
     let serve = tonic::transport::Server::builder()
@@ -80,12 +79,14 @@ async fn pumps_of_the_original_are_replicated_with_the_schema_from_tikv() {
     let registry = Registry::etcd(&[cluster.url()], None).await.unwrap();
     let mut last = 0;
     for number in 0..3 {
-        let host = original_pump("txn", number).await;
-        let id = NodeId::new(&format!("original-{number}")).unwrap();
-        registry.put(NodeKind::Pump, &NodeStatus::new(id, host, NodeState::Online)).await.unwrap();
         for payload in fixtures::pulled("txn", number).unwrap() {
             last = last.max(Binlog::decode(payload).unwrap().commit_ts);
         }
+    }
+    for number in 0..3 {
+        let host = original_pump("txn", number, last).await;
+        let id = NodeId::new(&format!("original-{number}")).unwrap();
+        registry.put(NodeKind::Pump, &NodeStatus::new(id, host, NodeState::Online)).await.unwrap();
     }
     let server = Mariadb::start().unwrap();
     server.sql("CREATE USER drainer@'127.0.0.1' IDENTIFIED BY 'secret'").unwrap();
