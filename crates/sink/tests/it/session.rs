@@ -50,7 +50,8 @@ async fn a_checkpoint_may_lie_on_another_server() {
             checkpoint_table: "cp".into(),
             ..options()
         };
-        Sink::open(&mariadb_target(&rows), options)
+        let target = mariadb_target(&rows);
+        async move { Sink::open(&target, options).await }
     };
     let mut sink = open().await.unwrap();
     sink.save(checkpoint(7)).await.unwrap();
