@@ -22,7 +22,13 @@ pub(crate) fn column(offset: usize, name: &str, type_byte: u8, mysql_type: &str)
 fn is_text(type_byte: u8, mysql_type: &str) -> bool {
     let string = matches!(
         type_byte,
-        tp::VARCHAR | tp::VAR_STRING | tp::STRING | tp::TINY_BLOB | tp::MEDIUM_BLOB | tp::LONG_BLOB | tp::BLOB
+        tp::VARCHAR
+            | tp::VAR_STRING
+            | tp::STRING
+            | tp::TINY_BLOB
+            | tp::MEDIUM_BLOB
+            | tp::LONG_BLOB
+            | tp::BLOB
     );
     string && !mysql_type.ends_with("blob") && !mysql_type.ends_with("binary")
 }
@@ -54,9 +60,9 @@ impl Reading {
                 _ => Value::UInt(number),
             },
             Datum::Float(number) => Value::Double(number),
-            Datum::Decimal { precision, scale, digits } => Value::Decimal(
-                decode_decimal(precision, scale, &digits).map_err(|e| e.to_string())?.into(),
-            ),
+            Datum::Decimal { precision, scale, digits } => {
+                Value::Decimal(decode_decimal(precision, scale, &digits).map_err(|e| e.to_string())?)
+            }
             Datum::Duration(nanos) => Value::Duration { nanos, fsp: 6 },
             Datum::Json(json) => Value::Json(json),
             Datum::Bytes(bytes) | Datum::Vector(bytes) => self.bytes(column, bytes)?,

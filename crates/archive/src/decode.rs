@@ -49,8 +49,12 @@ impl Decoder {
         binlog: pb_binlog::Binlog,
     ) -> Result<Event, Error> {
         let commit_ts = CommitTs::new(binlog.commit_ts as u64);
-        let unreadable =
-            |what: String| Error::Unreadable { path: path.to_owned(), offset: record.offset, commit_ts, what };
+        let unreadable = |what: String| Error::Unreadable {
+            path: path.to_owned(),
+            offset: record.offset,
+            commit_ts,
+            what,
+        };
         match pb_binlog::BinlogType::try_from(binlog.tp) {
             Ok(pb_binlog::BinlogType::Ddl) => Ok(Event::Ddl(Ddl {
                 start_ts: StartTs::ZERO,
@@ -119,7 +123,8 @@ impl Decoder {
     ) -> Result<TableRef, String> {
         let made = |(at, pb): (usize, &pb_binlog::Column)| {
             let type_byte = pb.tp.as_ref().and_then(|tp| tp.first().copied());
-            let type_byte = type_byte.ok_or_else(|| format!("{schema}.{name}, column {}: no type", pb.name))?;
+            let type_byte =
+                type_byte.ok_or_else(|| format!("{schema}.{name}, column {}: no type", pb.name))?;
             Ok(column(at, &pb.name, type_byte, &pb.mysql_type))
         };
         let columns: Vec<Column> = columns.iter().enumerate().map(made).collect::<Result<_, String>>()?;

@@ -120,8 +120,8 @@ impl Archive {
 
 /// The commit_ts of a file's first record; None where it is empty, or holds only the beginning of a record.
 fn first_of(path: &Path) -> Result<Option<CommitTs>, Error> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
-    let mut reader = RecordReader::new(open(path).map_err(io)?);
+    let bytes = open(path).map_err(|e| damaged(path, 0, CommitTs::ZERO, e.into()))?;
+    let mut reader = RecordReader::new(bytes);
     match reader.read() {
         Ok(None) => {
             tracing::warn!(path = %path.display(), "no binlog find in file");

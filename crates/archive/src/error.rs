@@ -32,7 +32,9 @@ pub enum Error {
         second: PathBuf,
     },
     /// Bytes that are no record.
-    #[error("{path}: no record at offset {offset}: {damage}; the last good one before it is at commit_ts {last}")]
+    #[error(
+        "{path}: no record at offset {offset}: {damage}; the last good one before it is at commit_ts {last}"
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -56,7 +58,9 @@ pub enum Error {
         what: String,
     },
     /// A record that is older than what came before it, and no copy of it.
-    #[error("{path}: the record at offset {offset} is of commit_ts {commit_ts}, though {last} came before it")]
+    #[error(
+        "{path}: the record at offset {offset} is of commit_ts {commit_ts}, though {last} came before it"
+    )]
     Disorder {
         /// Which file.
         path: PathBuf,

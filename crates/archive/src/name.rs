@@ -73,7 +73,9 @@ mod tests {
         let four = "binlog-0000000000000002-20190101010101-407623959013752832.tar.gz";
         assert_eq!(read(four), Ok((2, Some(407_623_959_013_752_832))));
         assert_eq!(read("binlog-0000000000000002-20190101010101-0"), Ok((2, None)));
-        for bad in ["binlog", "binlog-", "binlog-x", "xbinlog-1", "binlog-1-2-3-4", "binlog-1-2-x", "savepoint"] {
+        for bad in
+            ["binlog", "binlog-", "binlog-x", "xbinlog-1", "binlog-1-2-3-4", "binlog-1-2-x", "savepoint"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

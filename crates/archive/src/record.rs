@@ -43,6 +43,17 @@ pub(crate) enum Failure {
     Damage(Damage),
 }
 
+impl From<io::Error> for Failure {
+    /// Bytes that do not unpack are damage, like others.
+    fn from(error: io::Error) -> Self {
+        if is_unpack(&error) {
+            Failure::Damage(Damage::Unpack(error.to_string()))
+        } else {
+            Failure::Io(error)
+        }
+    }
+}
+
 impl<R: Read> RecordReader<R> {
     /// Reads from the beginning of a file.
     pub fn new(from: R) -> Self {
@@ -159,10 +170,7 @@ impl<R: Read> RecordReader<R> {
             match read {
                 Ok(0) => self.ended = true,
                 Ok(_) => {}
-                Err(error) if is_unpack(&error) => {
-                    return Err(Failure::Damage(Damage::Unpack(error.to_string())));
-                }
-                Err(error) => return Err(Failure::Io(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok((self.buffer.len() - self.at).min(len))

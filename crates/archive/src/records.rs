@@ -144,7 +144,7 @@ impl Records {
     fn open_next(&mut self) -> Result<(), Error> {
         match self.files.next() {
             Some(path) => {
-                let bytes = open(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+                let bytes = open(&path).map_err(|e| damaged(&path, 0, self.last, e.into()))?;
                 self.current = Some((path, RecordReader::new(bytes)));
             }
             None => self.ended = true,

@@ -193,9 +193,8 @@ mod tests {
     use super::*;
 
     fn tables(list: &[(&str, &str)]) -> Subject {
-        let one = |(db, table): &(&str, &str)| {
-            ((!db.is_empty()).then(|| (*db).to_owned()), (*table).to_owned())
-        };
+        let one =
+            |(db, table): &(&str, &str)| ((!db.is_empty()).then(|| (*db).to_owned()), (*table).to_owned());
         Subject::Tables(list.iter().map(one).collect())
     }
 
@@ -214,9 +213,15 @@ mod tests {
             ),
             ("use `d`; DROP TABLE IF EXISTS a, `e`.`b`", tables(&[("d", "a"), ("e", "b")])),
             ("TRUNCATE t", tables(&[("", "t")])),
-            ("use `d`; RENAME TABLE a TO b, `e`.c TO d.d", tables(&[("d", "a"), ("d", "b"), ("e", "c"), ("d", "d")])),
+            (
+                "use `d`; RENAME TABLE a TO b, `e`.c TO d.d",
+                tables(&[("d", "a"), ("d", "b"), ("e", "c"), ("d", "d")]),
+            ),
             ("use `d`; CREATE UNIQUE INDEX `on` USING BTREE ON `t` (a)", tables(&[("d", "t")])),
-            ("use `d`; ALTER TABLE /*T![x] y */ `t``q` ADD COLUMN c TEXT DEFAULT 'a;b'", tables(&[("d", "t`q")])),
+            (
+                "use `d`; ALTER TABLE /*T![x] y */ `t``q` ADD COLUMN c TEXT DEFAULT 'a;b'",
+                tables(&[("d", "t`q")]),
+            ),
             ("use `d`; FLASHBACK TABLE t TO u", tables(&[("d", "t")])),
             ("ALTER DATABASE `d` CHARACTER SET utf8", database("d", false)),
             ("CREATE PLACEMENT POLICY p", Subject::Other),
