@@ -20,12 +20,12 @@ mod registry;
 mod schema;
 mod tikv;
 
-pub use embedded::EmbeddedCluster;
+pub use embedded::{EmbeddedCluster, OracleSeat};
 pub use endpoint::TlsFiles;
 pub use error::Error;
 pub use node::{NodeKind, NodeState, NodeStatus, UnknownState};
 pub use oracle::Oracle;
 pub use pd::PdClient;
-pub use registry::{Listing, Registry};
+pub use registry::{Life, LifeMark, Listing, Registry};
 pub use schema::{FollowError, KeepError, PACE, Pace, SchemaFollower, SchemaKeeper};
 pub use tikv::{CheckTxnStatus, KeyValue, TikvClient, TxnStatus};
