@@ -1,5 +1,7 @@
 //! Archives as the original drainer writes them: captured files, and files that are damaged in the ways in which they get damaged.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
