@@ -97,7 +97,7 @@ fn is_shown_as_text(tp: u8) -> bool {
     )
 }
 
-/// A float as Go's `%v` shows it: the shortest text that reads back, with an exponent below 1e-4 and from 1e21 on.
+/// A float as Go's `%v` shows it: the shortest text that reads back, with an exponent below 1e-4 and from 1e6 on.
 fn go_float(number: f64) -> String {
     if !number.is_finite() {
         return match number {
@@ -108,7 +108,7 @@ fn go_float(number: f64) -> String {
         .to_owned();
     }
     let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         let text = format!("{number:e}");
         let Some((mantissa, exponent)) = text.split_once('e') else { return text };
         let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
