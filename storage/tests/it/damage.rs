@@ -193,10 +193,11 @@ fn verify_finds_its_way_around_a_damaged_block() {
     let found = store.verify().unwrap();
     assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
     let damaged = found.damage[0].range;
-    assert!(damaged.after.raw() > 100 && damaged.through.raw() < 700, "{damaged}");
+    assert!(damaged.through.raw() - damaged.after.raw() < 100, "one block, not {damaged}");
     // Commits have odd timestamps.
     let lost = damaged.through.raw().div_ceil(2) - damaged.after.raw().div_ceil(2);
     assert!(found.records + lost == 400, "{} read, {lost} lost in {damaged}", found.records);
     let through = damaged.through.raw();
-    assert_eq!(rows_of(&try_scan(&store, through, 900).unwrap())[0].commit, through + 1);
+    let behind = rows_of(&try_scan(&store, through, 900).unwrap());
+    assert!(behind.first().is_none_or(|row| row.commit == through + 1 + through % 2));
 }
