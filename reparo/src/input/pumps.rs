@@ -70,7 +70,7 @@ impl Pumps {
                 }
             }
             Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
-            Origin::Stores(_) => Err(Error::NoPump),
+            Origin::Stores(_) | Origin::Files(_) => Err(Error::NoPump),
         }
     }
 
