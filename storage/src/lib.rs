@@ -42,6 +42,7 @@ mod overlay;
 mod raw;
 mod scan;
 mod schema;
+mod verify;
 
 mod counters;
 mod health;
@@ -62,4 +63,5 @@ pub use record::{
 };
 pub use scan::Scan;
 pub use store::Store;
+pub use verify::{Damage, Verified};
 pub use watch::WatermarkGuard;

@@ -24,9 +24,10 @@ use crate::rocks::{Cf, Db, Durability, Setup};
 use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::shared::Shared;
+use crate::verify::Verified;
 use crate::watch::{Waker, WatermarkGuard};
 use crate::writer::Writer;
-use crate::{Error, Options, Tuning, gc, raw, recovery, schema};
+use crate::{Error, Options, Tuning, gc, raw, recovery, schema, verify};
 
 /// An open store. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
@@ -301,6 +302,14 @@ impl Store {
     /// [`Error::Internal`], [`Error::Closed`].
     pub fn file_bytes(&self, through: CommitTs) -> Result<u64, Error> {
         self.shared().db()?.file_bytes(Cf::Log, &LogKey::above(through))
+    }
+
+    /// Reads everything, checks every checksum, and says which stretches are damaged.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where a key is not one, [`Error::Closed`].
+    pub fn verify(&self) -> Result<Verified, Error> {
+        verify::verify(self.shared())
     }
 
     /// Prewrites without a known outcome, oldest first.
