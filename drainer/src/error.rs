@@ -65,6 +65,9 @@ pub enum Error {
     /// A metric could not be made: a defect.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] binlog_cli::tls::TlsError),
     /// Serving ended by itself.
     #[error("serve HTTP and gRPC: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -80,6 +83,7 @@ impl Error {
             Error::Config(_)
             | Error::File { .. }
             | Error::Locked(_)
+            | Error::Tls(_)
             | Error::Cluster { .. }
             | Error::OpenSink(_)
             | Error::Metrics(_) => 1,

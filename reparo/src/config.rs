@@ -17,6 +17,8 @@ pub enum Origin {
     Addresses(Vec<String>),
     /// The data directories of pumps that do not run.
     Stores(Vec<PathBuf>),
+    /// A directory of the original drainer's binlog files.
+    Files(PathBuf),
 }
 
 /// Where to restore to.
@@ -94,12 +96,6 @@ pub struct Config {
     pub overwrite: bool,
     pub memory: String,
     pub temp_dir: PathBuf,
-    pub row: String,
-    pub every: String,
-    pub largest: i64,
-    pub format: String,
-    pub svg: PathBuf,
-    pub limit: i64,
     pub txn_batch: i64,
     pub worker_count: i64,
     pub safe_mode: bool,
@@ -137,12 +133,6 @@ impl Default for Config {
             overwrite: false,
             memory: "512MiB".to_owned(),
             temp_dir: PathBuf::new(),
-            row: String::new(),
-            every: "1m".to_owned(),
-            largest: 5,
-            format: "text".to_owned(),
-            svg: PathBuf::new(),
-            limit: 0,
             txn_batch: 20,
             worker_count: 16,
             safe_mode: false,
@@ -199,12 +189,20 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] where none is named, or more than one.
     pub fn origin(&self) -> Result<Origin, Error> {
-        if !self.data_dir.is_empty() {
-            return invalid(
-                "-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump",
-            );
-        }
         let pump = !matches!(self.from_pump.as_str(), "" | "false");
+        if !self.data_dir.is_empty() {
+            if pump || !self.from_store.is_empty() {
+                return invalid(
+                    "-data-dir, -from-pump and -from-store are different sources: give one of them",
+                );
+            }
+            return match self.dest()? {
+                DestType::Print => Ok(Origin::Files(PathBuf::from(&self.data_dir))),
+                _ => invalid(
+                    "-data-dir (binlog files) can only be printed so far: for a database, restore with -from-pump or -from-store",
+                ),
+            };
+        }
         if !self.from_store.is_empty() {
             if pump {
                 return invalid("-from-pump and -from-store are two sources: give one of them");
@@ -213,7 +211,7 @@ impl Config {
         }
         if !pump {
             return invalid(
-                "say where to read from: -from-pump with -pd-urls or -cluster-dir, -from-pump=HOST:PORT,…, or -from-store=DIR,…",
+                "say where to read from: -from-pump with -pd-urls or -cluster-dir, -from-pump=HOST:PORT,…, -from-store=DIR,…, or -data-dir=DIR with binlog files",
             );
         }
         match self.from_pump.as_str() {
@@ -277,13 +275,10 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        TableFilter::user_tables(
-            &do_dbs,
-            &do_tables,
-            &self.replicate_ignore_db,
-            &pairs(&self.replicate_ignore_table),
-        )
-        .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
+        // The drainer has left out of its files what it was told to.
+        let make = if self.data_dir.is_empty() { TableFilter::user_tables } else { TableFilter::new };
+        make(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
+            .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }
 }
 

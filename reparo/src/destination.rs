@@ -32,7 +32,7 @@ impl Destination {
                     port,
                     user: db.user,
                     password: db.password,
-                    socket: None,
+                    ..MySqlTarget::default()
                 })
             }
         };
@@ -41,9 +41,9 @@ impl Destination {
             cluster,
             workers: count(config.worker_count),
             batch_rows: count(config.txn_batch),
-            checkpoint_schema: "tidb_binlog".to_owned(),
             // One shot: what a crash leaves half done is restored anew.
             checkpoint: false,
+            ..SinkOptions::default()
         };
         let sink = Sink::open(&target, options).await;
         Ok(Destination::Database(Box::new(

@@ -104,6 +104,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Binlog files cannot be read further.
+    #[error("cannot read the binlog files: {0}")]
+    Archive(#[from] binlog_archive::Error),
     /// A record in a store does not mean anything.
     #[error("the record at commit_ts {commit_ts} cannot be read: {what}")]
     Record {

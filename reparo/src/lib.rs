@@ -37,7 +37,7 @@ pub use config::{Config, DestDb, DestType, Origin, TableName};
 pub use error::Error;
 pub use flags::{PROGRAM, prepare_args};
 pub use fold::Limits;
-pub use input::{Hole, Input, PumpInfo, Pumps, Reading, StoreRecords, Stores};
+pub use input::{Files, Hole, Input, PumpInfo, Pumps, Reading, StoreRecords, Stores};
 pub use plan::{Plan, TableLoad, plan};
 pub use print::write_event as write_print_event;
 pub use run::run;

@@ -80,8 +80,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// TLS settings.
-    #[error("tls config error: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] binlog_cli::tls::TlsError),
     /// A signal came before the pump was up.
     #[error("stopped before the pump was up")]
     Interrupted,

@@ -14,13 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection, ValueRef};
 pub(crate) const CLUSTER: ClusterId = ClusterId(7_710_986_823_498_564_611);
 
 pub(crate) fn options() -> SinkOptions {
-    SinkOptions {
-        cluster: CLUSTER,
-        workers: 4,
-        batch_rows: 20,
-        checkpoint_schema: "tidb_binlog".into(),
-        checkpoint: true,
-    }
+    SinkOptions { cluster: CLUSTER, workers: 4, batch_rows: 20, ..SinkOptions::default() }
 }
 
 pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
@@ -28,8 +22,7 @@ pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
         host: "127.0.0.1".into(),
         port: server.port(),
         user: "root".into(),
-        password: String::new(),
-        socket: None,
+        ..MySqlTarget::default()
     })
 }
 
