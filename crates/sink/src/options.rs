@@ -56,6 +56,7 @@ impl fmt::Display for MySqlTarget {
 }
 
 /// Where to.
+#[allow(clippy::large_enum_variant, reason = "there is one of it a process")]
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A server; whether it is MySQL, MariaDB or TiDB is asked when it is opened.
