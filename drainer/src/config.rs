@@ -101,6 +101,8 @@ pub struct Syncer {
     pub loopback_control: bool,
     /// Whether DDL is applied.
     pub sync_ddl: bool,
+    /// What becomes of DDLs of kinds that are not known: `store`, `skip` or `stop`.
+    pub unknown_ddl: String,
     /// For `loopback_control`.
     pub channel_id: i64,
     /// Connections that write in parallel.
@@ -146,6 +148,7 @@ impl Default for Syncer {
             txn_batch: 20,
             loopback_control: false,
             sync_ddl: true,
+            unknown_ddl: "store".to_owned(),
             channel_id: 0,
             worker_count: 16,
             replicate_do_db: Vec::new(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use binlog_cli::tls::Security;
 use binlog_sink::{MySqlTarget, Target, TlsFiles};
+use binlog_types::parse_retention;
 
 use crate::settings::refuse;
 use crate::{Destination, Error, Syncer};
@@ -167,7 +168,6 @@ fn session(to: &Destination) -> Result<Vec<(String, String)>, Error> {
 
 /// `read-timeout`: Go's duration text, or a number of days.
 fn read_timeout(value: &serde_json::Value) -> Result<Duration, Error> {
-    let bad = || Error::Config(format!("invalid read-timeout {value}: write a duration such as \"1m\""));
     let text = match value {
         serde_json::Value::Null => return Ok(Duration::from_secs(60)),
         serde_json::Value::String(text) => text.trim().to_owned(),
@@ -176,27 +176,8 @@ fn read_timeout(value: &serde_json::Value) -> Result<Duration, Error> {
     if text.is_empty() {
         return Ok(Duration::from_secs(60));
     }
-    if let Ok(days) = text.parse::<u32>() {
-        return Ok(Duration::from_secs(u64::from(days) * 86_400));
-    }
-    let mut total = 0.0;
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(bad()),
-        };
-        total += number.parse::<f64>().map_err(|_| bad())? * seconds;
-        rest = tail;
-    }
-    Duration::try_from_secs_f64(total).ok().filter(|d| !d.is_zero()).ok_or_else(bad)
+    parse_retention(&text)
+        .map_err(|_| Error::Config(format!("invalid read-timeout {value}: write a duration such as \"1m\"")))
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Another drainer uses the directory.
-    #[error("{} is in use by another drainer; stop it, or set another data-dir", .0.display())]
-    Locked(PathBuf),
+    /// The data directory cannot be had for oneself.
+    #[error(transparent)]
+    DataDir(#[from] binlog_cli::DirError),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -82,7 +82,7 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::File { .. }
-            | Error::Locked(_)
+            | Error::DataDir(_)
             | Error::Tls(_)
             | Error::Cluster { .. }
             | Error::OpenSink(_)

@@ -66,6 +66,7 @@ async fn fetch(
         cluster: context.cluster.id,
         after,
         budget: settings.budget,
+        unknown_ddl: settings.unknown_ddl,
         ..StreamOptions::default()
     };
     let select = settings.selection.clone().selector();

@@ -1,10 +1,10 @@
 //! `pumps.json` in the data directory: which store each pump had, and which holes in their streams the operator has accepted.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use binlog_cli::replace_file;
 use binlog_pull::{Hole, Identity, PumpLedger};
 use binlog_types::{CommitTs, NodeId, StoreUuid};
 use parking_lot::Mutex;
@@ -125,18 +125,8 @@ impl FileLedger {
         let mut book = self.book.lock();
         let mut next = book.clone();
         change(&mut next);
-        let write = || -> std::io::Result<()> {
-            let temporary = self.path.with_extension("json.tmp");
-            let mut file = File::create(&temporary)?;
-            file.write_all(&serde_json::to_vec_pretty(&next)?)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)?;
-            match self.path.parent() {
-                Some(folder) => File::open(folder)?.sync_all(),
-                None => Ok(()),
-            }
-        };
-        write().map_err(|e| format!("cannot write {}: {e}", self.path.display()))?;
+        let bytes = serde_json::to_vec_pretty(&next).map_err(|e| e.to_string())?;
+        replace_file(&self.path, &bytes).map_err(|e| format!("cannot write {}: {e}", self.path.display()))?;
         *book = next;
         Ok(())
     }

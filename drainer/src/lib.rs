@@ -16,7 +16,6 @@ mod apply;
 mod cluster;
 mod config;
 mod context;
-mod data_dir;
 mod detect;
 mod downstream;
 mod error;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_cli::tls::Handshake;
+use binlog_cli::{DirLock, hostname, tls::Handshake};
 use binlog_cluster::NodeState;
 use binlog_sink::{Checkpoint, Sink, SinkOptions};
 use binlog_types::{NodeId, SystemClock};
@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applier;
 use crate::cluster::Cluster;
 use crate::context::Context;
-use crate::data_dir::{DataDir, hostname};
 use crate::ledger::FileLedger;
 use crate::metrics::Metrics;
 use crate::node::{Action, Node};
@@ -53,7 +52,7 @@ pub struct Drainer {
     detecting: JoinHandle<()>,
     stop_serving: CancellationToken,
     /// Holds the lock of the data directory to the very end.
-    _data_dir: DataDir,
+    _data_dir: DirLock,
 }
 
 type Task = JoinHandle<Result<(), Error>>;
@@ -65,7 +64,7 @@ impl Drainer {
     /// Why it cannot start.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let mut settings = config.check(|name| std::env::var(name).ok())?;
-        let data_dir = DataDir::lock(&settings.data_dir)?;
+        let data_dir = DirLock::take(&settings.data_dir)?;
         let (listener, addr) = listen(&settings.addr).await?;
         for address in [&mut settings.addr, &mut settings.advertise] {
             if address.port == 0 {
@@ -74,8 +73,13 @@ impl Drainer {
         }
         let id = match settings.node_id.clone() {
             Some(id) => id,
-            None => NodeId::new(&format!("{}:{}", hostname(), settings.addr.port))
-                .map_err(|e| Error::Config(format!("{e}; set node-id")))?,
+            None => {
+                let name = hostname().map_err(|e| {
+                    Error::Config(format!("this machine does not tell its name ({e}); set node-id"))
+                })?;
+                NodeId::new(&format!("{name}:{}", settings.addr.port))
+                    .map_err(|e| Error::Config(format!("{e}; set node-id")))?
+            }
         };
         let ledger = Arc::new(FileLedger::open(&settings.data_dir, settings.accepted.clone())?);
         let handshake = Handshake::new(&settings.security)?;
@@ -104,7 +108,7 @@ impl Drainer {
         asked: mpsc::Receiver<crate::context::Asked>,
         sink: Sink,
         checkpoint: Option<Checkpoint>,
-        data_dir: DataDir,
+        data_dir: DirLock,
     ) -> Self {
         let (members, changes) = mpsc::channel(1);
         let (batches, fetched) = mpsc::channel(QUEUE);

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use binlog_catalog::TableFilter;
+use binlog_catalog::{TableFilter, UnknownDdl};
 use binlog_cli::tls::Security;
 use binlog_sink::{Marks, MySqlTarget, Target};
 use binlog_types::{CommitTs, NodeId};
@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) marks: Option<Marks>,
     pub(crate) partial_columns: bool,
     pub(crate) selection: Selection,
+    pub(crate) unknown_ddl: UnknownDdl,
     pub(crate) accepted: Accepted,
     pub(crate) security: Security,
     pub(crate) gzip: bool,
@@ -165,6 +166,10 @@ impl Config {
                 rules,
                 sync_ddl: syncer.sync_ddl,
             },
+            unknown_ddl: syncer
+                .unknown_ddl
+                .parse()
+                .map_err(|e| Error::Config(format!("syncer.unknown-ddl: {e}")))?,
             accepted: Accepted::parse(&self.accept_gap, &self.accept_store)?,
             security: self.security.clone(),
             gzip: self.compressor == "gzip",

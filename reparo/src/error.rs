@@ -105,7 +105,7 @@ pub enum Error {
         why: String,
     },
     /// Binlog files cannot be read further.
-    #[error("cannot read the binlog files: {0}")]
+    #[error("cannot read the binlog files")]
     Archive(#[from] binlog_archive::Error),
     /// A record in a store does not mean anything.
     #[error("the record at commit_ts {commit_ts} cannot be read: {what}")]
@@ -182,7 +182,7 @@ pub enum Error {
     #[error(transparent)]
     Condition(#[from] crate::ConditionError),
     /// A temporary file cannot be written or read.
-    #[error("temporary files in {directory}: {source}; -temp-dir names another place")]
+    #[error("no temporary files in {directory}; -temp-dir names another place")]
     Temporary {
         /// Where.
         directory: PathBuf,

@@ -132,6 +132,36 @@ async fn printed_files(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn damage_in_a_file_is_passed_over_only_if_told() {
+    let dir = tempfile::tempdir().unwrap();
+    binlog_testkit::fixtures::unpack_drainer_files("txn", dir.path()).unwrap();
+    let file = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).next().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let restore = async |allow_gaps: bool| {
+        let config = crate::Config {
+            data_dir: dir.path().display().to_string(),
+            dest_path: dir.path().join(format!("{allow_gaps}.txt")),
+            allow_gaps,
+            ..crate::Config::default()
+        };
+        crate::run(&config, std::future::pending()).await
+    };
+    let error = format!("{:#}", anyhow::Error::from(restore(false).await.unwrap_err()));
+    assert!(error.contains("no record at offset"), "{error}");
+    let summary = restore(true).await.unwrap();
+    let [hole] = summary.holes.as_slice() else { panic!("{summary}") };
+    assert!(hole.range.after < hole.range.through && hole.range.through < summary.range.through, "{hole}");
+    assert!(summary.to_string().contains("HOLE: "), "{summary}");
+    let whole = binlog_testkit::fixtures::reparo_print("txn").unwrap();
+    let printed = std::fs::read(dir.path().join("true.txt")).unwrap();
+    assert!(printed.len() < whole.len() && printed.len() > whole.len() / 2, "all but what was hit");
+    assert_eq!(printed[printed.len() - 100..], whole[whole.len() - 100..]);
+}
+
+#[tokio::test]
 async fn files_print_byte_for_byte_as_the_original_prints_them() {
     for name in ["seed", "types", "txn", "crash"] {
         let expected = binlog_testkit::fixtures::reparo_print(name).unwrap();

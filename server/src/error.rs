@@ -21,9 +21,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Another pump runs in the data directory.
-    #[error("{0:?} is in use by another pump: stop it, or set another data-dir")]
-    Locked(PathBuf),
+    /// The data directory cannot be had for oneself.
+    #[error(transparent)]
+    DataDir(#[from] binlog_cli::DirError),
     /// The data directory holds binlogs of the original pump that somebody needs.
     #[error(
         "{dir:?} holds binlogs of the original pump that are not read to the end: {found}. This program does not read its files. Either start the \

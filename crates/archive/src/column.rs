@@ -8,29 +8,11 @@ use jiff::tz::TimeZone;
 
 /// A column without its values.
 pub(crate) fn column(offset: usize, name: &str, type_byte: u8, mysql_type: &str) -> Column {
-    let ty = ColumnType {
-        tp: type_byte,
-        flen: -1,
-        decimal: -1,
-        charset: if is_text(type_byte, mysql_type) { "utf8mb4" } else { "binary" }.to_owned(),
-        ..ColumnType::default()
-    };
+    let mut ty = ColumnType { tp: type_byte, flen: -1, decimal: -1, ..ColumnType::default() };
+    // The charset `binary` makes blobs of texts in the type's name.
+    let text = ty.is_string() && !mysql_type.ends_with("blob") && !mysql_type.ends_with("binary");
+    ty.charset = if text { "utf8mb4" } else { "binary" }.to_owned();
     Column { id: offset as i64 + 1, name: name.to_owned(), offset, ty, public: true, ..Column::default() }
-}
-
-/// Characters, not bytes: the charset `binary` makes blobs of texts in the type's name.
-fn is_text(type_byte: u8, mysql_type: &str) -> bool {
-    let string = matches!(
-        type_byte,
-        tp::VARCHAR
-            | tp::VAR_STRING
-            | tp::STRING
-            | tp::TINY_BLOB
-            | tp::MEDIUM_BLOB
-            | tp::LONG_BLOB
-            | tp::BLOB
-    );
-    string && !mysql_type.ends_with("blob") && !mysql_type.ends_with("binary")
 }
 
 /// What the files write as text is made what pumps give, where `typed` says so; otherwise it stays text.

@@ -9,7 +9,7 @@ use binlog_types::CommitTs;
 #[non_exhaustive]
 pub enum Error {
     /// The directory or a file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("cannot read {path}")]
     Io {
         /// Which.
         path: PathBuf,

@@ -121,11 +121,12 @@ impl<R: Read> RecordReader<R> {
                 continue;
             };
             self.skip(found);
-            let (at, offset) = (self.at, self.offset);
+            // From the buffer's beginning `read` leaves everything in it, so that it can be read once more.
+            self.drop_used();
+            let offset = self.offset;
             match self.read() {
                 Ok(_) => {
-                    // `read` leaves what it used in the buffer.
-                    (self.at, self.offset) = (at, offset);
+                    (self.at, self.offset) = (0, offset);
                     return Ok(Some(offset));
                 }
                 Err(Failure::Damage(_)) => {}
@@ -145,12 +146,15 @@ impl<R: Read> RecordReader<R> {
         self.offset += len as u64;
     }
 
+    fn drop_used(&mut self) {
+        self.buffer.drain(..self.at);
+        self.at = 0;
+    }
+
     /// Makes `len` bytes from the position on available, as far as the file has them; returns how many of them there are.
     fn fill(&mut self, len: usize) -> Result<usize, Failure> {
-        // Kept until here, so that `resync` can go back.
         if self.at > CHUNK || self.at == self.buffer.len() {
-            self.buffer.drain(..self.at);
-            self.at = 0;
+            self.drop_used();
         }
         while !self.ended && self.buffer.len() - self.at < len {
             let from = self.buffer.len();
@@ -235,6 +239,26 @@ mod tests {
         assert!(matches!(flipped(13), Damage::Checksum { .. }));
         // A length that is only huge does not get its memory.
         assert!(matches!(flipped(6), Damage::Torn { .. }));
+    }
+
+    #[test]
+    fn a_good_record_far_behind_damage_is_found() {
+        for (before, damaged) in [(10, 3 * CHUNK), (CHUNK + 5, 10), (CHUNK + 5, 2 * CHUNK), (0, CHUNK)] {
+            let mut bytes = record(&vec![1; before]);
+            bytes.extend(record(&vec![2; damaged]));
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1;
+            let good = bytes.len() as u64;
+            bytes.extend(record(b"good"));
+            bytes.extend(record(&vec![3; CHUNK]));
+            let mut reader = RecordReader::new(bytes.as_slice());
+            assert!(matches!(reader.read(), Ok(Some(_))));
+            assert!(matches!(reader.read(), Err(Failure::Damage(_))));
+            assert!(matches!(reader.resync(), Ok(Some(found)) if found == good), "{before}, {damaged}");
+            assert!(matches!(reader.read(), Ok(Some(record)) if record.payload == "good"));
+            assert!(matches!(reader.read(), Ok(Some(record)) if record.payload.len() == CHUNK));
+            assert!(matches!(reader.read(), Ok(None)));
+        }
     }
 
     proptest! {

@@ -121,9 +121,10 @@ impl EventStream {
             behind(start),
             options.schema.clone(),
         );
+        let mut interpreter = Interpreter::new(start);
+        interpreter.set_unknown_ddl(options.unknown_ddl);
         let stream = MergedStream::new(options, members);
         let progress = stream.progress();
-        let interpreter = Interpreter::new(start);
         Ok(EventStream {
             stream,
             schema,

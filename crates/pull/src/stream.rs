@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use binlog_catalog::UnknownDdl;
 use binlog_types::{ClusterId, CommitTs, NodeId};
 use tokio::sync::Notify;
 
@@ -45,6 +46,8 @@ pub struct StreamOptions {
     pub table_patterns: Vec<String>,
     /// Bytes of payload in flight over all pumps.
     pub budget: usize,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
 }
 
 impl Default for StreamOptions {
@@ -59,6 +62,7 @@ impl Default for StreamOptions {
             through: None,
             table_patterns: Vec::new(),
             budget: 64 << 20,
+            unknown_ddl: UnknownDdl::default(),
         }
     }
 }

@@ -39,6 +39,10 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
             Command::Undo => {
                 let report = binlog_reparo::undo(config, shutdown()).await?;
                 writeln!(std::io::stderr(), "{report}")?;
+                anyhow::ensure!(
+                    config.dry_run || report.complete(),
+                    "not all of it goes back, see the report"
+                );
             }
             Command::Restore | Command::Plan => {
                 let plan = binlog_reparo::plan(config, shutdown()).await?;

@@ -55,7 +55,7 @@ impl Input {
             // As the original prints them; elsewhere as pumps would give them.
             Origin::Files(dir) => {
                 let zone = (config.dest()? != DestType::Print).then(jiff::tz::TimeZone::system);
-                Ok(Input::Files(Files::open(&dir, zone).await?))
+                Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
             }
             Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),
             origin @ (Origin::Registry | Origin::Addresses(_)) => {

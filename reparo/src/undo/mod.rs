@@ -17,7 +17,7 @@ use binlog_catalog::{Event, RowChange, TableFilter, Transaction};
 use binlog_types::{CommitTs, Range};
 
 use crate::fold::{Fold, Folded, VersionId};
-use crate::{BoundCondition, Condition, Config, Error, Limits, Selection};
+use crate::{BoundCondition, Condition, Config, Error, Limits, Origin, Selection};
 
 pub use report::{Conflict, Loss, UndoReport};
 use rows::{Action, Phase};
@@ -157,8 +157,13 @@ impl Undone {
                 Ok(())
             })?;
         }
-        writeln!(out, "SELECT @undone AS rows_undone, {expected} AS rows_expected;\nCOMMIT;")
-            .map_err(failed)?;
+        // SQL has no other way to stop a script than an error: here, that of a scalar with two rows.
+        writeln!(
+            out,
+            "SELECT IF(@undone = {expected}, 'all', (SELECT 1 UNION SELECT 2)) AS rows_found;\n\
+             SELECT @undone AS rows_undone, {expected} AS rows_expected;\nCOMMIT;"
+        )
+        .map_err(failed)?;
         out.flush().map_err(failed)
     }
 }
@@ -172,6 +177,14 @@ pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         let text = "undo writes SQL, to stdout or -dest-path: look at it, then run it with your client";
         return Err(Error::Config(text.to_owned()));
     }
+    if let Origin::Files(_) = config.origin()? {
+        let text = "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables";
+        return Err(Error::Config(text.to_owned()));
+    }
+    let transaction = match u64::try_from(config.txn) {
+        Ok(ts) => Some(ts).filter(|ts| *ts > 0),
+        Err(_) => return Err(Error::Config("-txn must not be negative".to_owned())),
+    };
     let condition = match config.condition.as_str() {
         "" => None,
         text => Some(Condition::parse(text)?),
@@ -182,17 +195,18 @@ pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         Ok(raw) => CommitTs::new(raw).max(selection.range.through),
         Err(_) => return Err(Error::Config("-seen-tso must not be negative".to_owned())),
     };
-    let (range, _) =
+    let (range, holes) =
         selection.input.check(Range { after: selection.range.after, through: seen }, config.allow_gaps)?;
     selection.input.wait(range.through).await?;
     let scope = UndoScope {
         range: selection.range,
         filter: config.filter()?,
-        transaction: u64::try_from(config.txn).ok().filter(|ts| *ts > 0),
+        transaction,
         condition,
         overwrite: config.overwrite,
     };
     let mut undo = Undo::new(scope, config.limits()?);
+    undo.report.holes = holes;
     // All tables, for they may be renamed.
     let mut reading = selection.input.read(range, TableFilter::default()).await?;
     tokio::pin!(shutdown);

@@ -9,7 +9,7 @@ use binlog_types::{CommitTs, Range};
 
 use super::rows::{Action, Phase};
 use crate::fold::Net;
-use crate::utc;
+use crate::{Hole, utc};
 
 /// Lines of a list that are kept; more are only counted.
 const LINES: usize = 100;
@@ -39,6 +39,8 @@ pub struct Loss {
 pub struct UndoReport {
     /// The changes of this range.
     pub range: Range,
+    /// What is missing from the range up to `seen_through`, and was allowed to be: changes in there are not known.
+    pub holes: Vec<Hole>,
     /// Later changes are known up to here.
     pub seen_through: CommitTs,
     /// Selected changes.
@@ -65,6 +67,7 @@ impl UndoReport {
     pub(super) fn new(range: Range) -> Self {
         UndoReport {
             range,
+            holes: Vec::new(),
             seen_through: range.through,
             changes: 0,
             tables: BTreeMap::new(),
@@ -116,7 +119,10 @@ impl UndoReport {
 
     /// Whether everything that was selected goes back.
     pub fn complete(&self) -> bool {
-        self.conflict_count == 0 && self.impossible.is_empty() && self.losses.is_empty()
+        self.holes.is_empty()
+            && self.conflict_count == 0
+            && self.impossible.is_empty()
+            && self.losses.is_empty()
     }
 
     pub(super) fn write_header(&self, out: &mut dyn Write) -> io::Result<()> {
@@ -125,7 +131,8 @@ impl UndoReport {
         }
         writeln!(
             out,
-            "-- Every statement names the row that it expects: at the end, rows_undone must equal rows_expected; else look before COMMIT.\n\
+            "-- Every statement names the row that it expects. If fewer rows were there than expected, the last SELECT fails, and a client\n\
+             -- that stops at errors, as mysql does, does not come to COMMIT: nothing is changed.\n\
              SET NAMES utf8mb4;\nSET time_zone = '+00:00';\nSET sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n\
              SET foreign_key_checks = 0;\nSTART TRANSACTION;\nSET @undone = 0;"
         )
@@ -166,6 +173,9 @@ impl fmt::Display for UndoReport {
                 utc(at.ts()),
                 at.ts().prev()
             )?;
+        }
+        for hole in &self.holes {
+            writeln!(f, "HOLE: {hole}")?;
         }
         for (why, rows) in &self.impossible {
             writeln!(f, "CANNOT UNDO: {rows} rows: {why}")?;

@@ -192,6 +192,31 @@ async fn a_transaction_goes_back_by_itself() {
     assert!(server.sql(&sql).is_err());
 }
 
+#[tokio::test]
+async fn rows_that_are_not_as_expected_stop_all_of_it() {
+    let events = events("seed");
+    let (after, through) = (mark("seed", "full_backup"), mark("seed", "before_delete"));
+    let mut undone = undo_of(&events, scope(after, through), through, Limits::default());
+    let sql = sql_of(&mut undone);
+    let server = server(&events, through).await;
+    // Somebody was there whom no binlog tells of.
+    for table in undone.report().tables.keys() {
+        server.sql(&format!("DELETE FROM {table}")).unwrap();
+    }
+    let before = server.dump_all().unwrap();
+    assert!(server.sql(&sql).is_err());
+    assert_same(&before, &server.dump_all().unwrap(), &Comparison::exact());
+}
+
+#[tokio::test]
+async fn what_cannot_be_undone_safely_is_refused() {
+    let refused = async |config: Config| undo(&config, std::future::pending()).await.unwrap_err().to_string();
+    let files = Config { data_dir: "somewhere".to_owned(), ..Config::default() };
+    assert!(refused(files).await.contains("keys"));
+    let txn = Config { from_pump: "127.0.0.1:1".to_owned(), txn: -5, ..Config::default() };
+    assert!(refused(txn).await.contains("-txn"), "a typing mistake does not mean everything");
+}
+
 #[test]
 fn what_was_dropped_needs_a_restore() {
     let events = events("seed");

@@ -62,7 +62,6 @@ async fn a_checkpoint_may_lie_on_another_server() {
 }
 
 #[tokio::test]
-#[ignore = "has not passed yet; run it with --ignored"]
 async fn settings_hold_and_rows_carry_marks() {
     let server = Mariadb::start().unwrap();
     let target = MySqlTarget {
