@@ -51,7 +51,15 @@ pub struct Drainer {
     serving: Task,
     detecting: JoinHandle<()>,
     stop_serving: CancellationToken,
-    /// Holds the lock of the data directory to the very end.
+    claims: Claims,
+}
+
+/// What no other process may have while this one runs.
+#[derive(Debug)]
+struct Claims {
+    /// Shows that the name is taken.
+    name: JoinHandle<()>,
+    /// Held to the very end.
     _data_dir: DirLock,
 }
 
@@ -95,10 +103,14 @@ impl Drainer {
         if let Some(checkpoint) = &checkpoint {
             context.set_saved(checkpoint.commit_ts);
         }
+        let heartbeat_error = |source| Error::Heartbeat { failures: 1, source };
+        let mark = registrar::claim_name(&context).await.map_err(heartbeat_error)?;
         // Registered first, and the pumps are looked for after: one that comes in between finds us and notifies us.
-        registrar::publish(&context).await.map_err(|source| Error::Heartbeat { failures: 1, source })?;
+        registrar::publish(&context).await.map_err(heartbeat_error)?;
+        let name = tokio::spawn(registrar::keep_name(Arc::clone(&context), mark));
+        let claims = Claims { name, _data_dir: data_dir };
         let listener = serve::Listener { listener, handshake };
-        Ok(Self::spawn(context, addr, listener, asked, sink, checkpoint, data_dir))
+        Ok(Self::spawn(context, addr, listener, asked, sink, checkpoint, claims))
     }
 
     fn spawn(
@@ -108,7 +120,7 @@ impl Drainer {
         asked: mpsc::Receiver<crate::context::Asked>,
         sink: Sink,
         checkpoint: Option<Checkpoint>,
-        data_dir: DirLock,
+        claims: Claims,
     ) -> Self {
         let (members, changes) = mpsc::channel(1);
         let (batches, fetched) = mpsc::channel(QUEUE);
@@ -132,7 +144,7 @@ impl Drainer {
             heartbeat: tokio::spawn(registrar::heartbeat(Arc::clone(&context))),
             context,
             stop_serving,
-            _data_dir: data_dir,
+            claims,
         }
     }
 
@@ -219,6 +231,9 @@ impl Drainer {
             }
         }
         self.detecting.abort();
+        if timeout(FAREWELL, &mut self.claims.name).await.is_err() {
+            self.claims.name.abort();
+        }
         self.stop_serving.cancel();
         if timeout(FAREWELL, &mut self.serving).await.is_err() {
             self.serving.abort();
