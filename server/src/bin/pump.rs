@@ -14,15 +14,16 @@ fn main() -> ExitCode {
     let Loaded { config, shown } =
         match PROGRAM.load_checked::<Config>(std::env::args_os().skip(1), environment, check) {
             Ok(loaded) => loaded,
-            Err(stop) => return stop.exit(),
+            Err(stop) => return stop.exit(LogTo::Stdout),
         };
     if let Err(error) = init_logging(&config.log_level, &config.log_file, LogTo::Stdout) {
-        return Stop::Config(format!("Failed to initialize log: {error:#}")).exit();
+        let message = "Failed to initialize log".to_owned();
+        return Stop::Fatal { message, error: format!("{error:#}") }.exit(LogTo::Stdout);
     }
     // Connections have threads of their own: this runtime is for the duties beside.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Stop::Config(format!("cannot make a runtime: {error}")).exit(),
+        Err(cause) => return failed(&binlog_server::Error::System { action: "make a runtime", cause }),
     };
     log_welcome("Pump");
     tracing::info!(config = shown, "start pump...");
@@ -40,9 +41,18 @@ fn main() -> ExitCode {
     }));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "pump ends");
-            ExitCode::from(if error.is_start_failure() { 2 } else { 1 })
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The original's words and exit codes for a pump that cannot be made, and for one that cannot start.
+fn failed(error: &binlog_server::Error) -> ExitCode {
+    let why = error.to_string();
+    if error.is_start_failure() {
+        tracing::error!(target: "fatal", error = why, "start pump server failed");
+        ExitCode::from(2)
+    } else {
+        tracing::error!(target: "fatal", error = why, "creating pump server failed");
+        ExitCode::from(1)
     }
 }
