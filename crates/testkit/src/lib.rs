@@ -6,7 +6,7 @@
 //! - [`FakeCluster`]: PD, TiKV and etcd at one URL; it shows a capture's schema as time goes by;
 //! - [`Replayer`]: sends a capture to pumps as TiDB did;
 //! - [`Mariadb`], [`Etcd`], [`Process`]: real servers and our own programs;
-//! - [`Authority`]: certificates.
+//! - certificates of an [`Authority`].
 
 mod compare;
 mod etcd;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use binlog_cli::{Loaded, LogTo, Stop, init_logging, log_welcome, shutdown_signal};
+use binlog_cli::{Loaded, LogTo, Stop, catch_signals, init_logging, log_welcome};
 use binlog_server::{Config, PROGRAM, run};
 
 #[global_allocator]
@@ -25,18 +25,21 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(cause) => return failed(&binlog_server::Error::System { action: "make a runtime", cause }),
     };
+    // Before anything else: a signal that comes early is one to stop, too.
+    let signals = {
+        let _entered = runtime.enter();
+        match catch_signals() {
+            Ok(signals) => signals,
+            Err(cause) => return failed(&binlog_server::Error::System { action: "catch signals", cause }),
+        }
+    };
     log_welcome("Pump");
     tracing::info!(config = shown, "start pump...");
     // A task of its own: a second signal ends the process wherever the first one found it.
-    let signal = runtime.spawn(shutdown_signal());
+    let signal = runtime.spawn(signals);
     let result = runtime.block_on(run(config, async {
-        match signal.await {
-            Ok(Ok(signal)) => tracing::info!(signal, "got signal to exit"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "signals cannot be caught");
-                std::future::pending::<()>().await;
-            }
-            Err(_) => {}
+        if let Ok(signal) = signal.await {
+            tracing::info!(signal, "got signal to exit");
         }
     }));
     match result {

@@ -52,7 +52,9 @@ fn of_two_snapshots_the_older_one_stays_in_whatever_order() {
         [[at(5, "old"), at(9, "new")], [at(9, "new"), at(5, "old")], [at(5, "old"), at(5, "young")]]
     {
         let mut history = SchemaHistory::default();
-        objects.map(|object| history.insert(object).unwrap());
+        for object in objects {
+            history.insert(object).unwrap();
+        }
         let found = history.table_at(TableId(10), SchemaVersion(3)).unwrap();
         assert_eq!(found.name, "old");
     }
