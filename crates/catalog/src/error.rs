@@ -1,6 +1,6 @@
 //! What can be wrong with a record or a schema object.
 
-use binlog_types::{CommitTs, SchemaVersion, TableId};
+use binlog_types::{CommitTs, JobId, SchemaVersion, TableId};
 
 use crate::codec::CodecError;
 
@@ -54,6 +54,36 @@ pub enum Error {
         table: TableId,
         /// The schema version that the rows were written under.
         version: SchemaVersion,
+    },
+    /// A DDL of a kind that no TiDB had when this program was made, and `stop` is the policy for those.
+    #[error(
+        "record with commit_ts {commit_ts}: DDL job {job} is of the unknown kind {kind}: {query}; what it does to rows is not known: \
+         see to it that the target has it, then go on with unknown-ddl = \"skip\", or \"store\" to apply what it carries"
+    )]
+    UnknownDdl {
+        /// The record.
+        commit_ts: CommitTs,
+        /// The job.
+        job: JobId,
+        /// TiDB's number of the kind.
+        kind: u8,
+        /// The statement.
+        query: String,
+    },
+    /// A DDL job that lies in the history in a form that cannot be read.
+    #[error(
+        "record with commit_ts {commit_ts}: DDL job {job} cannot be read: {reason}; statement: {query}; with unknown-ddl = \"skip\" \
+         it is left out"
+    )]
+    UnreadableJob {
+        /// The record.
+        commit_ts: CommitTs,
+        /// The job.
+        job: JobId,
+        /// The statement.
+        query: String,
+        /// Why.
+        reason: String,
     },
     /// JSON of a schema object that is not TiDB's.
     #[error("unreadable {what}: {source}")]

@@ -89,15 +89,25 @@ impl SchemaHistory {
         tables.into_iter().map(put).collect()
     }
 
-    /// The job says the new names, its statement the databases.
+    /// The job says the new names, its statement the databases: one pair a table that the job carries, a table that is renamed twice
+    /// comes twice.
     fn renamed(&mut self, job: &Job) -> Vec<TableId> {
         let targets = sql::rename_targets(&job.query);
-        for object in job.objects().unwrap_or_default() {
-            let Some(table) = self.table_at(TableId(object.id), job.version) else { continue };
-            let target = targets.iter().rev().find(|(_, name)| name.eq_ignore_ascii_case(&table.name));
+        let carried: Vec<TableId> = job.carried().map(TableId).collect();
+        let in_order = carried.len() == targets.len();
+        for (at, id) in carried.iter().enumerate() {
+            let Some(table) = self.table_at(*id, job.version) else { continue };
+            let named = || targets.iter().rev().find(|(_, name)| name.eq_ignore_ascii_case(&table.name));
+            let target = if in_order {
+                // Its last rename counts.
+                let last = carried.iter().rposition(|other| other == id).unwrap_or(at);
+                targets.get(last)
+            } else {
+                named()
+            };
             let database =
                 target.and_then(|(db, _)| db.as_deref()).and_then(|db| self.database_named(db, job.version));
-            if let Some(version) = self.tables.get_mut(&table.id).and_then(|v| v.get_mut(&job.version))
+            if let Some(version) = self.tables.get_mut(id).and_then(|v| v.get_mut(&job.version))
                 && version.parent_id == 0
             {
                 version.parent_id = database.unwrap_or(job.schema_id);

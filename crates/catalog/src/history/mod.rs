@@ -8,7 +8,7 @@ use std::sync::Arc;
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{JobId, SchemaVersion, TableId};
 
-use crate::meta::{Job, parse_database, parse_table};
+use crate::meta::{Job, job_type, parse_database, parse_table};
 use crate::{Database, Error, Table};
 
 /// One version of an object.
@@ -30,6 +30,8 @@ pub struct SchemaHistory {
     databases: HashMap<i64, Versions<Database>>,
     tables: HashMap<TableId, Versions<Table>>,
     jobs: HashMap<JobId, Arc<Job>>,
+    /// Jobs that cannot be read, and why: told when the stream comes to one.
+    unreadable: HashMap<JobId, String>,
     /// Jobs that need the history before them to say what they did, and did not find it yet.
     underived: Vec<Arc<Job>>,
     /// What jobs did to tables that they carry nothing about.
@@ -65,14 +67,22 @@ impl SchemaHistory {
     }
 
     fn insert_job(&mut self, object: &SchemaObject) -> Result<(), Error> {
-        let job = Job::parse(&object.json)?;
+        let parsed = Job::parse(&object.json).and_then(|job| Ok((job.objects()?, job)));
+        let (objects, job) = match parsed {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                tracing::warn!(job = object.id, %error, "a DDL job that cannot be read");
+                self.unreadable.insert(JobId(object.id), error.to_string());
+                return Ok(());
+            }
+        };
         let known = self.jobs.get(&JobId(job.id));
         if let Some(known) = known {
             let same = (known.job_type, known.version, known.effective)
                 == (job.job_type, job.version, job.effective);
             return if same { Ok(()) } else { Err(conflict("DDL job", object)) };
         }
-        for object in job.objects()? {
+        for object in objects {
             self.insert(object)?;
         }
         let job = Arc::new(job);
@@ -100,9 +110,25 @@ impl SchemaHistory {
         newest(self.tables.get(&id)?, version)?.value.clone()
     }
 
-    /// A finished job.
-    pub fn job(&self, id: JobId) -> Option<Arc<Job>> {
-        self.jobs.get(&id).cloned()
+    /// A finished job, or why it cannot be read; None: not known.
+    pub fn job(&self, id: JobId) -> Option<Result<Arc<Job>, &str>> {
+        let job = self.jobs.get(&id).map(|job| Ok(Arc::clone(job)));
+        job.or_else(|| self.unreadable.get(&id).map(|reason| Err(reason.as_str())))
+    }
+
+    /// Tables that some job brings back: RECOVER TABLE, FLASHBACK TABLE and FLASHBACK DATABASE. Each by its id, which stays, with the
+    /// version in which it is back.
+    pub fn recovered_tables(&self) -> impl Iterator<Item = (TableId, SchemaVersion)> {
+        let recovers = |job: &&Arc<Job>| {
+            job.effective && matches!(job.job_type, job_type::RECOVER_TABLE | job_type::RECOVER_SCHEMA)
+        };
+        self.jobs.values().filter(recovers).flat_map(|job| {
+            let carried = job.objects().unwrap_or_default().into_iter();
+            let tables =
+                carried.filter(|o| o.kind() == ObjectKind::Table && !o.dropped).map(|o| TableId(o.id));
+            let derived = self.derived(JobId(job.id)).iter().copied();
+            tables.chain(derived).map(|id| (id, job.version)).collect::<Vec<_>>()
+        })
     }
 
     /// As [`SchemaHistory::table_at`]; where the history begins later, the oldest version that it has.

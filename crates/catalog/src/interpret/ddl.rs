@@ -1,22 +1,6 @@
 //! What a DDL job does to the schema of the stream.
 //!
-//! | jobs | effect | change |
-//! |---|---|---|
-//! | CREATE, ALTER DATABASE | the database as the job carries it | `CreateDatabase`, `AlterDatabase` |
-//! | DROP DATABASE | it goes, with all its tables | `DropDatabase` |
-//! | FLASHBACK DATABASE (recover schema) | it is back, with the tables that it had when it was dropped | `CreateDatabase`, `RecoverTable` each |
-//! | CREATE TABLE, VIEW, SEQUENCE; batches | new objects | `CreateTable` each |
-//! | CREATE OR REPLACE VIEW | a new id; the old view goes without being named | `AlterTable` |
-//! | DROP TABLE, VIEW, SEQUENCE | it goes; later rows are left out and counted | `DropTable` |
-//! | TRUNCATE TABLE | a new id; rows of the old one are left out and counted | `TruncateTable` |
-//! | RECOVER, FLASHBACK TABLE | an old id is back | `RecoverTable` |
-//! | RENAME TABLE, also of several | names by id; databases of several from the statement | `RenameTable` each |
-//! | DROP, TRUNCATE PARTITION | rows vanish | `DropPartitions` |
-//! | EXCHANGE PARTITION | the plain table takes the partition's old id, found by comparing the partitions | `ExchangePartition` |
-//! | PARTITION BY, REMOVE PARTITIONING | a new id; rows of the old id go to it | `AlterTable` |
-//! | columns, indexes, keys, checks, options, multi-schema change, sequences, TTL, unknown kinds | the table as the job carries it | `AlterTable` |
-//! | TiFlash, placement, resource groups, caching, locks, attributes, statistics | followed, nothing to apply | none |
-//! | FLASHBACK CLUSTER | rows of everything change without a binlog | a typed stop |
+//! ARCHITECTURE.md has the table of all kinds of jobs; [`invisible`], [`renumber`] and [`of_tables`] are where kinds are told apart.
 //!
 //! Not here: jobs that were rolled back, SETVAL (which has no job), and the early binlog of DROP COLUMN; [`super`] skips them.
 

@@ -7,7 +7,7 @@ mod state;
 use binlog_proto::{Body, store::SchemaObject};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 
-use crate::meta::{MAX_GLOBAL_ID, job_type};
+use crate::meta::{Job, job_type};
 use crate::{Ddl, Error, Event, SchemaHistory, TableRef, Transaction, sql};
 use rows::Plans;
 use state::State;
@@ -19,6 +19,31 @@ pub enum Start {
     Version(SchemaVersion),
     /// The schema as it stood at this commit_ts (objects whose `finished_ts` is not later).
     At(CommitTs),
+}
+
+/// What becomes of a DDL of a kind that this program does not know: one of a TiDB that is newer than it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownDdl {
+    /// The schema follows, and what the job carries is applied as any other change of objects.
+    #[default]
+    Store,
+    /// The schema follows, and nothing is applied.
+    Skip,
+    /// An error that names it.
+    Stop,
+}
+
+impl std::str::FromStr for UnknownDdl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "store" => Ok(UnknownDdl::Store),
+            "skip" => Ok(UnknownDdl::Skip),
+            "stop" => Ok(UnknownDdl::Stop),
+            other => Err(format!("{other:?} is none of store, skip and stop")),
+        }
+    }
 }
 
 /// Why a record has no effect.
@@ -65,6 +90,7 @@ pub struct Interpreter {
     /// Up to this version the stream itself has shown that it was there.
     seen: SchemaVersion,
     skipped_rows: u64,
+    unknown: UnknownDdl,
 }
 
 impl Interpreter {
@@ -79,7 +105,13 @@ impl Interpreter {
             moved: false,
             seen: SchemaVersion(0),
             skipped_rows: 0,
+            unknown: UnknownDdl::default(),
         }
+    }
+
+    /// What becomes of DDLs of kinds that are not known.
+    pub fn set_unknown_ddl(&mut self, policy: UnknownDdl) {
+        self.unknown = policy;
     }
 
     /// Adds objects to the history; `complete` as in `SchemaResponse::complete_version`.
@@ -130,7 +162,11 @@ impl Interpreter {
             return Ok(Step::no_effect("SETVAL of a sequence"));
         }
         let id = JobId(body.ddl_job_id);
-        let Some(job) = self.history.job(id) else { return Ok(Step::NeedJob(id)) };
+        let job = match self.history.job(id) {
+            Some(Ok(job)) => job,
+            Some(Err(reason)) => return self.unreadable(commit_ts, id, &query, reason),
+            None => return Ok(Step::NeedJob(id)),
+        };
         if body.ddl_schema_state == DELETE_ONLY {
             return Ok(Step::no_effect(format!("job {id} is not done yet")));
         }
@@ -145,7 +181,7 @@ impl Interpreter {
                 "job {id} was rolled back or cancelled, or changed no schema"
             )));
         }
-        if job.table_id > MAX_GLOBAL_ID {
+        if job.is_internal() {
             return Ok(Step::no_effect(format!("job {id} is on a table of TiDB's own")));
         }
         if self.history.complete_version() < job.version {
@@ -161,8 +197,19 @@ impl Interpreter {
         }
         self.ready(SchemaVersion(job.version.0 - 1));
         let state = self.state.as_mut().ok_or_else(|| Error::Schema("no schema state".into()))?;
-        let changes = ddl::apply(state, &self.history, &job)?;
+        let unknown = !job_type::is_known(job.job_type);
+        if unknown && self.unknown == UnknownDdl::Stop {
+            return Err(unknown_ddl(commit_ts, &job, &query));
+        }
+        let mut changes = ddl::apply(state, &self.history, &job)?;
         self.moved = true;
+        if unknown {
+            let applied = self.unknown == UnknownDdl::Store;
+            tracing::warn!(%commit_ts, job = %id, kind = job.job_type, query, applied, "a DDL of an unknown kind");
+            if !applied {
+                changes.clear();
+            }
+        }
         Ok(Step::Event(Event::Ddl(Ddl {
             start_ts,
             commit_ts,
@@ -173,6 +220,16 @@ impl Interpreter {
             query,
             changes,
         })))
+    }
+
+    /// A job that is there and says nothing that can be read.
+    fn unreadable(&self, commit_ts: CommitTs, job: JobId, query: &str, reason: &str) -> Result<Step, Error> {
+        if self.unknown == UnknownDdl::Skip {
+            tracing::warn!(%commit_ts, %job, query, reason, "left out a DDL job that cannot be read");
+            return Ok(Step::no_effect(format!("job {job} cannot be read: {reason}")));
+        }
+        let (query, reason) = (query.to_owned(), reason.to_owned());
+        Err(Error::UnreadableJob { commit_ts, job, query, reason })
     }
 
     /// Makes the state. A start at a time knows only roughly when a version became visible. But what the stream shows is certain: whoever
@@ -215,6 +272,10 @@ impl Interpreter {
     pub fn skipped_rows(&self) -> u64 {
         self.skipped_rows
     }
+}
+
+fn unknown_ddl(commit_ts: CommitTs, job: &Job, query: &str) -> Error {
+    Error::UnknownDdl { commit_ts, job: JobId(job.id), kind: job.job_type, query: query.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 use binlog_proto::store::ObjectKind;
 use binlog_types::TableId;
+use bytes::Bytes;
 
 use super::*;
 use crate::encode::{Mutation, delete_row, insert_row, prewrite_value};
-use crate::meta::{JobSpec, database_json, database_object, job_json, objects_of_job};
+use crate::meta::{JobSpec, MAX_GLOBAL_ID, database_json, database_object, job_json, objects_of_job};
 use crate::{ChangeKind, ColumnType, Database, Row, SchemaChange, Table, TableBuilder, Value};
 
 const DB: i64 = 2;
@@ -212,4 +213,40 @@ fn a_table_that_no_ddl_made_is_taken_from_the_history() {
     let insert = insert_row(&table(20, "restored", 5), 0, &row(1, "a")).unwrap();
     let Event::Transaction(rows) = event(&mut interpreter, 60, &dml(5, 20, vec![insert])) else { panic!() };
     assert_eq!(rows.changes[0].table.table.name, "restored");
+}
+
+/// A job of a kind that no TiDB has yet, and one that is no job at all.
+fn fed_with_the_unknown(policy: UnknownDdl) -> Interpreter {
+    let mut interpreter = fed(Start::Version(SchemaVersion(4)));
+    interpreter.set_unknown_ddl(policy);
+    let mut wider = table(11, "u", 5);
+    wider.comment = "new".into();
+    wider.json = crate::meta::table_json(&wider).into();
+    interpreter.extend(job(105, 200, 11, 5, Some(&wider)), SchemaVersion(5)).unwrap();
+    let torn = SchemaObject {
+        kind: ObjectKind::Job as i32,
+        id: 106,
+        json: Bytes::from_static(b"{\"id\":106}"),
+        ..SchemaObject::default()
+    };
+    interpreter.extend(vec![torn], SchemaVersion(5)).unwrap();
+    interpreter
+}
+
+#[test]
+fn ddls_of_unknown_kinds_follow_the_policy() {
+    let mut stored = fed_with_the_unknown(UnknownDdl::Store);
+    let Event::Ddl(ddl) = event(&mut stored, 50, &ddl(105)) else { panic!() };
+    assert!(matches!(&ddl.changes[..], [SchemaChange::AlterTable { .. }]));
+    assert!(matches!(step(&mut stored, 51, &self::ddl(106)), Err(Error::UnreadableJob { .. })));
+
+    let mut skipped = fed_with_the_unknown(UnknownDdl::Skip);
+    let Event::Ddl(ddl) = event(&mut skipped, 50, &self::ddl(105)) else { panic!() };
+    assert!(ddl.changes.is_empty());
+    assert_eq!(skipped.tables()[0].table.comment, "new", "the schema follows all the same");
+    assert!(matches!(step(&mut skipped, 51, &self::ddl(106)), Ok(Step::Skipped(_))));
+
+    let mut stopped = fed_with_the_unknown(UnknownDdl::Stop);
+    let error = step(&mut stopped, 50, &self::ddl(105)).unwrap_err();
+    assert!(matches!(error, Error::UnknownDdl { kind: 200, .. }), "{error}");
 }

@@ -3,6 +3,7 @@
 use binlog_types::{SchemaVersion, TableId};
 use serde::Deserialize;
 
+use super::fold::lower_keys;
 use crate::Error;
 
 /// A parsed schema diff: old and new ids of what changed.
@@ -57,8 +58,8 @@ struct Affected {
 /// # Errors
 /// When it is no diff.
 pub fn parse_diff(json: &[u8]) -> Result<SchemaDiff, Error> {
-    let diff: Diff =
-        serde_json::from_slice(json).map_err(|source| Error::Json { what: "schema diff".into(), source })?;
+    let diff: Diff = serde_json::from_slice(&lower_keys(json))
+        .map_err(|source| Error::Json { what: "schema diff".into(), source })?;
     let affected = diff.affected_options.unwrap_or_default().into_iter();
     Ok(SchemaDiff {
         version: SchemaVersion(diff.version),

@@ -3,64 +3,12 @@
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::SchemaVersion;
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::fold::field;
+use super::job_type;
 use super::parse::{normal, parse_database, parse_table};
-use super::shape::{HistoryInfo, JobInfo};
 use crate::Error;
-
-/// TiDB's numbers of kinds of jobs, as far as they are told apart.
-pub mod job_type {
-    #![allow(missing_docs, reason = "the names say it")]
-    pub const CREATE_SCHEMA: u8 = 1;
-    pub const DROP_SCHEMA: u8 = 2;
-    pub const CREATE_TABLE: u8 = 3;
-    pub const DROP_TABLE: u8 = 4;
-    pub const ADD_COLUMN: u8 = 5;
-    pub const DROP_COLUMN: u8 = 6;
-    pub const ADD_INDEX: u8 = 7;
-    pub const DROP_INDEX: u8 = 8;
-    pub const TRUNCATE_TABLE: u8 = 11;
-    pub const MODIFY_COLUMN: u8 = 12;
-    pub const RENAME_TABLE: u8 = 14;
-    pub const DROP_TABLE_PARTITION: u8 = 20;
-    pub const CREATE_VIEW: u8 = 21;
-    pub const TRUNCATE_TABLE_PARTITION: u8 = 23;
-    pub const DROP_VIEW: u8 = 24;
-    /// RECOVER TABLE and FLASHBACK TABLE.
-    pub const RECOVER_TABLE: u8 = 25;
-    pub const MODIFY_SCHEMA_CHARSET: u8 = 26;
-    pub const LOCK_TABLE: u8 = 27;
-    pub const UNLOCK_TABLE: u8 = 28;
-    pub const SET_TIFLASH_REPLICA: u8 = 30;
-    pub const UPDATE_TIFLASH_REPLICA: u8 = 31;
-    pub const CREATE_SEQUENCE: u8 = 34;
-    pub const ALTER_SEQUENCE: u8 = 35;
-    pub const DROP_SEQUENCE: u8 = 36;
-    pub const EXCHANGE_TABLE_PARTITION: u8 = 42;
-    pub const RENAME_TABLES: u8 = 47;
-    pub const ALTER_TABLE_ATTRIBUTES: u8 = 49;
-    pub const ALTER_TABLE_PARTITION_ATTRIBUTES: u8 = 50;
-    pub const CREATE_PLACEMENT_POLICY: u8 = 51;
-    pub const ALTER_PLACEMENT_POLICY: u8 = 52;
-    pub const DROP_PLACEMENT_POLICY: u8 = 53;
-    pub const ALTER_TABLE_PARTITION_PLACEMENT: u8 = 54;
-    pub const MODIFY_SCHEMA_DEFAULT_PLACEMENT: u8 = 55;
-    pub const ALTER_TABLE_PLACEMENT: u8 = 56;
-    pub const ALTER_CACHE_TABLE: u8 = 57;
-    pub const ALTER_TABLE_STATS_OPTIONS: u8 = 58;
-    pub const ALTER_NO_CACHE_TABLE: u8 = 59;
-    pub const CREATE_TABLES: u8 = 60;
-    pub const MULTI_SCHEMA_CHANGE: u8 = 61;
-    pub const FLASHBACK_CLUSTER: u8 = 62;
-    /// FLASHBACK DATABASE.
-    pub const RECOVER_SCHEMA: u8 = 63;
-    pub const CREATE_RESOURCE_GROUP: u8 = 68;
-    pub const ALTER_RESOURCE_GROUP: u8 = 69;
-    pub const DROP_RESOURCE_GROUP: u8 = 70;
-    pub const ALTER_TABLE_PARTITIONING: u8 = 71;
-    pub const REMOVE_PARTITIONING: u8 = 72;
-}
 
 const DONE: i64 = 4;
 const SYNCED: i64 = 6;
@@ -70,7 +18,7 @@ const SYNCED: i64 = 6;
 pub struct Job {
     /// Its id.
     pub id: i64,
-    /// TiDB's number of its kind ([`job_type`]).
+    /// TiDB's number of its kind ([`job_type`](super::job_type)).
     pub job_type: u8,
     /// Database: for a rename, the new one.
     pub schema_id: i64,
@@ -103,24 +51,48 @@ impl Job {
     /// # Errors
     /// When it is no job.
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        let info: JobInfo =
-            serde_json::from_slice(json).map_err(|source| Error::Json { what: "DDL job".into(), source })?;
-        let HistoryInfo { schema_version, db_info, table_info, finished_ts, multiple } =
-            info.binlog.unwrap_or_default();
-        let multiple = multiple.unwrap_or_default().into_iter().flatten().collect();
+        Self::of(&tree(json)?)
+    }
+
+    fn of(value: &Value) -> Result<Self, Error> {
+        let job = Fields::of(value, "DDL job")?;
+        let binlog = match field(job.0, "binlog") {
+            Some(info) => Fields::of(info, "result of a DDL job")?,
+            None => Fields(&Map::new()),
+        };
+        let object = |name: &str| field(binlog.0, name).cloned();
+        let multiple = field(binlog.0, "multipletableinfos").and_then(Value::as_array);
+        let version = binlog.int("schemaversion")?;
         Ok(Job {
-            id: info.id,
-            job_type: info.job_type,
-            schema_id: info.schema_id,
-            table_id: info.table_id,
-            schema_name: info.schema_name,
-            query: info.query,
-            version: SchemaVersion(schema_version),
-            effective: matches!(info.state, DONE | SYNCED) && schema_version != 0,
-            start_ts: info.start_ts,
-            args: info.raw_args,
-            result: Outcome { database: db_info, table: table_info, multiple, finished_ts },
+            id: job.required("id")?,
+            // A kind beyond a byte is as unknown as one that no TiDB has yet.
+            job_type: u8::try_from(job.required("type")?).unwrap_or(u8::MAX),
+            schema_id: job.int("schema_id")?,
+            table_id: job.int("table_id")?,
+            schema_name: job.text("schema_name"),
+            query: job.text("query"),
+            version: SchemaVersion(version),
+            effective: matches!(job.int("state")?, DONE | SYNCED) && version != 0,
+            start_ts: job.int("start_ts")? as u64,
+            args: field(job.0, "raw_args").cloned().unwrap_or_default(),
+            result: Outcome {
+                database: object("dbinfo"),
+                table: object("tableinfo"),
+                multiple: multiple.into_iter().flatten().filter(|t| !t.is_null()).cloned().collect(),
+                finished_ts: binlog.int("finishedts")? as u64,
+            },
         })
+    }
+
+    /// Whether it is a job on a table of TiDB's own DDL machinery.
+    pub fn is_internal(&self) -> bool {
+        self.table_id > super::MAX_GLOBAL_ID
+    }
+
+    /// Ids of the tables that the job carries, in order, each as often as the job names it.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = i64> {
+        let id = |table: &Value| field(table.as_object()?, "id")?.as_i64();
+        self.result.multiple.iter().filter_map(id)
     }
 
     /// The databases and tables that the job made, changed or dropped, as of its version. What it carries nothing about is left
@@ -137,10 +109,10 @@ impl Job {
         match self.job_type {
             DROP_SCHEMA => {
                 objects.push(self.dropped(ObjectKind::Database, self.schema_id));
-                let tables = self.args.get(0).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                objects.extend(
-                    tables.iter().filter_map(Value::as_i64).map(|id| self.dropped(ObjectKind::Table, id)),
-                );
+                // The tables' ids are an argument: the first or, since there are checks of foreign keys, the second one.
+                let lists = self.args.as_array().into_iter().flatten().filter_map(Value::as_array);
+                let tables = lists.flatten().filter_map(Value::as_i64);
+                objects.extend(tables.map(|id| self.dropped(ObjectKind::Table, id)));
             }
             DROP_TABLE | DROP_VIEW | DROP_SEQUENCE => {
                 objects.push(self.dropped(ObjectKind::Table, self.table_id))
@@ -212,9 +184,47 @@ impl Job {
     /// When the job's change became visible. `FinishedTS` is when the job was filed away, up to seconds after its version was there;
     /// the table's own stamp is the start of the transaction that made it, unless the job did not touch the stamp.
     fn visible_ts(&self, table: &Value) -> u64 {
-        let stamp = table.get("update_timestamp").and_then(Value::as_u64).unwrap_or(0);
+        let stamp = table.as_object().and_then(|table| field(table, "update_timestamp"));
+        let stamp = stamp.and_then(Value::as_u64).unwrap_or(0);
         let stamped = stamp != 0 && (self.start_ts..=self.result.finished_ts).contains(&stamp);
         if stamped { stamp } else { self.result.finished_ts }
+    }
+}
+
+fn tree(json: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice(json).map_err(|source| Error::Json { what: "DDL job".into(), source })
+}
+
+/// The fields of one object.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    fn of(value: &'a Value, what: &str) -> Result<Self, Error> {
+        value
+            .as_object()
+            .map(Fields)
+            .ok_or_else(|| Error::Schema(format!("{what} is no object: {value:.80}")))
+    }
+
+    fn number(&self, name: &str) -> Result<Option<i64>, Error> {
+        let Some(value) = field(self.0, name) else { return Ok(None) };
+        // Timestamps are unsigned; none is beyond 63 bits.
+        let number = value.as_i64().or_else(|| value.as_u64().map(|v| v as i64));
+        number
+            .map(Some)
+            .ok_or_else(|| Error::Schema(format!("DDL job: {name} is {value:.80}, no whole number")))
+    }
+
+    fn int(&self, name: &str) -> Result<i64, Error> {
+        Ok(self.number(name)?.unwrap_or(0))
+    }
+
+    fn required(&self, name: &str) -> Result<i64, Error> {
+        self.number(name)?.ok_or_else(|| Error::Schema(format!("DDL job without {name}")))
+    }
+
+    fn text(&self, name: &str) -> String {
+        field(self.0, name).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 }
 
@@ -223,11 +233,50 @@ impl Job {
 /// # Errors
 /// When it is no job, or carries what is no DBInfo or TableInfo.
 pub fn objects_of_job(json: &[u8]) -> Result<Vec<SchemaObject>, Error> {
-    let value: Value =
-        serde_json::from_slice(json).map_err(|source| Error::Json { what: "DDL job".into(), source })?;
+    let value = tree(json)?;
+    let job = Job::of(&value)?;
     let json: Bytes = normal(&value);
-    let job = Job::parse(&json)?;
     let mut objects = job.objects()?;
     objects.push(SchemaObject { json, parent_id: job.schema_id, ..job.object(ObjectKind::Job, job.id) });
     Ok(objects)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_match_whatever_their_case() {
+        let json = br#"{"ID":7,"Type":4,"schema_ID":2,"Table_id":10,"State":6,"Query":"drop table t","Start_TS":5,
+            "BINLOG":{"schemaversion":9,"FINISHEDTS":50,"tableInfo":{"ID":10,"Name":{"o":"t","l":"t"},"Update_Timestamp":7}}}"#;
+        let job = Job::parse(json).unwrap();
+        assert_eq!((job.id, job.job_type, job.version.0, job.effective), (7, 4, 9, true));
+        let objects = job.objects().unwrap();
+        assert_eq!(
+            (objects.len(), objects[0].id, objects[0].finished_ts, objects[0].dropped),
+            (1, 10, 7, true)
+        );
+    }
+
+    #[test]
+    fn ids_of_dropped_tables_are_any_of_the_arguments() {
+        for args in ["[[10,11]]", "[true,[10,11]]"] {
+            let json = format!(
+                r#"{{"id":7,"type":2,"schema_id":2,"state":6,"raw_args":{args},"binlog":{{"SchemaVersion":9,"DBInfo":{{"id":2,"db_name":"d"}}}}}}"#
+            );
+            let ids: Vec<i64> =
+                Job::parse(json.as_bytes()).unwrap().objects().unwrap().iter().map(|o| o.id).collect();
+            assert_eq!(ids, [2, 10, 11], "{args}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_job_is_an_error() {
+        for bad in
+            ["", "[]", "{}", r#"{"id":1}"#, r#"{"id":"x","type":1}"#, r#"{"id":1,"type":1,"binlog":3}"#]
+        {
+            assert!(Job::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert_eq!(Job::parse(br#"{"id":1,"type":777}"#).unwrap().job_type, 255);
+    }
 }

@@ -1,14 +1,16 @@
 //! TiDB's schema part of the key-value store: keys, and schema objects from what lies there.
 
 mod diff;
+mod fold;
 mod job;
+pub mod job_type;
 mod keys;
 mod parse;
 mod shape;
 mod write;
 
 pub use diff::{SchemaDiff, parse_diff};
-pub use job::{Job, job_type, objects_of_job};
+pub use job::{Job, objects_of_job};
 pub use keys::{
     databases_range, diff_key, job_history_range, job_key, schema_version_key, table_key, tables_range,
 };

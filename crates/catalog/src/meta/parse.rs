@@ -7,6 +7,7 @@ use binlog_types::{SchemaVersion, TableId};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::fold::lower_keys;
 use super::keys::holds_object;
 use super::shape::{ColumnInfo, DbInfo, IndexInfo, PUBLIC, TableInfo};
 use crate::{Column, ColumnType, Database, Error, Index, IndexColumn, Table, TableKind, flag};
@@ -72,7 +73,7 @@ pub fn table_object(
 /// # Errors
 /// When it is no DBInfo.
 pub fn parse_database(json: &[u8], version: SchemaVersion) -> Result<Database, Error> {
-    let info: DbInfo = serde_json::from_slice(json).map_err(json_error("DBInfo"))?;
+    let info: DbInfo = serde_json::from_slice(&lower_keys(json)).map_err(json_error("DBInfo"))?;
     Ok(Database { id: info.id, name: info.db_name.0, charset: info.charset, collate: info.collate, version })
 }
 
@@ -81,7 +82,7 @@ pub fn parse_database(json: &[u8], version: SchemaVersion) -> Result<Database, E
 /// # Errors
 /// When it is no TableInfo, or its offsets lead nowhere.
 pub fn parse_table(json: &Bytes, version: SchemaVersion) -> Result<Table, Error> {
-    let info: TableInfo = serde_json::from_slice(json).map_err(json_error("TableInfo"))?;
+    let info: TableInfo = serde_json::from_slice(&lower_keys(json)).map_err(json_error("TableInfo"))?;
     let name = info.name.0;
     let mut columns = info.cols.unwrap_or_default().into_iter().map(column).collect::<Result<Vec<_>, _>>()?;
     columns.sort_by_key(|c| c.offset);
@@ -209,7 +210,7 @@ fn index(info: IndexInfo) -> Index {
 
 /// Ids of the partitions; none where the table is not partitioned.
 pub(crate) fn partition_ids(json: &[u8]) -> Vec<i64> {
-    let info: Option<TableInfo> = serde_json::from_slice(json).ok();
+    let info: Option<TableInfo> = serde_json::from_slice(&lower_keys(json)).ok();
     let definitions = info.and_then(|i| i.partition).filter(|p| p.enable).and_then(|p| p.definitions);
     definitions.unwrap_or_default().iter().map(|d| d.id).collect()
 }

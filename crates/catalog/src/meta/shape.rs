@@ -1,4 +1,4 @@
-//! The parts of TiDB's JSON that are read.
+//! The parts of TiDB's JSON that are read, keys in lower case (see [`super::fold`]).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ pub(super) struct Name(pub(super) String);
 #[serde(untagged)]
 enum AnyName {
     Both {
-        #[serde(rename = "O", alias = "o")]
+        #[serde(rename = "o")]
         original: String,
     },
     Plain(String),
@@ -102,21 +102,19 @@ pub(super) struct ColumnInfo {
 
 #[derive(Deserialize)]
 pub(super) struct FieldType {
-    #[serde(rename = "Tp", alias = "tp")]
     pub(super) tp: u8,
-    #[serde(rename = "Flag", alias = "flag", default)]
+    #[serde(default)]
     pub(super) flag: u64,
-    #[serde(rename = "Flen", alias = "flen", default)]
+    #[serde(default)]
     pub(super) flen: i64,
-    #[serde(rename = "Decimal", alias = "decimal", default)]
+    #[serde(default)]
     pub(super) decimal: i64,
-    #[serde(rename = "Charset", alias = "charset", default)]
+    #[serde(default)]
     pub(super) charset: String,
-    #[serde(rename = "Collate", alias = "collate", default)]
+    #[serde(default)]
     pub(super) collate: String,
-    #[serde(rename = "Elems", alias = "elems")]
     pub(super) elems: Option<Vec<String>>,
-    #[serde(rename = "Array", alias = "array", default)]
+    #[serde(default)]
     pub(super) array: bool,
 }
 
@@ -147,40 +145,4 @@ pub(super) struct IndexPart {
 
 fn whole() -> i64 {
     -1
-}
-
-#[derive(Deserialize)]
-pub(super) struct JobInfo {
-    pub(super) id: i64,
-    #[serde(rename = "type")]
-    pub(super) job_type: u8,
-    #[serde(default)]
-    pub(super) schema_id: i64,
-    #[serde(default)]
-    pub(super) table_id: i64,
-    #[serde(default)]
-    pub(super) schema_name: String,
-    #[serde(default)]
-    pub(super) state: i64,
-    #[serde(default)]
-    pub(super) start_ts: u64,
-    #[serde(default)]
-    pub(super) query: String,
-    #[serde(default)]
-    pub(super) raw_args: Value,
-    pub(super) binlog: Option<HistoryInfo>,
-}
-
-#[derive(Deserialize, Default)]
-pub(super) struct HistoryInfo {
-    #[serde(rename = "SchemaVersion", alias = "schema_version", default)]
-    pub(super) schema_version: i64,
-    #[serde(rename = "DBInfo", alias = "db_info", default)]
-    pub(super) db_info: Option<Value>,
-    #[serde(rename = "TableInfo", alias = "table_info", default)]
-    pub(super) table_info: Option<Value>,
-    #[serde(rename = "FinishedTS", alias = "finished_ts", default)]
-    pub(super) finished_ts: u64,
-    #[serde(rename = "MultipleTableInfos", alias = "multiple_table_infos", default)]
-    pub(super) multiple: Option<Vec<Option<Value>>>,
 }

@@ -25,9 +25,16 @@ impl Plan {
                 }
             }
         }
-        for (value, absent) in row.iter_mut().zip(&self.absent) {
-            if let (None, Absent::Value(default)) = (&value, absent) {
-                *value = Some(default.clone());
+        for (offset, (value, absent)) in row.iter_mut().zip(&self.absent).enumerate() {
+            match absent {
+                Absent::Value(default) if value.is_none() => *value = Some(default.clone()),
+                Absent::Unreadable(source) if value.is_none() => {
+                    return Err(Error::Column {
+                        column: self.name(offset).to_owned(),
+                        source: source.clone(),
+                    });
+                }
+                Absent::Unbound | Absent::Value(_) | Absent::Unreadable(_) => {}
             }
         }
         Ok(ChangeKind::Insert(row))

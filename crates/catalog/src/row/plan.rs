@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::text::{value_of_text, zero_value};
+use crate::codec::CodecError;
 use crate::{Column, Error, Table, Value};
 
 /// What a column holds that an inserted row does not mention.
@@ -11,6 +12,8 @@ pub(crate) enum Absent {
     /// The sink's default.
     Unbound,
     Value(Value),
+    /// A default that does not fit the column: an error for the rows that need it, and only those.
+    Unreadable(CodecError),
 }
 
 /// What stands in front of an inserted row.
@@ -68,7 +71,7 @@ impl Plan {
                 )));
             }
         };
-        let absent = target.columns.iter().map(|c| absent(c, &source)).collect::<Result<_, _>>()?;
+        let absent = target.columns.iter().map(|c| absent(c, &source)).collect();
         Ok(Plan { source, target, slots, handle, absent })
     }
 
@@ -89,15 +92,14 @@ fn binds(column: &Column) -> bool {
     column.is_visible() && (!column.is_generated() || column.generated_stored)
 }
 
-fn absent(column: &Column, source: &Table) -> Result<Absent, Error> {
+fn absent(column: &Column, source: &Table) -> Absent {
     let known = source.columns.iter().any(|c| c.id == column.id && c.public);
     if !binds(column) || column.is_generated() || !known {
-        return Ok(Absent::Unbound);
+        return Absent::Unbound;
     }
-    Ok(Absent::Value(match &column.origin_default {
-        Some(raw) => value_of_text(raw, &column.ty)
-            .map_err(|source| Error::Column { column: column.name.clone(), source })?,
-        None if column.ty.is_not_null() => zero_value(&column.ty),
-        None => Value::Null,
-    }))
+    match &column.origin_default {
+        Some(raw) => value_of_text(raw, &column.ty).map_or_else(Absent::Unreadable, Absent::Value),
+        None if column.ty.is_not_null() => Absent::Value(zero_value(&column.ty)),
+        None => Absent::Value(Value::Null),
+    }
 }
