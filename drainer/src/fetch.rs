@@ -59,6 +59,7 @@ async fn fetch(
         budget: context.settings.budget,
     };
     let mut stream = EventStream::open(options, members, start, context.settings.filter.clone()).await?;
+    stream.set_unknown_ddl(context.settings.unknown_ddl);
     context.set_progress(stream.progress());
     let mut ready: Option<EventBatch> = None;
     loop {

@@ -245,6 +245,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         batch_rows: settings.batch_rows,
         checkpoint_schema: settings.checkpoint_schema.clone(),
         checkpoint: true,
+        recycle_bin: settings.recycle_bin.clone(),
     };
     Sink::open(&settings.target, options).await.map_err(Error::OpenSink)
 }

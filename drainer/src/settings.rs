@@ -6,9 +6,9 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use binlog_catalog::TableFilter;
-use binlog_sink::{MySqlTarget, Target};
-use binlog_types::{CommitTs, NodeId};
+use binlog_catalog::{TableFilter, UnknownDdl};
+use binlog_sink::{MySqlTarget, RecycleBin, Target};
+use binlog_types::{CommitTs, NodeId, parse_retention};
 
 use crate::{Config, Destination, Error, Security, Syncer, TableName};
 
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) filter: TableFilter,
     pub(crate) ignored: HashSet<CommitTs>,
     pub(crate) sync_ddl: bool,
+    pub(crate) recycle_bin: RecycleBin,
+    pub(crate) unknown_ddl: UnknownDdl,
 }
 
 /// A checked `host:port`.
@@ -137,6 +139,11 @@ impl Config {
                 .map(|ts| non_negative("ignore-txn-commit-ts", *ts).map(CommitTs::new))
                 .collect::<Result<_, _>>()?,
             sync_ddl: syncer.sync_ddl,
+            recycle_bin: recycle_bin(&syncer.recycle_bin)?,
+            unknown_ddl: syncer
+                .unknown_ddl
+                .parse()
+                .map_err(|e| Error::Config(format!("syncer.unknown-ddl: {e}")))?,
         })
     }
 
@@ -273,6 +280,14 @@ fn first_address() -> String {
         Ok(socket.local_addr()?.ip())
     };
     probe().map_or_else(|_| "127.0.0.1".to_owned(), |ip| ip.to_string())
+}
+
+fn recycle_bin(text: &str) -> Result<RecycleBin, Error> {
+    if text.is_empty() {
+        return Ok(RecycleBin::Off);
+    }
+    let time = parse_retention(text).map_err(|e| Error::Config(format!("syncer.recycle-bin: {e}")))?;
+    Ok(RecycleBin::For(time))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Where a restore goes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use binlog_catalog::Event;
-use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
+use binlog_sink::{MySqlTarget, RecycleBin, Sink, SinkOptions, Target};
 use binlog_types::{ClusterId, CommitTs, Range};
 
 use crate::text::{Format, TextWriter};
@@ -44,6 +45,8 @@ impl Destination {
             checkpoint_schema: "tidb_binlog".to_owned(),
             // One shot: what a crash leaves half done is restored anew.
             checkpoint: false,
+            // What the range brings back is known when its schema history is.
+            recycle_bin: RecycleBin::Tables(BTreeSet::new()),
         };
         let sink = Sink::open(&target, options).await;
         Ok(Destination::Database(Box::new(

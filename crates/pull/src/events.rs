@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter};
+use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter, UnknownDdl};
 use binlog_types::{CommitTs, JobId, SchemaVersion};
 use tokio::time::Instant;
 
@@ -15,8 +15,9 @@ use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaFetcher,
 const SLICE: Duration = Duration::from_secs(2);
 /// What is waited for is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// A DDL binlog comes before its job is in the history, but not by more than this.
-const JOB_LIMIT: Duration = Duration::from_secs(60);
+/// A DDL binlog comes before its job is in the history: TiDB files the job away when no transaction uses the old schema any more,
+/// which a long one may put off. The original waits without end.
+const JOB_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Events in order, and how far they reach.
 ///
@@ -100,6 +101,11 @@ impl EventStream {
             fetched: SchemaVersion(-1),
             work: None,
         })
+    }
+
+    /// As [`Interpreter::set_unknown_ddl`].
+    pub fn set_unknown_ddl(&mut self, policy: UnknownDdl) {
+        self.interpreter.set_unknown_ddl(policy);
     }
 
     /// As [`MergedStream::set_members`].

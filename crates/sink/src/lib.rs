@@ -26,6 +26,7 @@ mod sink;
 mod sqlite;
 
 pub use checkpoint::{Checkpoint, FileCheckpoint};
+pub use ddl::recycle::RecycleBin;
 pub use error::{Error, Place};
 pub use names::sqlite_table_name;
 pub use options::{MySqlTarget, SinkOptions, Target};

@@ -1,5 +1,6 @@
 //! Where to, and how.
 
+use crate::RecycleBin;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -66,4 +67,6 @@ pub struct SinkOptions {
     pub checkpoint_schema: String,
     /// Keep a checkpoint and apply exactly once. False (one-shot restore): nothing is kept beside the data.
     pub checkpoint: bool,
+    /// Dropped and truncated tables that are kept aside.
+    pub recycle_bin: RecycleBin,
 }
