@@ -1,54 +1,49 @@
-//! `binlog-bench`: see `binlog-bench --help`.
+//! `binlog-bench`: see `binlog-bench --help`. A benchmark is a file in `benchmarks/` and a line in its table.
 
-mod append;
-mod fill;
-mod grpc;
+mod bare;
+mod benchmarks;
+mod child;
+mod latency;
+mod load;
 mod options;
 mod payload;
+mod plot;
 mod process;
-mod read;
 mod report;
+mod rpc;
+mod session;
 mod store;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use options::{Benchmark, Options};
-use report::Report;
+use options::Options;
+use session::Session;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "results go to stdout, errors to stderr")]
 fn main() -> ExitCode {
     let options = Options::parse();
-    if !options.json {
-        println!("{}", options.headline());
-    }
-    for benchmark in &options.benchmarks {
-        match run(*benchmark, &options) {
-            Ok(report) if options.json => println!("{}", report.json()),
-            Ok(report) => println!("{report}"),
-            Err(error) => {
-                eprintln!("{benchmark:?}: {error:#}");
-                return ExitCode::FAILURE;
-            }
+    let ended = if options.serve_bare { bare::serve() } else { run(options) };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::complain(&format!("binlog-bench: {error:#}"));
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn run(benchmark: Benchmark, options: &Options) -> anyhow::Result<Report> {
-    match benchmark {
-        Benchmark::Rawappend => append::rawappend(options),
-        Benchmark::Fillsync => fill::fillsync(options),
-        Benchmark::Fillrandomcommit => fill::fillrandomcommit(options),
-        Benchmark::Readseq => read::readseq(options),
-        Benchmark::Rawiterate => read::rawiterate(options),
-        Benchmark::Readrange => read::readrange(options),
-        Benchmark::Reopen => read::reopen(options),
-        Benchmark::Grpcwrite => grpc::write(options),
-        Benchmark::Grpcpull => grpc::pull(options),
+fn run(options: Options) -> anyhow::Result<()> {
+    let benchmarks = options.selected()?;
+    let mut session = Session::new(options);
+    session.say(&session.options.headline());
+    for benchmark in benchmarks {
+        let report = (benchmark.run)(&mut session)
+            .map_err(|error| error.context(format!("benchmark {}", benchmark.name)))?;
+        session.finish(benchmark, report)?;
     }
+    session.end()
 }

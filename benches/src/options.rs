@@ -1,47 +1,36 @@
 //! The command line.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use anyhow::Context as _;
+use binlog_types::parse_retention;
+use clap::Parser;
 
-/// One benchmark. They run in the order given; readers read what an earlier writer left in `--db`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "lower")]
-pub(crate) enum Benchmark {
-    /// Baseline of the writers: append the same payloads to a file in batches of all waiting threads, fdatasync each batch.
-    Rawappend,
-    /// Prewrite and commit from --threads writers, each acknowledged after sync; commits in order of start.
-    Fillsync,
-    /// The same with commits out of order, as real transactions finish.
-    Fillrandomcommit,
-    /// Scan everything in order through the store.
-    Readseq,
-    /// Baseline of the readers: a RocksDB iterator over the same data.
-    Rawiterate,
-    /// Scan many short ranges at random places.
-    Readrange,
-    /// Close and open the store.
-    Reopen,
-    /// Prewrite and commit over gRPC to the pump at --addr, of any make.
-    Grpcwrite,
-    /// PullBinlogs from the pump at --addr until --num transactions came.
-    Grpcpull,
-}
+use crate::benchmarks::{BENCHMARKS, Benchmark};
 
 /// Benchmarks of the storage engine and of pumps, in the manner of db_bench.
+///
+/// Each benchmark prints one line: time and bytes of payload an operation; where operations are timed one by one, their
+/// percentiles; CPU seconds of all threads, user and system; bytes that the kernel counted as written for the process, per
+/// byte of payload; and peak memory. Lines of baselines stand in the same run, so that ratios mean something on any machine.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "binlog-bench", version)]
+#[command(name = "binlog-bench", version, after_help = benchmarks_help())]
 pub(crate) struct Options {
-    /// Which benchmarks, in order.
+    /// Which benchmarks, in order, of those listed below. Readers read what an earlier writer left in --db.
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "rawappend,fillsync,readseq,rawiterate,readrange,reopen"
+        default_value = "fillsync,rawappend,readseq,rawiterate,readrange,reopen"
     )]
-    pub(crate) benchmarks: Vec<Benchmark>,
+    benchmarks: Vec<String>,
     /// How many transactions.
     #[arg(long, default_value_t = 200_000)]
     pub(crate) num: u64,
+    /// How long instead of how many, for those that write: 30 (seconds), 5m.
+    #[arg(long, value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
     /// Bytes of payload a transaction, half of them compressible.
     #[arg(long, default_value_t = 1024)]
     pub(crate) value_size: usize,
@@ -51,37 +40,88 @@ pub(crate) struct Options {
     /// Seed of payloads and orders.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The store's directory; default: a temporary one that is removed at the end.
+    /// The store's directory, kept; default: a temporary one, removed at the end.
     #[arg(long)]
     pub(crate) db: Option<PathBuf>,
-    /// host:port of a pump, for the grpc benchmarks.
+    /// host:port of a pump of any make, for the grpc benchmarks.
     #[arg(long, default_value = "127.0.0.1:8250")]
     pub(crate) addr: String,
     /// The cluster id of that pump.
     #[arg(long, default_value_t = 0)]
     pub(crate) cluster_id: u64,
-    /// The pump's process id: its CPU seconds and written bytes are reported too.
+    /// The pump's process id: its CPU seconds, written bytes and memory are reported instead of the client's.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
-    /// One JSON object a line.
+    /// Start this pump program for the grpc benchmarks, with a data directory in --db, instead of --addr and --pid.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) pump: Option<PathBuf>,
+    /// One JSON object a line, with figures second by second.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write plots as SVG into this directory: percentiles of all benchmarks, and each one's rate and p99 over time.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Be the bare gRPC server that grpcbare measures.
+    #[arg(long, hide = true)]
+    pub(crate) serve_bare: bool,
+}
+
+/// Seconds, as db_bench takes them, or with a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => parse_retention(text).map_err(|error| error.to_string()),
+    }
+}
+
+fn benchmarks_help() -> String {
+    let mut text = "Benchmarks:".to_owned();
+    for Benchmark { name, about, .. } in BENCHMARKS {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {name:<18} {about}");
+    }
+    text
 }
 
 impl Options {
-    /// What was asked for, for people.
-    pub(crate) fn headline(&self) -> String {
-        format!(
-            "{} transactions of {} bytes, {} writers, seed {}",
-            self.num, self.value_size, self.threads, self.seed
-        )
+    /// The benchmarks that were asked for.
+    pub(crate) fn selected(&self) -> anyhow::Result<Vec<&'static Benchmark>> {
+        let find = |name: &String| {
+            let found = BENCHMARKS.iter().find(|benchmark| benchmark.name == name);
+            found.with_context(|| format!("there is no benchmark {name}; see binlog-bench --help"))
+        };
+        self.benchmarks.iter().map(find).collect()
     }
 
-    /// Where the store lives: `--db`, or one directory a process.
-    pub(crate) fn store_dir(&self) -> anyhow::Result<PathBuf> {
-        match &self.db {
-            Some(dir) => Ok(dir.clone()),
-            None => Ok(std::env::temp_dir().join(format!("binlog-bench-{}", std::process::id()))),
-        }
+    /// What was asked for, for people.
+    pub(crate) fn headline(&self) -> String {
+        let length = match self.duration {
+            Some(duration) => format!("{} s", duration.as_secs_f64()),
+            None => format!("{} transactions", self.num),
+        };
+        format!("{length}, {} bytes each, {} writers, seed {}", self.value_size, self.writers(), self.seed)
+    }
+
+    /// How many write at once.
+    pub(crate) fn writers(&self) -> usize {
+        self.threads.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+        let options = Options::parse_from(["binlog-bench", "--benchmarks=gc,tail", "--duration=90s"]);
+        assert_eq!(options.duration, Some(Duration::from_secs(90)));
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(options.selected().unwrap().len(), 2);
+        let unknown = Options::parse_from(["binlog-bench", "--benchmarks=nonsense"]);
+        assert!(unknown.selected().unwrap_err().to_string().contains("nonsense"));
     }
 }

@@ -1,41 +1,44 @@
 //! One line a benchmark, as db_bench prints them, or one JSON object.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::io::Write as _;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::process::Usage;
+use crate::latency::{Percentiles, Second};
+use crate::process::Spent;
 
 /// The outcome of a benchmark.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    name: &'static str,
-    operations: u64,
-    seconds: f64,
-    payload_bytes: u64,
+    pub(crate) name: &'static str,
+    pub(crate) operations: u64,
+    pub(crate) seconds: f64,
+    pub(crate) payload_bytes: u64,
     micros_per_op: f64,
     ops_per_second: f64,
     mb_per_second: f64,
-    /// p50, p95, p99, p99.9 of an operation, microseconds; absent where operations were not timed one by one.
-    latency_micros: Option<[u64; 4]>,
-    cpu_micros_per_op: f64,
+    /// Of one operation, microseconds; absent where operations were not timed one by one.
+    pub(crate) latency_micros: Option<Percentiles>,
+    pub(crate) cpu_micros_per_op: f64,
     cpu_seconds: f64,
-    written_per_payload_byte: f64,
+    /// Bytes that the kernel counted as written, per byte of payload; absent where nothing is written.
+    pub(crate) written_per_payload_byte: Option<f64>,
     peak_memory_mb: f64,
+    /// Whatever else this benchmark found out, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) figures: BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     note: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) timeline: Vec<Second>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        name: &'static str,
-        operations: u64,
-        payload: u64,
-        elapsed: Duration,
-        usage: Usage,
-    ) -> Self {
-        let seconds = elapsed.as_secs_f64().max(1e-9);
+    /// A report of so many operations, which moved so many bytes of payload.
+    pub(crate) fn new(name: &'static str, operations: u64, payload: u64, spent: &Spent) -> Self {
+        let seconds = spent.elapsed.as_secs_f64().max(1e-9);
         let per_op = |x: f64| x / operations.max(1) as f64;
         Report {
             name,
@@ -46,16 +49,20 @@ impl Report {
             ops_per_second: operations as f64 / seconds,
             mb_per_second: payload as f64 / seconds / 1e6,
             latency_micros: None,
-            cpu_micros_per_op: per_op(usage.cpu * 1e6),
-            cpu_seconds: usage.cpu,
-            written_per_payload_byte: usage.written as f64 / payload.max(1) as f64,
-            peak_memory_mb: usage.peak as f64 / 1e6,
+            cpu_micros_per_op: per_op(spent.cpu * 1e6),
+            cpu_seconds: spent.cpu,
+            written_per_payload_byte: (spent.written > 0)
+                .then(|| spent.written as f64 / payload.max(1) as f64),
+            peak_memory_mb: spent.peak as f64 / 1e6,
+            figures: BTreeMap::new(),
             note: String::new(),
+            timeline: Vec::new(),
         }
     }
 
-    pub(crate) fn with_latency(mut self, histogram: &Histogram<u64>) -> Self {
-        self.latency_micros = Some([0.5, 0.95, 0.99, 0.999].map(|q| histogram.value_at_quantile(q)));
+    pub(crate) fn with_latency(mut self, (percentiles, timeline): (Percentiles, Vec<Second>)) -> Self {
+        self.latency_micros = Some(percentiles);
+        self.timeline = timeline;
         self
     }
 
@@ -64,8 +71,29 @@ impl Report {
         self
     }
 
-    pub(crate) fn json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|e| format!("{{\"error\":\"{e}\"}}"))
+    /// Adds a figure of this benchmark's own.
+    pub(crate) fn with(mut self, name: impl Into<String>, value: f64) -> Self {
+        self.figures.insert(name.into(), value);
+        self
+    }
+
+    /// What is compared with a baseline: payload bytes a second where there are any, else operations.
+    pub(crate) fn speed(&self) -> f64 {
+        if self.payload_bytes > 0 { self.mb_per_second } else { self.ops_per_second }
+    }
+
+    /// Notes how fast it was beside its baseline.
+    pub(crate) fn compare(&mut self, baseline: &str, ratio: f64) {
+        self.figures.insert(format!("speed/{baseline}"), ratio);
+    }
+
+    /// Notes, on a baseline, how fast that was of which it is the baseline.
+    pub(crate) fn compare_other(&mut self, name: &str, ratio: f64) {
+        self.figures.insert(format!("speed of {name}/this"), ratio);
+    }
+
+    pub(crate) fn json(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(self)?)
     }
 }
 
@@ -76,22 +104,34 @@ impl fmt::Display for Report {
             "{:<17}: {:>9.2} micros/op {:>9.0} ops/s {:>8.1} MB/s",
             self.name, self.micros_per_op, self.ops_per_second, self.mb_per_second
         )?;
-        if let Some([p50, p95, p99, p999]) = self.latency_micros {
-            write!(f, "  p50/p95/p99/p99.9 {p50}/{p95}/{p99}/{p999} us")?;
+        if let Some(p) = self.latency_micros {
+            write!(f, "; p50/p95/p99/p99.9 {}/{}/{}/{} us", p.p50, p.p95, p.p99, p.p999)?;
         }
-        write!(
-            f,
-            "  cpu {:.1} us/op ({:.2} s)  written/payload {:.2}  peak {:.0} MB",
-            self.cpu_micros_per_op, self.cpu_seconds, self.written_per_payload_byte, self.peak_memory_mb
-        )?;
+        write!(f, "; cpu {:.1} us/op ({:.2} s)", self.cpu_micros_per_op, self.cpu_seconds)?;
+        if let Some(written) = self.written_per_payload_byte {
+            write!(f, "; written/payload {written:.3}")?;
+        }
+        write!(f, "; peak {:.0} MB", self.peak_memory_mb)?;
+        for (name, value) in &self.figures {
+            if value.fract() == 0.0 && value.abs() >= 10.0 {
+                write!(f, "; {name} {value:.0}")?;
+            } else {
+                write!(f, "; {name} {value:.3}")?;
+            }
+        }
         if !self.note.is_empty() {
-            write!(f, "  {}", self.note)?;
+            write!(f, "; {}", self.note)?;
         }
         Ok(())
     }
 }
 
-/// A histogram of microseconds up to a minute.
-pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
+/// A line on standard output. A reader that went away is no failure.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on standard error.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,49 +1,78 @@
-//! Opening the store under test, and waiting for its answers.
+//! The store under test, and waiting for its answers.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use binlog_storage::{CompletionSink, Options as StoreOptions, Store, Write, WriteResult};
-use binlog_types::{ClusterId, NodeId, SystemClock};
+use binlog_storage::{CompletionSink, Error, Options as StoreOptions, Store, Write, WriteResult};
+use binlog_types::{ClusterId, CommitTs, NodeId, SystemClock};
 use parking_lot::{Condvar, Mutex};
 
-use crate::options::Options;
-
-/// Timestamps of the benchmarks lie one millisecond apart from here on, so that gc in days makes sense of them.
+/// Where the timestamps of a new store begin.
 pub(crate) const FIRST_TS: u64 = 1_700_000_000_000 << 18;
+/// How long the store may take to settle what it has, on a loaded machine.
+const SETTLE: Duration = Duration::from_secs(300);
 
-/// Opens the store of `options`.
-pub(crate) fn open(options: &Options) -> anyhow::Result<Store> {
-    let dir = options.store_dir()?;
-    std::fs::create_dir_all(&dir)?;
+/// Opens the store in `dir`.
+pub(crate) fn open(dir: &Path) -> anyhow::Result<Store> {
     let settings = StoreOptions::new(ClusterId(1), NodeId::new("bench")?, SystemClock::handle());
-    Ok(Store::open(&dir, settings)?)
+    Ok(Store::open(dir, settings)?)
 }
 
-/// A writer's own completion: it waits for one write at a time.
+/// A figure of the store.
+pub(crate) fn figure(store: &Store, name: &str) -> u64 {
+    store.numbers().into_iter().find(|(known, _)| known == name).map_or(0, |(_, value)| value)
+}
+
+/// Waits until everything up to `last` can be read.
+pub(crate) fn settle(store: &Store, last: CommitTs) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SETTLE;
+    store.offer_idle_ts(last);
+    while store.watermark() < last {
+        anyhow::ensure!(Instant::now() < deadline, "the watermark stopped at {}", store.watermark());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Answers {
+    left: usize,
+    failed: Option<Error>,
+}
+
+/// One writer's completion: it waits for all that it has handed over.
 #[derive(Default)]
 pub(crate) struct Waiter {
-    done: Mutex<Option<WriteResult>>,
+    answers: Mutex<Answers>,
     wake: Condvar,
 }
 
 impl CompletionSink for Waiter {
-    fn completed(&self, mut results: Vec<(u64, WriteResult)>) {
-        if let Some((_, result)) = results.pop() {
-            *self.done.lock() = Some(result);
+    fn completed(&self, results: Vec<(u64, WriteResult)>) {
+        let mut answers = self.answers.lock();
+        answers.left = answers.left.saturating_sub(results.len());
+        for (_, result) in results {
+            if let Err(error) = result {
+                answers.failed.get_or_insert(error);
+            }
+        }
+        if answers.left == 0 {
             self.wake.notify_one();
         }
     }
 }
 
-/// Writes and waits until it is durable.
-pub(crate) fn write(store: &Store, waiter: &Arc<Waiter>, write: Write) -> WriteResult {
-    let sink: Arc<dyn CompletionSink> = Arc::clone(waiter) as Arc<dyn CompletionSink>;
-    store.submit(vec![(0, write)], &sink);
-    let mut done = waiter.done.lock();
-    loop {
-        match done.take() {
-            Some(result) => return result,
-            None => waiter.wake.wait(&mut done),
+impl Waiter {
+    /// Writes, and waits until all is durable.
+    pub(crate) fn write(self: &Arc<Self>, store: &Store, writes: Vec<Write>) -> WriteResult {
+        let sink: Arc<dyn CompletionSink> = Arc::clone(self) as Arc<dyn CompletionSink>;
+        self.answers.lock().left = writes.len();
+        store.submit(writes.into_iter().map(|write| (0, write)).collect(), &sink);
+        let mut answers = self.answers.lock();
+        while answers.left > 0 {
+            self.wake.wait(&mut answers);
         }
+        answers.failed.take().map_or(Ok(()), Err)
     }
 }

@@ -1,126 +1,22 @@
-//! What a person can ask for: the original's flags and TOML keys, and our own.
+//! What a person can ask for: the values of flags and TOML keys.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use binlog_catalog::TableFilter;
-use binlog_cli::{Flag, Kind, Program};
 use serde::Deserialize;
 
 use crate::Error;
+use crate::flags::REGISTRY;
 
-/// The command line.
-pub const PROGRAM: Program = Program {
-    name: "reparo",
-    about: "Restores a range of binlogs, read from the pumps, to a database or as text.\n\
-            Times: a TSO, 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\", @SECONDS; \
-            without a zone they are local.",
-    env_prefix: "Reparo_",
-    flags: FLAGS,
-    file_keys: &[
-        "dest-db",
-        "replicate-do-db",
-        "replicate-do-table",
-        "replicate-ignore-db",
-        "replicate-ignore-table",
-    ],
-};
-
-const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
-    Flag { name, key: name, kind, default, help }
-}
-
-const FLAGS: &[Flag] = &[
-    flag(
-        "from-pump",
-        Kind::Text,
-        "",
-        "Read from the pumps that the registry lists (-pd-urls or -cluster-dir), or from =HOST:PORT,…",
-    ),
-    flag("pd-urls", Kind::List, "", "PD's addresses: where the registry of pumps is."),
-    flag("cluster-dir", Kind::Text, "", "The directory of a cluster without PD."),
-    flag("data-dir", Kind::Text, "", "A directory of the original drainer's binlog files."),
-    flag("start-datetime", Kind::Text, "", "Where to start, inclusive; goes before -start-tso."),
-    flag(
-        "stop-datetime",
-        Kind::Text,
-        "",
-        "Where to stop, inclusive; goes before -stop-tso. Without either: what the pumps hold now.",
-    ),
-    flag("start-tso", Kind::Integer, "0", "Where to start, inclusive; 0 is the beginning."),
-    flag("stop-tso", Kind::Integer, "0", "Where to stop, inclusive; 0 is what the pumps hold now."),
-    flag(
-        "after-tso",
-        Kind::Integer,
-        "0",
-        "Where to start, exclusive: the TSO of the backup that was restored before.",
-    ),
-    flag("db", Kind::List, "", "Only these databases; adds to replicate-do-db."),
-    flag("table", Kind::List, "", "Only these tables, as DB.TABLE; adds to replicate-do-table."),
-    flag("dest-type", Kind::Text, "print", "print, sql, mysql, tidb or sqlite."),
-    flag(
-        "dest-path",
-        Kind::Text,
-        "",
-        "The file: of sqlite (needed), of sql and print (default: stdout; it must not exist yet).",
-    ),
-    flag(
-        "allow-gaps",
-        Kind::Bool,
-        "false",
-        "Restore what is there where binlogs are purged or missing; the summary lists the holes.",
-    ),
-    flag("txn-batch", Kind::Integer, "20", "Rows of one transaction at the destination."),
-    Flag {
-        name: "c",
-        key: "worker-count",
-        kind: Kind::Integer,
-        default: "16",
-        help: "Parallel connections to the destination.",
-    },
-    flag(
-        "safe-mode",
-        Kind::Bool,
-        "false",
-        "Accepted for compatibility; rows are always written so that repeating is safe.",
-    ),
-    flag("log-file", Kind::Text, "", "Where the log goes; default: stderr."),
-    Flag {
-        name: "L",
-        key: "log-level",
-        kind: Kind::Text,
-        default: "info",
-        help: "debug, info, warn, error or fatal.",
-    },
-];
-
-/// Value of `-from-pump` that asks for the registry's pumps.
-const REGISTRY: &str = "registry";
-
-/// Lets `-from-pump` stand without a value, and with one after a blank, beside `-from-pump=HOST:PORT,…`.
-pub fn prepare_args(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut out: Vec<OsString> = Vec::new();
-    let mut args = args.into_iter().peekable();
-    while let Some(arg) = args.next() {
-        if arg != "-from-pump" && arg != "--from-pump" {
-            out.push(arg);
-            continue;
-        }
-        let value = args.next_if(|next| !next.to_string_lossy().starts_with('-'));
-        let mut joined = OsString::from("-from-pump=");
-        joined.push(value.unwrap_or_else(|| REGISTRY.into()));
-        out.push(joined);
-    }
-    out
-}
-
-/// Which pumps to read from.
+/// Where to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FromPump {
-    /// All that the registry lists and that are not offline.
+pub enum Origin {
+    /// All pumps that the registry lists and that are not offline.
     Registry,
-    /// These, as `host:port`.
+    /// These pumps, as `host:port`.
     Addresses(Vec<String>),
+    /// The data directories of pumps that do not run.
+    Stores(Vec<PathBuf>),
 }
 
 /// Where to restore to.
@@ -175,6 +71,7 @@ pub struct TableName {
 )]
 pub struct Config {
     pub from_pump: String,
+    pub from_store: Vec<PathBuf>,
     pub pd_urls: Vec<String>,
     pub cluster_dir: PathBuf,
     pub data_dir: String,
@@ -189,6 +86,7 @@ pub struct Config {
     pub dest_path: PathBuf,
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
+    pub dry_run: bool,
     pub txn_batch: i64,
     pub worker_count: i64,
     pub safe_mode: bool,
@@ -204,6 +102,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             from_pump: String::new(),
+            from_store: Vec::new(),
             pd_urls: Vec::new(),
             cluster_dir: PathBuf::new(),
             data_dir: String::new(),
@@ -218,6 +117,7 @@ impl Default for Config {
             dest_path: PathBuf::new(),
             dest_db: None,
             allow_gaps: false,
+            dry_run: false,
             txn_batch: 20,
             worker_count: 16,
             safe_mode: false,
@@ -240,15 +140,10 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Config`] for contradictions and values that make no sense.
-    pub fn validate(&self) -> Result<FromPump, Error> {
+    pub fn validate(&self) -> Result<Origin, Error> {
         self.dest()?;
         if self.txn_batch < 1 || self.worker_count < 1 {
             return invalid("-txn-batch and -c must be at least 1");
-        }
-        if !self.data_dir.is_empty() {
-            return invalid(
-                "-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump",
-            );
         }
         if self.safe_mode {
             tracing::info!(
@@ -256,12 +151,33 @@ impl Config {
             );
         }
         self.filter()?;
-        let has_registry = self.has_registry();
+        self.origin()
+    }
+
+    /// Where to read from.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where none is named, or more than one.
+    pub fn origin(&self) -> Result<Origin, Error> {
+        if !self.data_dir.is_empty() {
+            return invalid(
+                "-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump",
+            );
+        }
+        let pump = !matches!(self.from_pump.as_str(), "" | "false");
+        if !self.from_store.is_empty() {
+            if pump {
+                return invalid("-from-pump and -from-store are two sources: give one of them");
+            }
+            return Ok(Origin::Stores(self.from_store.clone()));
+        }
+        if !pump {
+            return invalid(
+                "say where to read from: -from-pump with -pd-urls or -cluster-dir, -from-pump=HOST:PORT,…, or -from-store=DIR,…",
+            );
+        }
         match self.from_pump.as_str() {
-            "" | "false" => invalid(
-                "say where to read from: -from-pump with -pd-urls or -cluster-dir, or -from-pump=HOST:PORT,…",
-            ),
-            REGISTRY | "true" if has_registry => Ok(FromPump::Registry),
+            REGISTRY | "true" if self.has_registry() => Ok(Origin::Registry),
             REGISTRY | "true" => {
                 invalid("-from-pump needs -pd-urls or -cluster-dir to find the pumps, or =HOST:PORT,…")
             }
@@ -270,7 +186,7 @@ impl Config {
                     list.split(',').map(|h| h.trim().to_owned()).filter(|h| !h.is_empty()).collect();
                 match hosts.iter().find(|h| !h.contains(':') || h.contains('/')) {
                     Some(bad) => invalid(format!("-from-pump: {bad:?} is not HOST:PORT")),
-                    None => Ok(FromPump::Addresses(hosts)),
+                    None => Ok(Origin::Addresses(hosts)),
                 }
             }
         }
@@ -332,78 +248,5 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(args: &[&str]) -> Config {
-        let args = prepare_args(args.iter().map(OsString::from));
-        PROGRAM.load(args, |_| None).unwrap()
-    }
-
-    #[test]
-    fn from_pump_stands_alone_or_with_addresses() {
-        let from = |args: &[&str]| load(args).validate();
-        assert_eq!(from(&["-from-pump", "-cluster-dir", "d"]).unwrap(), FromPump::Registry);
-        assert_eq!(from(&["--from-pump", "-pd-urls=http://a:1"]).unwrap(), FromPump::Registry);
-        let hosts = FromPump::Addresses(vec!["a:1".into(), "b:2".into()]);
-        assert_eq!(from(&["-from-pump=a:1, b:2"]).unwrap(), hosts);
-        assert_eq!(from(&["-from-pump", "a:1,b:2"]).unwrap(), hosts);
-        for bad in [&["-from-pump"][..], &[], &["-from-pump=http://a:1"], &["-from-pump=a"]] {
-            assert!(from(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn the_original_flags_are_accepted() {
-        let config = load(&[
-            "-start-tso",
-            "5",
-            "-stop-tso=9",
-            "--txn-batch=7",
-            "-c",
-            "3",
-            "-L",
-            "debug",
-            "-dest-type",
-            "print",
-            "-safe-mode",
-            "-start-datetime",
-            "",
-            "-log-file=x.log",
-        ]);
-        assert_eq!((config.start_tso, config.stop_tso, config.txn_batch, config.worker_count), (5, 9, 7, 3));
-        assert!(config.safe_mode);
-        assert_eq!(config.log_file, "x.log");
-    }
-
-    #[test]
-    fn contradictions_are_refused_in_words() {
-        let message = |args: &[&str]| load(args).validate().unwrap_err().to_string();
-        let pump = "-from-pump=a:1";
-        assert!(message(&[pump, "-data-dir=x"]).contains("not supported yet"));
-        assert!(message(&[pump, "-dest-type=oracle"]).contains("dest type oracle is not supported"));
-        assert!(message(&[pump, "-dest-type=mysql"]).contains("dest-db config must not be empty"));
-        assert!(message(&[pump, "-dest-type=sqlite"]).contains("-dest-path"));
-        assert!(message(&[pump, "-c=0"]).contains("at least 1"));
-        assert!(message(&[pump, "-table=t"]).contains("DB.TABLE"));
-    }
-
-    #[test]
-    fn filters_come_from_file_and_flags() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("reparo.toml");
-        let text = "replicate-do-db = [\"a\"]\n[[replicate-ignore-table]]\ndb-name = \"a\"\ntbl-name = \"skip\"\n[dest-db]\nhost = \"h\"\nport = 4000\n";
-        std::fs::write(&path, text).unwrap();
-        let config = load(&["-config", path.to_str().unwrap(), "-table=b.t"]);
-        assert_eq!(config.dest_db.as_ref().unwrap().port, 4000);
-        let filter = config.filter().unwrap();
-        assert!(filter.allows("a", "x") && filter.allows("b", "t"));
-        assert!(!filter.allows("a", "skip") && !filter.allows("b", "u"));
-    }
-
-    #[test]
-    fn passwords_are_not_shown() {
-        let db = DestDb { password: "secret".into(), ..DestDb::default() };
-        assert!(!format!("{db:?}").contains("secret"));
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

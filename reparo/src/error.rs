@@ -1,8 +1,10 @@
 //! Why a restore did not happen, or not to its end.
 
-use binlog_types::{CommitTs, NodeId};
+use std::path::PathBuf;
 
-use crate::source::Hole;
+use binlog_types::{CommitTs, JobId, NodeId, SchemaVersion};
+
+use crate::Hole;
 
 /// An error of a restore. Whatever was applied before it stays applied.
 #[derive(Debug, thiserror::Error)]
@@ -57,17 +59,17 @@ pub enum Error {
         /// The others'.
         expected: u64,
     },
-    /// The range begins where a pump no longer has binlogs.
+    /// The range begins where a pump or a store no longer has binlogs.
     #[error(
-        "pump {pump} no longer holds all binlogs above {after}: what lies at or below {safe_point} is purged. Start from a newer backup \
+        "{holder} no longer holds all binlogs above {after}: what lies at or below {safe_point} is purged. Start from a newer backup \
          (-after-tso={safe_point} or above), or accept the hole with -allow-gaps"
     )]
     Purged {
-        /// Who.
-        pump: NodeId,
+        /// Who, such as `pump p1`.
+        holder: String,
         /// The range's exclusive lower bound.
         after: CommitTs,
-        /// Where the pump's binlogs begin, exclusive.
+        /// Where the binlogs begin, exclusive.
         safe_point: CommitTs,
     },
     /// Something inside the range is known to be missing.
@@ -75,15 +77,66 @@ pub enum Error {
         "binlogs inside the range are missing: {0}. Accept the hole with -allow-gaps, or end the range before it"
     )]
     Missing(Hole),
-    /// The range ends where a pump has not come to.
-    #[error("the range ends at {through}, but pump {pump} is complete only through {watermark}")]
+    /// The range ends where a pump or a store has not come to.
+    #[error("the range ends at {through}, but {holder} is complete only through {watermark}")]
     NotYet {
-        /// Who.
-        pump: NodeId,
+        /// Who, such as `pump p1`.
+        holder: String,
         /// How far it is.
         watermark: CommitTs,
         /// Where the range ends.
         through: CommitTs,
+    },
+    /// A directory that is read cannot be opened or read.
+    #[error("store {path}")]
+    Store {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<binlog_storage::Error>,
+    },
+    /// A directory holds no store, or does not fit the others.
+    #[error("store {path}: {why}")]
+    BadStore {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A record in a store does not mean anything.
+    #[error("the record at commit_ts {commit_ts} cannot be read: {what}")]
+    Record {
+        /// Which.
+        commit_ts: CommitTs,
+        /// What is wrong.
+        what: String,
+    },
+    /// A record needs a schema that the stores do not have.
+    #[error(
+        "the record at commit_ts {commit_ts} needs schema version {need}, the stores' history ends at {known}"
+    )]
+    NoVersion {
+        /// Which record.
+        commit_ts: CommitTs,
+        /// What it needs.
+        need: SchemaVersion,
+        /// What there is.
+        known: SchemaVersion,
+    },
+    /// A DDL's job is in no store.
+    #[error("the DDL at commit_ts {commit_ts} is of job {job}, which the stores' history lacks")]
+    NoJob {
+        /// Which record.
+        commit_ts: CommitTs,
+        /// TiDB's job.
+        job: JobId,
+    },
+    /// The thread that reads ended without saying why.
+    #[error("reading ended in a panic at {position}")]
+    ReaderDied {
+        /// Everything at or below it is restored.
+        position: CommitTs,
     },
     /// Nothing came for a long time.
     #[error("no progress beyond {position} for {seconds} s; waiting for {waits_for}")]

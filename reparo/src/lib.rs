@@ -3,26 +3,37 @@
 //! It reads a bounded range `(after, through]` of the merged stream of all pumps and writes it to a database, or out as text. It is a one-shot
 //! program: it ends with success only when all of the range has arrived.
 //!
-//! - [`Config`]: flags and TOML keys, those of the original and our own;
+//! - [`Command`]: the first word of the command line, and the flags that follow it;
+//! - [`Config`]: the values of flags and TOML keys, those of the original and our own;
 //! - [`Bounds`]: the range that a person asked for, as TSOs, with what was assumed;
-//! - [`Source`]: the pumps, what they hold and what they lack;
-//! - [`run`]: from source to destination; [`Summary`] says what was covered.
+//! - [`Input`]: pumps, or the stores of dead ones: what they hold, what they lack, and their events;
+//! - [`Selection`]: the three together, checked: what every command begins with;
+//! - [`run`]: from source to destination; [`Summary`] says what was covered;
+//! - [`plan`]: what `run` would do.
 
 mod bounds;
+mod command;
 mod config;
 mod destination;
 mod error;
+mod flags;
+mod input;
+mod plan;
 mod print;
 mod progress;
 mod run;
-mod source;
+mod selection;
 mod summary;
 mod text;
 
 pub use bounds::{Bounds, utc};
-pub use config::{Config, DestDb, DestType, FromPump, PROGRAM, TableName, prepare_args};
+pub use command::Command;
+pub use config::{Config, DestDb, DestType, Origin, TableName};
 pub use error::Error;
+pub use flags::{PROGRAM, prepare_args};
+pub use input::{Hole, Input, PumpInfo, Pumps, Reading, StoreRecords, Stores};
+pub use plan::{Plan, TableLoad, plan};
 pub use print::write_event as write_print_event;
 pub use run::run;
-pub use source::{Hole, PumpInfo, Source};
+pub use selection::Selection;
 pub use summary::{Counts, Summary};

@@ -15,6 +15,8 @@ const STEPS: u64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
+    /// Such as `restoring`.
+    doing: &'static str,
     range: Range,
     /// Where the fraction counts from: the first record, if the range starts at the beginning of time.
     origin: CommitTs,
@@ -23,8 +25,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For a restore of `range` that starts now.
-    pub(crate) fn new(range: Range) -> Self {
+    /// For work on `range` that starts now.
+    pub(crate) fn new(range: Range, doing: &'static str) -> Self {
         let target = ProgressDrawTarget::stderr();
         let bar = (!target.is_hidden()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(STEPS), target);
@@ -33,7 +35,7 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress { bar, range, origin: range.after, started: now, logged: now }
+        Progress { bar, doing, range, origin: range.after, started: now, logged: now }
     }
 
     /// Everything at or below `position` is done.
@@ -63,7 +65,8 @@ impl Progress {
                 percent,
                 position = position.raw(),
                 at = utc(position.ts()),
-                "restoring"
+                "{}",
+                self.doing
             );
         }
     }

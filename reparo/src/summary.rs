@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use binlog_catalog::{ChangeKind, Event};
-use binlog_types::{NodeId, Range};
+use binlog_types::Range;
 
-use crate::{Hole, utc};
+use crate::{Hole, Selection, utc};
 
 /// How much went by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +54,10 @@ impl Counts {
 pub struct Summary {
     /// What was read to its end.
     pub range: Range,
-    /// From whom.
-    pub pumps: Vec<NodeId>,
-    /// Pumps that were offline and not asked.
-    pub offline: Vec<NodeId>,
-    /// Whether a registry says that there are no other pumps.
-    pub registered: bool,
+    /// From whom, for people.
+    pub sources: Vec<String>,
+    /// What is to be said about the completeness of the source.
+    pub notes: Vec<String>,
     /// What was missing and was allowed to be.
     pub holes: Vec<Hole>,
     /// How much it was.
@@ -68,41 +66,65 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Summary {
+    /// Of a restore that begins.
+    pub(crate) fn new(selection: &Selection) -> Self {
+        Summary {
+            range: selection.range,
+            sources: selection.input.names(),
+            notes: selection.input.notes(),
+            holes: selection.holes.clone(),
+            counts: Counts::default(),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+impl Summary {
+    /// The range in numbers and times.
+    pub(crate) fn range_text(&self) -> String {
         let (after, through) = (self.range.after, self.range.through);
         let from = if after.raw() == 0 { "the beginning".to_owned() } else { utc(after.ts()) };
-        writeln!(f, "restored (after, through] = ({after}, {through}]: {from} to {}", utc(through.ts()))?;
-        let names: Vec<&str> = self.pumps.iter().map(NodeId::as_str).collect();
-        writeln!(f, "from {} pump(s): {}", names.len(), names.join(", "))?;
-        let c = &self.counts;
-        writeln!(
-            f,
-            "{} transactions with {} rows ({} inserted, {} updated, {} deleted), {} DDL statements, {} skipped, in {:.1} s",
-            c.transactions,
-            c.rows(),
-            c.inserts,
-            c.updates,
-            c.deletes,
-            c.ddls,
-            c.skipped,
-            self.elapsed.as_secs_f64()
-        )?;
-        if !self.registered {
-            writeln!(
-                f,
-                "note: these pumps were named; binlogs of others in the cluster, if there are any, are not restored"
-            )?;
-        }
-        for pump in &self.offline {
-            writeln!(
-                f,
-                "note: pump {pump} is offline and was not asked; what only it holds is not restored"
-            )?;
+        format!("(after, through] = ({after}, {through}]: {from} to {}", utc(through.ts()))
+    }
+
+    /// What is to be said about completeness, and the holes.
+    pub(crate) fn write_remarks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for note in &self.notes {
+            writeln!(f, "{note}")?;
         }
         for hole in &self.holes {
             writeln!(f, "HOLE: {hole}")?;
         }
-        if self.holes.is_empty() { write!(f, "no gaps") } else { write!(f, "{} hole(s)", self.holes.len()) }
+        if self.holes.is_empty() {
+            writeln!(f, "no gaps")
+        } else {
+            writeln!(f, "{} hole(s)", self.holes.len())
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "restored {}", self.range_text())?;
+        writeln!(f, "from {}", self.sources.join(", "))?;
+        self.write_remarks(f)?;
+        let (counts, elapsed) = (&self.counts, self.elapsed.as_secs_f64());
+        write!(f, "{counts}, {} skipped, in {elapsed:.1} s", counts.skipped)
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} transactions with {} rows ({} inserted, {} updated, {} deleted), {} DDL statements",
+            self.transactions,
+            self.rows(),
+            self.inserts,
+            self.updates,
+            self.deletes,
+            self.ddls
+        )
     }
 }

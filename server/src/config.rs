@@ -77,7 +77,7 @@ pub struct Config {
     pub addr: String,
     /// `host:port`, no scheme.
     pub advertise_addr: String,
-    /// `unix:///path`.
+    /// `unix:///path`: a socket to listen on besides.
     pub socket: String,
     /// URLs of PD; not used with `cluster_dir`.
     pub pd_urls: Vec<String>,
@@ -95,6 +95,9 @@ pub struct Config {
     pub gc_hard_cap: String,
     /// What a pull from below the safe point gets.
     pub purged_pull: PurgedPull,
+    /// A duration: how long a closing pump waits for drainers; `0`: for ever.
+    #[serde(deserialize_with = "text_or_number")]
+    pub drain_timeout: String,
     /// Threads that serve connections; 0: half of the processors.
     pub service_threads: i64,
     /// debug, info, warn, error, fatal.
@@ -133,6 +136,7 @@ impl Default for Config {
             gc: "7".to_owned(),
             gc_hard_cap: String::new(),
             purged_pull: PurgedPull::Error,
+            drain_timeout: "0".to_owned(),
             service_threads: 0,
             log_level: "info".to_owned(),
             log_file: String::new(),
@@ -153,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) node_id: Option<NodeId>,
     pub(crate) addr: HostPort,
     pub(crate) advertise: HostPort,
+    /// A unix socket besides.
+    pub(crate) socket: Option<PathBuf>,
     pub(crate) pd_urls: Vec<String>,
     pub(crate) cluster_dir: Option<PathBuf>,
     pub(crate) data_dir: PathBuf,
@@ -161,6 +167,8 @@ pub(crate) struct Settings {
     /// None: never.
     pub(crate) gc_hard_cap: Option<Retention>,
     pub(crate) purged_pull: PurgedPull,
+    /// How long a closing pump waits for drainers; None: for ever.
+    pub(crate) drain_timeout: Option<Duration>,
     pub(crate) service_threads: usize,
     pub(crate) fake_interval: Duration,
     pub(crate) max_message_size: usize,
@@ -202,13 +210,22 @@ impl HostPort {
 }
 
 impl Config {
+    /// Checks every setting, as starting the pump does.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check()?;
+        crate::tls::check(&self.security)
+    }
+
     /// Resolves defaults and checks every setting.
     ///
     /// # Errors
     /// The first setting that cannot be, in the original's words where it has them.
     pub(crate) fn check(&self) -> Result<Settings, Error> {
         let config = |text: String| Error::Config(text);
-        let gc = parse_retention(&self.gc).map_err(|e| config(format!("parse GC time failed, err: {e}")))?;
+        let gc = gc_retention(&self.gc)?;
         let gc_hard_cap = match self.gc_hard_cap.trim() {
             "" => Some(gc.saturating_mul(2)),
             "0" => None,
@@ -239,9 +256,13 @@ impl Config {
                 advertise.host
             )));
         }
-        if !self.socket.is_empty() {
-            check_socket(&self.socket)?;
-        }
+        let socket = if self.socket.is_empty() { None } else { Some(socket_path(&self.socket)?) };
+        let drain_timeout = match self.drain_timeout.trim() {
+            "" | "0" => None,
+            text => {
+                Some(parse_retention(text).map_err(|e| config(format!("parse drain-timeout failed: {e}")))?)
+            }
+        };
         let cluster_dir = (!self.cluster_dir.is_empty()).then(|| PathBuf::from(&self.cluster_dir));
         let pd_urls = if cluster_dir.is_some() { Vec::new() } else { check_urls(&self.pd_urls)? };
         let node_id = match self.node_id.trim() {
@@ -258,6 +279,7 @@ impl Config {
             node_id,
             addr,
             advertise,
+            socket,
             pd_urls,
             cluster_dir,
             data_dir: if self.data_dir.as_os_str().is_empty() {
@@ -269,6 +291,7 @@ impl Config {
             gc,
             gc_hard_cap,
             purged_pull: self.purged_pull,
+            drain_timeout,
             service_threads: service_threads(self.service_threads)?,
             fake_interval: seconds("fake-binlog-interval", self.gen_binlog_interval)?,
             max_message_size: usize::try_from(self.max_message_size).ok().filter(|n| *n > 0).ok_or_else(
@@ -298,6 +321,21 @@ impl Config {
     }
 }
 
+/// The original's rule and words.
+fn gc_retention(text: &str) -> Result<Retention, Error> {
+    let text = text.trim();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_zero = !digits.is_empty() && digits.chars().all(|c| matches!(c, '0' | '.' | 'h' | 'm' | 's'));
+    if is_zero || (text.starts_with('-') && parse_retention(digits).is_ok()) {
+        return Err(Error::Config(format!("GC is {text}, must bigger than 0")));
+    }
+    parse_retention(text).map_err(|e| {
+        Error::Config(format!(
+            "parse GC time failed, err: unsupported gc time {text}, etc: use 7 for 7 day, 7h for 7 hour ({e})"
+        ))
+    })
+}
+
 fn service_threads(configured: i64) -> Result<usize, Error> {
     match usize::try_from(configured) {
         Ok(0) => Ok(std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, 16))),
@@ -306,13 +344,16 @@ fn service_threads(configured: i64) -> Result<usize, Error> {
     }
 }
 
-fn check_socket(socket: &str) -> Result<(), Error> {
-    match socket.split_once("://") {
-        Some((_, rest)) if rest.contains('/') => Ok(()),
-        Some(_) => Err(Error::Config(format!("bad Socket addr format: {socket}"))),
-        None => Err(Error::Config(format!(
+/// The path of a `unix:///path`. The original takes the same texts, but listens on what stands before the path.
+fn socket_path(socket: &str) -> Result<PathBuf, Error> {
+    let Some((scheme, rest)) = socket.split_once("://") else {
+        return Err(Error::Config(format!(
             "parse Socket error: {socket:?} is no URL, write unix:///path/to/socket"
-        ))),
+        )));
+    };
+    match rest.find('/') {
+        Some(at) if scheme == "unix" && rest.len() > at + 1 => Ok(PathBuf::from(&rest[at..])),
+        _ => Err(Error::Config(format!("bad Socket addr format: {socket}, write unix:///path/to/socket"))),
     }
 }
 
@@ -414,9 +455,28 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_is_a_url_with_a_path() {
+        let socket = |text: &str| config(|c| c.socket = text.to_owned());
+        for text in ["unix:///run/pump.sock", "unix://host:1/run/pump.sock"] {
+            assert_eq!(socket(text).unwrap().socket, Some(PathBuf::from("/run/pump.sock")));
+        }
+        assert!(text_of(socket("/run/pump.sock")).contains("parse Socket error"));
+        assert!(text_of(socket("unix://pump.sock")).contains("bad Socket addr format"));
+    }
+
+    #[test]
     fn intervals_and_retention_are_checked() {
         assert!(text_of(config(|c| c.gen_binlog_interval = 0)).contains("must be above 0"));
         assert!(text_of(config(|c| c.gc = "7d".to_owned())).contains("parse GC time failed"));
+        for gc in ["0", "-1", "0h", "-30m"] {
+            let text = text_of(config(|c| c.gc = gc.to_owned()));
+            assert_eq!(text, format!("GC is {gc}, must bigger than 0"));
+        }
+        assert_eq!(
+            config(|c| c.drain_timeout = "10m".to_owned()).unwrap().drain_timeout,
+            Some(Duration::from_secs(600))
+        );
+        assert!(text_of(config(|c| c.drain_timeout = "soon".to_owned())).contains("drain-timeout"));
         assert!(text_of(config(|c| c.gc_hard_cap = "1h".to_owned())).contains("shorter than gc"));
         assert!(config(|c| c.gc_hard_cap = "0".to_owned()).unwrap().gc_hard_cap.is_none());
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use binlog_cluster::Registry;
+use binlog_cluster::{Registry, TikvClient};
 use binlog_storage::Store;
 use binlog_types::{ClockHandle, ClusterId, SchemaVersion, Ts};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::oracle::TimeSource;
@@ -28,11 +29,15 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) registry: Registry,
     pub(crate) time: TimeSource,
+    /// None without PD.
+    pub(crate) tikv: Option<TikvClient>,
     pub(crate) watermark: WatermarkHub,
     pub(crate) schema: SchemaHub,
     pub(crate) metrics: Metrics,
     pub(crate) disk: DiskSpace,
     pub(crate) gc: GcTrigger,
+    pub(crate) drain: Drain,
+    pub(crate) counts: Counts,
     /// When this pump registered; 0 before.
     pub(crate) registration_ts: AtomicU64,
     /// Ends the streams and background duties.
@@ -112,6 +117,15 @@ impl DiskSpace {
         let available = self.available.load(Ordering::Relaxed);
         (available <= self.stop_write_at && self.stop_write_at > 0).then_some((available, self.stop_write_at))
     }
+}
+
+/// What the regular line in the log tells.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Calls of `WriteBinlog`, whatever became of them.
+    pub(crate) writes: AtomicU64,
+    /// Streams of `PullBinlogs` that are open.
+    pub(crate) pullers: AtomicU64,
 }
 
 /// Runs garbage collection on request.

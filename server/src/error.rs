@@ -24,16 +24,16 @@ pub enum Error {
     /// Another pump runs in the data directory.
     #[error("{0:?} is in use by another pump: stop it, or set another data-dir")]
     Locked(PathBuf),
-    /// The data directory belongs to the original pump.
+    /// The data directory holds binlogs of the original pump that somebody needs.
     #[error(
-        "{dir:?} holds the files of the original pump ({found}), whose binlogs this program does not read. Either let every drainer read them to the end \
-         (start the original once more and offline it), or set another data-dir; then start again"
+        "{dir:?} holds binlogs of the original pump that are not read to the end: {found}. This program does not read its files. Either start the \
+         original once more until every drainer has caught up (or take drainers offline that are gone for good), or set another data-dir; then start again"
     )]
     ForeignDirectory {
         /// The data directory.
         dir: PathBuf,
-        /// What was found in it.
-        found: &'static str,
+        /// What would be lost.
+        found: String,
     },
     /// The store was made in another cluster.
     #[error(
@@ -82,6 +82,9 @@ pub enum Error {
     /// TLS settings.
     #[error("tls config error: {0}")]
     Tls(String),
+    /// A signal came before the pump was up.
+    #[error("stopped before the pump was up")]
+    Interrupted,
     /// The node's own name cannot be used.
     #[error("node {node}: {why}")]
     Node {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binlog_cluster::{NodeKind, NodeState, NodeStatus};
-use binlog_types::{CommitTs, Retention};
+use binlog_types::{CommitTs, Range, Retention};
 
 use crate::context::Shared;
 use crate::metrics::gauge_of;
@@ -59,6 +59,15 @@ async fn collect(context: &Shared) {
     if plan.target <= context.store.safe_point() {
         return;
     }
+    context.metrics.gc_ts.set(gauge_of(plan.target));
+    // A pump that is younger than the retention has nothing to drop: who asks for the beginning then still gets it.
+    let (store, range) =
+        (context.store.clone(), Range { after: context.store.safe_point(), through: plan.target });
+    let empty = move || Ok::<_, binlog_storage::Error>(store.scan(range)?.next_batch(1)?.is_empty());
+    if matches!(tokio::task::spawn_blocking(empty).await, Ok(Ok(true))) {
+        context.metrics.done_gc_ts.set(gauge_of(plan.target));
+        return;
+    }
     for drainer in &plan.overtaken {
         context.metrics.purged_for_drainer.with_label_values(&[drainer.node_id.as_str()]).inc();
         tracing::error!(
@@ -66,16 +75,25 @@ async fn collect(context: &Shared) {
             "drainer's checkpoint is older than pump gc ts, some binlogs are purged; take it offline if it is gone for good"
         );
     }
-    context.metrics.gc_ts.set(gauge_of(plan.target));
     let (store, target) = (context.store.clone(), plan.target);
-    match tokio::task::spawn_blocking(move || store.gc(target)).await {
-        Ok(Ok(safe_point)) => {
+    let collect = move || {
+        let before = log_keys(&store);
+        store.gc(target).map(|safe_point| (safe_point, before.saturating_sub(log_keys(&store))))
+    };
+    match tokio::task::spawn_blocking(collect).await {
+        Ok(Ok((safe_point, deleted))) => {
+            context.metrics.deleted.inc_by(deleted);
             context.metrics.done_gc_ts.set(gauge_of(safe_point));
             tracing::info!(%safe_point, "gc moved the safe point");
         }
         Ok(Err(error)) => tracing::error!(%error, "gc failed"),
         Err(_) => {}
     }
+}
+
+/// How many keys the store has of records, as RocksDB estimates it. What compactions drop later is not counted.
+fn log_keys(store: &binlog_storage::Store) -> u64 {
+    store.numbers().into_iter().find(|(name, _)| name.ends_with("log_keys")).map_or(0, |(_, keys)| keys)
 }
 
 #[cfg(test)]

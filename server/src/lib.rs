@@ -16,6 +16,7 @@ mod bridge;
 mod config;
 mod context;
 mod data_dir;
+mod drain;
 mod error;
 mod flags;
 mod follower;
@@ -30,7 +31,9 @@ mod push;
 mod registrar;
 mod resolver;
 mod run;
+mod runtime_metrics;
 mod serve;
+mod tick;
 mod tls;
 mod watermark;
 

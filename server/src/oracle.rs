@@ -1,25 +1,31 @@
 //! Timestamps: PD's, another pump's, or this pump's own where it is the embedded cluster's oracle.
 //!
-//! The embedded oracle hands out `max(clock, last + 1)` and never goes above a ceiling that is durable in the store; after
-//! a restart it starts above the ceiling. So no timestamp is given twice, whatever the clock does.
+//! The embedded oracle hands out `max(clock, last + 1)` and never goes above a ceiling that is durable in the cluster's directory;
+//! the next one, after a restart or in another pump, starts above the ceiling. So no timestamp is given twice, whatever the clock does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use binlog_cluster::{EmbeddedCluster, OracleSeat};
 use binlog_storage::Store;
 use binlog_types::{ClockHandle, Ts};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
-const CEILING: &str = "oracle-ceiling";
+use crate::context::Shared;
+
 /// How far the ceiling is raised at once.
 const STEP_MS: u64 = 3_000;
+/// How often a pump looks whether the oracle's host is gone.
+const SEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where this process takes timestamps from; cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) enum TimeSource {
-    /// This pump is the oracle.
-    Own(Arc<EmbeddedOracle>),
+/// Where this process takes timestamps from.
+#[derive(Debug)]
+pub(crate) struct TimeSource {
     /// PD or another pump.
-    Remote(binlog_cluster::Oracle),
+    remote: binlog_cluster::Oracle,
+    /// Set while this pump is the oracle.
+    own: RwLock<Option<Arc<EmbeddedOracle>>>,
 }
 
 /// Why there is no timestamp.
@@ -27,10 +33,7 @@ pub(crate) enum TimeSource {
 pub(crate) enum OracleError {
     /// The ceiling could not be made durable.
     #[error("cannot persist the oracle's ceiling: {0}")]
-    Store(#[from] binlog_storage::Error),
-    /// The stored ceiling is no number.
-    #[error("the oracle's ceiling in the store has {0} bytes, not 8")]
-    Corrupt(usize),
+    Ceiling(binlog_cluster::Error),
     /// More timestamps at once than a millisecond has.
     #[error("{0} timestamps at once are too many; at most {max} can be had", max = MAX_COUNT)]
     TooMany(u32),
@@ -46,19 +49,54 @@ pub(crate) enum OracleError {
 const MAX_COUNT: u32 = 1 << 17;
 
 impl TimeSource {
+    /// Somebody else's timestamps.
+    pub(crate) fn remote(remote: binlog_cluster::Oracle) -> Self {
+        TimeSource { remote, own: RwLock::new(None) }
+    }
+
     /// A fresh timestamp.
     pub(crate) async fn now(&self) -> Result<Ts, OracleError> {
-        match self {
-            TimeSource::Own(oracle) => oracle.take(1).await,
-            TimeSource::Remote(oracle) => Ok(oracle.now().await?),
+        match self.own() {
+            Some(oracle) => oracle.take(1).await,
+            None => Ok(self.remote.now().await?),
         }
     }
 
-    /// The oracle, where this pump is it.
-    pub(crate) fn own(&self) -> Option<&Arc<EmbeddedOracle>> {
-        match self {
-            TimeSource::Own(oracle) => Some(oracle),
-            TimeSource::Remote(_) => None,
+    /// The oracle, while this pump is it.
+    pub(crate) fn own(&self) -> Option<Arc<EmbeddedOracle>> {
+        self.own.read().clone()
+    }
+
+    /// Makes this pump the oracle.
+    pub(crate) fn take_seat(&self, seat: OracleSeat, store: &Store, clock: &ClockHandle) {
+        *self.own.write() = Some(Arc::new(EmbeddedOracle::new(seat, store, clock.clone())));
+    }
+
+    /// Lets another pump become the oracle.
+    pub(crate) fn leave_seat(&self) {
+        *self.own.write() = None;
+    }
+}
+
+/// Takes the oracle's seat when its host is gone, until the pump stops.
+pub(crate) async fn watch_seat(context: Shared, cluster: EmbeddedCluster) {
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => return,
+            () = tokio::time::sleep(SEAT_INTERVAL) => {}
+        }
+        if context.time.own().is_some() {
+            continue;
+        }
+        let (id, host, cluster) =
+            (context.node.id().clone(), context.node.host().to_owned(), cluster.clone());
+        match tokio::task::spawn_blocking(move || cluster.claim_oracle(&id, &host)).await {
+            Ok(Ok(Some(seat))) => {
+                tracing::info!(above = %seat.ceiling(), "this pump hands out the timestamps from now on");
+                context.time.take_seat(seat, &context.store, &context.clock);
+            }
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "it is not known who hands out timestamps"),
         }
     }
 }
@@ -66,16 +104,16 @@ impl TimeSource {
 /// The oracle of an embedded cluster.
 #[derive(Debug)]
 pub(crate) struct EmbeddedOracle {
-    store: Store,
     clock: ClockHandle,
-    state: Mutex<Allocator>,
+    allocator: Mutex<Allocator>,
+    /// Locked across a write, but only by whoever has the allocator.
+    seat: Arc<parking_lot::Mutex<OracleSeat>>,
 }
 
 /// What was handed out, without I/O.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Allocator {
     last: Ts,
-    ceiling: Ts,
 }
 
 impl Allocator {
@@ -94,20 +132,12 @@ impl Allocator {
 }
 
 impl EmbeddedOracle {
-    /// The oracle of a store, above everything that an earlier one handed out.
-    ///
-    /// # Errors
-    /// When the ceiling cannot be read.
-    pub(crate) fn open(store: Store, clock: ClockHandle) -> Result<Self, OracleError> {
-        let ceiling = match store.get_meta(CEILING)? {
-            None => Ts::ZERO,
-            Some(bytes) => Ts::new(u64::from_be_bytes(
-                bytes.as_ref().try_into().map_err(|_| OracleError::Corrupt(bytes.len()))?,
-            )),
-        };
-        // A store that came from elsewhere may be ahead of this machine's clock.
-        let last = ceiling.max(store.max_commit_ts().ts());
-        Ok(EmbeddedOracle { store, clock, state: Mutex::new(Allocator { last, ceiling }) })
+    /// An oracle above everything that an earlier one handed out.
+    fn new(seat: OracleSeat, store: &Store, clock: ClockHandle) -> Self {
+        // A store that came from elsewhere may be ahead of this machine's clock, and of the directory's ceiling.
+        let last = seat.ceiling().max(store.max_commit_ts().ts()).max(store.watermark().ts());
+        let seat = Arc::new(parking_lot::Mutex::new(seat));
+        EmbeddedOracle { clock, allocator: Mutex::new(Allocator { last }), seat }
     }
 
     /// The highest of `count` fresh, consecutive timestamps.
@@ -119,17 +149,17 @@ impl EmbeddedOracle {
         if count > MAX_COUNT {
             return Err(OracleError::TooMany(count));
         }
-        let mut state = self.state.lock().await;
-        let last = state.next(self.clock.unix_millis(), count);
-        if last > state.ceiling {
+        let mut allocator = self.allocator.lock().await;
+        let last = allocator.next(self.clock.unix_millis(), count);
+        if last > self.seat.lock().ceiling() {
+            let seat = Arc::clone(&self.seat);
             let ceiling = Ts::compose(last.physical() + STEP_MS, 0);
-            let store = self.store.clone();
-            tokio::task::spawn_blocking(move || store.put_meta(CEILING, &ceiling.raw().to_be_bytes()))
+            tokio::task::spawn_blocking(move || seat.lock().raise(ceiling))
                 .await
-                .map_err(|_| OracleError::Stopped)??;
-            state.ceiling = ceiling;
+                .map_err(|_| OracleError::Stopped)?
+                .map_err(OracleError::Ceiling)?;
         }
-        state.last = last;
+        allocator.last = last;
         Ok(last)
     }
 }
@@ -140,7 +170,7 @@ mod tests {
 
     #[test]
     fn timestamps_rise_even_when_the_clock_does_not() {
-        let mut state = Allocator { last: Ts::ZERO, ceiling: Ts::MAX };
+        let mut state = Allocator { last: Ts::ZERO };
         let mut previous = Ts::ZERO;
         for now in [1_000, 1_000, 900, 1_001] {
             let ts = state.next(now, 1);
@@ -152,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_run_stays_inside_one_millisecond() {
-        let state = Allocator { last: Ts::compose(1_000, (1 << 18) - 10), ceiling: Ts::MAX };
+        let state = Allocator { last: Ts::compose(1_000, (1 << 18) - 10) };
         let last = state.next(1_000, 100);
         assert_eq!((last.physical(), last.logical()), (1_001, 99));
     }

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use binlog_cluster::{NodeKind, NodeState, NodeStatus};
+use binlog_cluster::{Life, LifeMark, NodeKind, NodeState, NodeStatus};
 use binlog_proto::binlog::NotifyReq;
 use binlog_proto::binlog::cistern_client::CisternClient;
-use binlog_types::{CommitTs, Ts};
+use binlog_types::Ts;
 use futures::future::join_all;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
@@ -14,15 +14,16 @@ use tonic::transport::Endpoint;
 use crate::config::Security;
 use crate::context::Shared;
 use crate::error::{Error, START_REGISTER};
-use crate::{idle, serve, tls};
+use crate::{serve, tls};
 
 const REGISTRATION: &str = "registration-ts";
 /// For all drainers together.
 const NOTIFY_DEADLINE: Duration = Duration::from_secs(10);
 const NOTIFY_TRIES: u32 = 3;
-const DRAIN_POLL: Duration = Duration::from_secs(1);
-/// How many polls pass between two words about who blocks.
-const DRAIN_LOG_EVERY: u32 = 10;
+/// Drainers look at the registry by themselves at least so often: who could not be told finds this pump then.
+const DRAINERS_LOOK_EVERY: Duration = Duration::from_secs(12);
+/// Without a sign for so long, a node does not live.
+const LIFE: Duration = Duration::from_secs(10);
 
 /// Registers the node and brings it online. A node that is new, or was offline, first shows itself as `paused` and tells
 /// every drainer, so that none can miss its first binlog; a node that was there before is a source of theirs already.
@@ -36,7 +37,9 @@ pub(crate) async fn register(context: &Shared, now: Ts) -> Result<(), Error> {
     if !known {
         context.node.enter(NodeState::Paused);
         publish(context, now).await?;
-        notify_drainers(context).await;
+        if !notify_drainers(context).await {
+            sleep(DRAINERS_LOOK_EVERY).await;
+        }
     }
     context.node.enter(NodeState::Online);
     publish(context, now).await
@@ -72,6 +75,70 @@ pub(crate) async fn publish(context: &Shared, now: Ts) -> Result<(), Error> {
     context.registry.put(NodeKind::Pump, &status).await.map_err(Error::cluster(START_REGISTER))
 }
 
+/// Takes this node's name: two pumps of one name would overwrite each other's entry, and TiDB would know one of them at most.
+/// A mark or entry that a dead process left is waited out.
+///
+/// # Errors
+/// When another process has the name.
+pub(crate) async fn claim_name(context: &Shared) -> Result<LifeMark, Error> {
+    let ttl = LIFE.max(context.settings.heartbeat * 5);
+    let deadline = context.clock.monotonic() + ttl + Duration::from_secs(3);
+    let mut said = false;
+    loop {
+        let error = match claim_once(context, ttl).await {
+            Ok(mark) => return Ok(mark),
+            Err(error) => error,
+        };
+        // The locks of a directory leave nothing behind.
+        let taken = matches!(error, binlog_cluster::Error::Taken { .. }) && !context.embedded;
+        if !taken || context.clock.monotonic() >= deadline {
+            return Err(Error::cluster(START_REGISTER)(error));
+        }
+        if !said {
+            tracing::warn!(%error, "waiting whether the other process still lives");
+            said = true;
+        }
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn claim_once(context: &Shared, ttl: Duration) -> Result<LifeMark, binlog_cluster::Error> {
+    // The original has no mark: a heartbeat that is fresh, from another address, says as much.
+    if let Some(entry) = context.registry.get(NodeKind::Pump, context.node.id()).await? {
+        let lives = matches!(entry.state, NodeState::Online | NodeState::Pausing | NodeState::Closing);
+        if lives && entry.host != context.node.host() {
+            let now = context.time.now().await.unwrap_or(Ts::MAX);
+            let last = Ts::new(u64::try_from(entry.update_ts).unwrap_or(0));
+            if now.physical().saturating_sub(last.physical()) < LIFE.as_millis() as u64 {
+                return Err(binlog_cluster::Error::Taken { node: entry.node_id, host: entry.host });
+            }
+        }
+    }
+    let life = Life {
+        node_id: context.node.id().clone(),
+        host: context.node.host().to_owned(),
+        owner: context.store.uuid().to_string(),
+        incarnation: context.store.incarnation(),
+    };
+    context.registry.claim_life(NodeKind::Pump, life, ttl).await
+}
+
+/// Renews the mark until the pump stops; then gives it back, so that the end can free the name.
+pub(crate) async fn keep_name(context: Shared, mut mark: LifeMark) {
+    loop {
+        tokio::select! {
+            () = context.stop.cancelled() => break,
+            () = sleep(mark.ttl() / 3) => {}
+        }
+        if let Err(error) = mark.renew().await {
+            tracing::error!(%error, "this pump cannot show that it lives");
+        }
+    }
+    if let Err(error) = mark.release().await {
+        tracing::debug!(%error, "the mark of this pump ends by itself");
+    }
+}
+
 /// Rewrites the registry entry every interval, and at once when the state changes, until the pump stops.
 pub(crate) async fn heartbeat(context: Shared, mut now: Ts) {
     let mut changes = context.node.changes();
@@ -88,12 +155,13 @@ pub(crate) async fn heartbeat(context: Shared, mut now: Ts) {
     }
 }
 
-async fn notify_drainers(context: &Shared) {
+/// Tells all drainers that are online; false if one could not be told.
+async fn notify_drainers(context: &Shared) -> bool {
     let drainers = match context.registry.list(NodeKind::Drainer).await {
         Ok(drainers) => drainers,
         Err(error) => {
             tracing::warn!(%error, "the drainers are not known, so none is told of this pump");
-            return;
+            return false;
         }
     };
     let online = drainers.into_iter().filter(|node| node.state == NodeState::Online);
@@ -102,16 +170,20 @@ async fn notify_drainers(context: &Shared) {
         async move {
             let told = timeout(NOTIFY_DEADLINE, notify(security, &drainer.host)).await;
             let error = match told {
-                Ok(Ok(())) => return tracing::info!(drainer = %drainer.node_id, "notify drainer success"),
+                Ok(Ok(())) => {
+                    tracing::info!(drainer = %drainer.node_id, "notify drainer success");
+                    return true;
+                }
                 Ok(Err(error)) => error,
                 Err(_) => format!("no answer within {NOTIFY_DEADLINE:?}"),
             };
             // The original gives up here, so that a dead drainer keeps new pumps from starting. A living drainer that was
             // not told finds this pump by itself when it next lists the registry.
             tracing::warn!(drainer = %drainer.node_id, host = drainer.host, error, "fail to notify drainer; if it is gone, set its state to paused or offline");
+            false
         }
     });
-    join_all(calls).await;
+    join_all(calls).await.into_iter().all(|told| told)
 }
 
 async fn notify(security: &Security, host: &str) -> Result<(), String> {
@@ -143,47 +215,4 @@ async fn notify_once(security: &Security, host: &str) -> Result<(), String> {
         .await
         .map(|_| ())
         .map_err(|status| status.message().to_owned())
-}
-
-/// Waits until every transaction here has ended and every drainer that is not offline has read all of it.
-pub(crate) async fn drained(context: &Shared) {
-    let last = settled(context).await;
-    for poll in 0_u32.. {
-        match context.registry.list(NodeKind::Drainer).await {
-            Ok(drainers) => {
-                let behind: Vec<_> = drainers
-                    .iter()
-                    .filter(|node| node.state != NodeState::Offline && node.max_commit_ts < last.as_i64())
-                    .collect();
-                if behind.is_empty() {
-                    return;
-                }
-                if poll.is_multiple_of(DRAIN_LOG_EVERY) {
-                    for node in behind {
-                        let checkpoint = Ts::new(u64::try_from(node.max_commit_ts).unwrap_or(0));
-                        let behind_ms = last.ts().physical().saturating_sub(checkpoint.physical());
-                        tracing::info!(drainer = %node.node_id, ?node.state, %checkpoint, until = %last, behind_ms, "Waiting for drainer to consume binlog");
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the drainers' checkpoints are not known, so this pump waits")
-            }
-        }
-        sleep(DRAIN_POLL).await;
-    }
-}
-
-/// Waits until the watermark has passed the moment of the call and no transaction is open; gives the watermark then.
-async fn settled(context: &Shared) -> CommitTs {
-    let mut until = None;
-    loop {
-        let offered = idle::offer(context).await;
-        until = until.or(offered);
-        let watermark = context.store.watermark();
-        if until.is_some_and(|until| watermark >= until) && context.store.pending_count() == 0 {
-            return watermark;
-        }
-        sleep(DRAIN_POLL / 10).await;
-    }
 }

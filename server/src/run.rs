@@ -6,27 +6,33 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, Oracle, PdClient, Registry, TlsFiles};
+use binlog_cluster::{
+    EmbeddedCluster, NodeKind, NodeState, NodeStatus, Oracle, PdClient, Registry, TikvClient, TlsFiles,
+};
 use binlog_storage::{Options, Store};
 use binlog_types::{ClockHandle, ClusterId, NodeId, SystemClock};
 use futures::FutureExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Settings};
-use crate::context::{Context, DiskSpace, GcTrigger, SchemaHub, Shared};
-use crate::data_dir::DataDir;
+use crate::context::{Context, Counts, DiskSpace, GcTrigger, SchemaHub, Shared};
+use crate::data_dir::{DataDir, original};
+use crate::drain::{self, Drain, Drained};
 use crate::error::{Error, START_TSO};
 use crate::metrics::Metrics;
 use crate::node::{Action, Node};
-use crate::oracle::{EmbeddedOracle, TimeSource};
+use crate::oracle::{self, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{follower, gc, idle, push, registrar, resolver};
+use crate::{follower, gc, idle, push, registrar, resolver, tick};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+/// Of ten seconds each.
+const PD_TRIES: u32 = 10;
 const DUTIES_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Runs a pump until `shutdown` or until an operator pauses or closes it.
@@ -34,7 +40,12 @@ const DUTIES_DEADLINE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Why it did not start, or did not stop cleanly.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    start(config).await?.until(shutdown).await
+    let shutdown = shutdown.shared();
+    match start_unless(config, shutdown.clone()).await {
+        Ok(running) => running.until(shutdown).await,
+        Err(Error::Interrupted) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A pump that serves.
@@ -63,10 +74,12 @@ struct Surroundings {
 /// # Errors
 /// Why it cannot start. Nothing is left running.
 pub async fn start(config: Config) -> Result<Running, Error> {
+    start_unless(config, std::future::pending()).await
+}
+
+/// Starts, unless `shutdown` comes while PD is waited for.
+async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Result<Running, Error> {
     let mut settings = config.check()?;
-    if !config.socket.is_empty() {
-        tracing::warn!(socket = config.socket, "a unix socket is not served: connect to the address instead");
-    }
     let clock = SystemClock::handle();
     let data_dir = DataDir::lock(&settings.data_dir)?;
     let (listener, addr) = listen(&settings).await?;
@@ -77,17 +90,24 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         settings.advertise.port = addr.port();
     }
     let node_id = data_dir.node_id(settings.node_id.as_ref(), &settings.addr)?;
-    let surroundings = find_cluster(&settings).await?;
-    let store = open_store(&data_dir, &settings, surroundings.cluster, &node_id, &clock).await?;
-    let time = time_source(&surroundings, &store, &node_id, &settings, &clock)?;
-    let previous = surroundings
+    let socket = settings.socket.as_deref().map(listen_on_socket).transpose()?;
+    let surroundings = tokio::select! {
+        found = find_cluster(&settings) => found?,
+        () = shutdown => return Err(Error::Interrupted),
+    };
+    let own = surroundings
         .registry
         .get(NodeKind::Pump, &node_id)
         .await
-        .map_err(Error::cluster("read this node's entry in the registry"))?
-        .map_or(NodeState::Offline, |status| status.state);
-
+        .map_err(Error::cluster("read this node's entry in the registry"))?;
+    refuse_unread(&data_dir, &surroundings, own.clone()).await?;
     let metrics = Metrics::new().map_err(metrics_error)?;
+    metrics.runtime.watch(tokio::runtime::Handle::current());
+    let mut options = Options::new(surroundings.cluster, node_id.clone(), clock.clone());
+    options.tuning.observer = metrics.batch_observer();
+    let store = open_store(&data_dir, &settings, options).await?;
+    let time = time_source(&surroundings, &store, &node_id, &settings, &clock)?;
+    let previous = own.map_or(NodeState::Offline, |status| status.state);
     metrics.watch_store(store.clone()).map_err(metrics_error)?;
     let context = Arc::new(Context {
         cluster: surroundings.cluster,
@@ -95,22 +115,25 @@ pub async fn start(config: Config) -> Result<Running, Error> {
         node: Node::new(node_id, settings.advertise.to_string(), previous),
         registry: surroundings.registry,
         time,
+        tikv: surroundings.pd.clone().map(TikvClient::new),
         watermark: WatermarkHub::new(&store),
         schema: SchemaHub::new(&store),
         metrics,
         disk: DiskSpace::new(settings.stop_write_at),
         gc: GcTrigger::default(),
+        drain: Drain::default(),
+        counts: Counts::default(),
         registration_ts: AtomicU64::new(0),
         stop: CancellationToken::new(),
         clock,
         store,
         settings,
     });
-    let (services, acceptor) = Services::start(&context, listener)?;
+    let (services, acceptor) = Services::start(&context, listener, socket)?;
     let mut duties = JoinSet::new();
     duties.spawn(acceptor.run(context.stop.clone()));
     let mut running = Running { context: context.clone(), addr, services, duties, _data_dir: data_dir };
-    if let Err(error) = running.go_online(surroundings.pd).await {
+    if let Err(error) = running.go_online(surroundings.pd, surroundings.embedded).await {
         running.stop().await?;
         return Err(error);
     }
@@ -149,23 +172,61 @@ async fn find_cluster(settings: &Settings) -> Result<Surroundings, Error> {
         cert: security.ssl_cert.clone(),
         key: security.ssl_key.clone(),
     });
-    let pd =
-        PdClient::connect(&settings.pd_urls, tls.as_ref()).await.map_err(Error::cluster("connect to PD"))?;
+    let pd = find_pd(settings, tls.as_ref()).await?;
     let registry = Registry::etcd(&settings.pd_urls, tls.as_ref())
         .await
         .map_err(Error::cluster("connect to PD's etcd"))?;
     Ok(Surroundings { cluster: pd.cluster_id(), registry, embedded: None, pd: Some(pd) })
 }
 
-async fn open_store(
+/// Whole sites start in any order: PD may come up later than its pumps. The original's patience.
+async fn find_pd(settings: &Settings, tls: Option<&TlsFiles>) -> Result<PdClient, Error> {
+    let mut tries = 1;
+    loop {
+        match PdClient::connect(&settings.pd_urls, tls).await {
+            Ok(pd) => return Ok(pd),
+            // Each one takes ten seconds.
+            Err(error) if error.is_retryable() && tries < PD_TRIES => {
+                tracing::warn!(%error, tries, "PD is waited for");
+                tries += 1;
+            }
+            Err(error) => return Err(Error::cluster("connect to PD")(error)),
+        }
+    }
+}
+
+/// An original pump's files are left behind only if nobody needs them any more.
+async fn refuse_unread(
     data_dir: &DataDir,
-    settings: &Settings,
-    cluster: ClusterId,
-    node_id: &NodeId,
-    clock: &ClockHandle,
-) -> Result<Store, Error> {
+    surroundings: &Surroundings,
+    own: Option<NodeStatus>,
+) -> Result<(), Error> {
+    let drainers = surroundings
+        .registry
+        .list(NodeKind::Drainer)
+        .await
+        .map_err(Error::cluster("read the drainers' positions"))?;
+    let (dir, readers) = (data_dir.path().to_owned(), original::Readers { own, drainers });
+    tokio::task::spawn_blocking(move || original::check(&dir, &readers))
+        .await
+        .map_err(|e| Error::system("read the original's files")(std::io::Error::other(e)))?
+}
+
+/// A socket that a dead process left is taken over; a living one's is not.
+fn listen_on_socket(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |source| Error::Listen { addr: display(path), source };
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => return Err(failed(std::io::ErrorKind::AddrInUse.into())),
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Err(_) => {}
+    }
+    UnixListener::bind(path).map_err(failed)
+}
+
+async fn open_store(data_dir: &DataDir, settings: &Settings, mut options: Options) -> Result<Store, Error> {
     let dir = data_dir.store();
-    let mut options = Options::new(cluster, node_id.clone(), clock.clone());
     options.retention = settings.gc;
     options.sync = settings.sync;
     if !settings.sync {
@@ -196,17 +257,16 @@ fn time_source(
         let Some(pd) = surroundings.pd.clone() else {
             return Err(Error::Config("neither PD nor a cluster directory is configured".to_owned()));
         };
-        return Ok(TimeSource::Remote(Oracle::pd(pd)));
+        return Ok(TimeSource::remote(Oracle::pd(pd)));
     };
-    let claimed = cluster
+    let seat = cluster
         .claim_oracle(node_id, &settings.advertise.to_string())
         .map_err(Error::cluster("claim the oracle of the cluster directory"))?;
-    if !claimed {
-        return Ok(TimeSource::Remote(Oracle::embedded(cluster)));
+    let time = TimeSource::remote(Oracle::embedded(cluster));
+    if let Some(seat) = seat {
+        time.take_seat(seat, store, clock);
     }
-    let oracle = EmbeddedOracle::open(store.clone(), clock.clone())
-        .map_err(|e| Error::Config(format!("{}: {e}", display(&settings.data_dir))))?;
-    Ok(TimeSource::Own(Arc::new(oracle)))
+    Ok(time)
 }
 
 fn display(path: &Path) -> String {
@@ -229,13 +289,23 @@ impl Running {
         self.context.cluster
     }
 
-    async fn go_online(&mut self, pd: Option<PdClient>) -> Result<(), Error> {
+    async fn go_online(
+        &mut self,
+        pd: Option<PdClient>,
+        embedded: Option<EmbeddedCluster>,
+    ) -> Result<(), Error> {
         let context = &self.context;
         let now = context.time.now().await.map_err(|e| match e {
-            crate::oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
+            oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
             other => Error::Config(format!("{START_TSO}: {other}")),
         })?;
+        let mark = registrar::claim_name(context).await?;
+        self.duties.spawn(registrar::keep_name(context.clone(), mark));
         registrar::register(context, now).await?;
+        if let Some(cluster) = embedded {
+            self.duties.spawn(oracle::watch_seat(context.clone(), cluster));
+        }
+        self.duties.spawn(tick::run(context.clone()));
         self.duties.spawn(registrar::heartbeat(context.clone(), now));
         self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
@@ -244,7 +314,8 @@ impl Running {
             self.duties.spawn(push::run(context.clone(), address, interval));
         }
         if let Some(pd) = pd {
-            self.duties.spawn(resolver::run(context.clone(), pd.clone()));
+            self.duties.spawn(resolver::run(context.clone(), TikvClient::new(pd.clone())));
+            self.duties.spawn(resolver::protect(context.clone(), pd.clone()));
             self.duties.spawn(follower::run(context.clone(), pd));
         }
         Ok(())
@@ -269,7 +340,16 @@ impl Running {
         }
         if context.node.state() == NodeState::Closing {
             tokio::select! {
-                () = registrar::drained(&context) => {}
+                drained = drain::drained(&context) => match drained {
+                    Drained::All => {}
+                    Drained::Forced(waiting) => {
+                        tracing::error!(?waiting, "forced to go offline: the drainers that are named miss what they have not read, and open transactions are lost");
+                    }
+                    Drained::TimedOut(waiting) => {
+                        tracing::warn!(?waiting, "the time to wait for drainers is over: the node stays in the cluster as paused");
+                        context.node.enter(NodeState::Pausing);
+                    }
+                },
                 () = &mut shutdown => {
                     tracing::warn!("stopped before every drainer had read everything: the node stays in the cluster as paused");
                     context.node.enter(NodeState::Pausing);
@@ -282,6 +362,13 @@ impl Running {
     /// Stops in order: no new work, streams end, open requests are answered, duties end, the registry learns it, the store closes.
     async fn stop(mut self) -> Result<(), Error> {
         let context = self.context;
+        // TiDB chooses another pump as soon as it sees the state, so it learns it before this one stops to answer.
+        if context.registration_ts().raw() > 0 {
+            let told = registrar::publish(&context, context.store.watermark().ts());
+            if !matches!(tokio::time::timeout(PUBLISH_DEADLINE, told).await, Ok(Ok(()))) {
+                tracing::warn!("the registry does not know yet that this node stops");
+            }
+        }
         context.stop.cancel();
         if !self.services.ended(SERVICE_DEADLINE).await {
             tracing::warn!("some requests were still open after {SERVICE_DEADLINE:?}");
@@ -297,6 +384,11 @@ impl Running {
             if let Err(error) = registrar::publish(&context, now).await {
                 tracing::error!(%error, "the registry does not know that this node has stopped");
             }
+        }
+        context.time.leave_seat();
+        if let Some(socket) = &context.settings.socket {
+            // Left over, it would only be taken over by the next start.
+            let _ = std::fs::remove_file(socket);
         }
         let store = context.store.clone();
         match tokio::task::spawn_blocking(move || store.close()).await {

@@ -4,7 +4,8 @@
 //! store's writer and back (see [`crate::bridge`]).
 
 use std::convert::Infallible;
-use std::net::TcpStream as StdStream;
+use std::net::TcpStream as StdTcp;
+use std::os::unix::net::UnixStream as StdUnix;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 use std::thread;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use axum::http::{Request, Response};
 use binlog_proto::binlog::pump_server::PumpServer;
 use binlog_proto::store::store_server::StoreServer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
@@ -36,6 +37,18 @@ const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
 const FRAME_BYTES: u32 = 1 << 20;
 
+/// A peer that is gone without a word is noticed after about this long, so that its stream does not stay for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An accepted connection before its handshake.
+#[derive(Debug)]
+enum Accepted {
+    Tcp(StdTcp),
+    /// Without TLS: only users of this machine get here.
+    Unix(StdUnix),
+}
+
 /// The threads that serve connections.
 #[derive(Debug)]
 pub(crate) struct Services {
@@ -46,7 +59,9 @@ pub(crate) struct Services {
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: TcpListener,
-    threads: Vec<mpsc::UnboundedSender<StdStream>>,
+    /// Besides, where a socket is configured.
+    socket: Option<UnixListener>,
+    threads: Vec<mpsc::UnboundedSender<Accepted>>,
 }
 
 impl Services {
@@ -54,7 +69,11 @@ impl Services {
     ///
     /// # Errors
     /// When a thread or runtime cannot be made, or the TLS files cannot be used.
-    pub(crate) fn start(context: &Shared, listener: TcpListener) -> Result<(Self, Acceptor), Error> {
+    pub(crate) fn start(
+        context: &Shared,
+        listener: TcpListener,
+        socket: Option<UnixListener>,
+    ) -> Result<(Self, Acceptor), Error> {
         let handshake = Handshake::new(&context.settings.security)?;
         let (mut ended, mut threads) = (Vec::new(), Vec::new());
         for n in 0..context.settings.service_threads {
@@ -62,7 +81,7 @@ impl Services {
             threads.push(connections);
             ended.push(end);
         }
-        Ok((Services { ended }, Acceptor { listener, threads }))
+        Ok((Services { ended }, Acceptor { listener, socket, threads }))
     }
 
     /// Waits for the threads to end; false when some still serve after `deadline`.
@@ -76,14 +95,14 @@ impl Acceptor {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut turns = self.threads.iter().cycle();
         loop {
-            let accepted = tokio::select! {
+            let stream = tokio::select! {
                 () = stop.cancelled() => return,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.listener.accept() => accepted.and_then(|(stream, _)| {
+                    stream.set_nodelay(true)?;
+                    stream.into_std().map(Accepted::Tcp)
+                }),
+                accepted = accept_on(self.socket.as_ref()) => accepted.map(Accepted::Unix),
             };
-            let stream = accepted.and_then(|(stream, _)| {
-                stream.set_nodelay(true)?;
-                stream.into_std()
-            });
             match stream {
                 Ok(stream) => {
                     if let Some(thread) = turns.next() {
@@ -101,7 +120,14 @@ impl Acceptor {
     }
 }
 
-type Thread = (mpsc::UnboundedSender<StdStream>, oneshot::Receiver<()>);
+async fn accept_on(socket: Option<&UnixListener>) -> std::io::Result<StdUnix> {
+    match socket {
+        Some(socket) => socket.accept().await?.0.into_std(),
+        None => std::future::pending().await,
+    }
+}
+
+type Thread = (mpsc::UnboundedSender<Accepted>, oneshot::Receiver<()>);
 
 fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Thread, Error> {
     let (connections, incoming) = mpsc::unbounded_channel();
@@ -110,6 +136,7 @@ fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Threa
         .enable_all()
         .build()
         .map_err(Error::system("make a service runtime"))?;
+    context.metrics.runtime.watch(runtime.handle().clone());
     let serve = move || {
         if let Err(error) = runtime.block_on(serve(context, handshake, incoming)) {
             tracing::error!(error = with_causes(&error), "a service thread ends");
@@ -128,7 +155,7 @@ fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Threa
 async fn serve(
     context: Shared,
     handshake: Handshake,
-    incoming: mpsc::UnboundedReceiver<StdStream>,
+    incoming: mpsc::UnboundedReceiver<Accepted>,
 ) -> Result<(), tonic::transport::Error> {
     let stop = context.stop.clone();
     let bridge = Bridge::new();
@@ -140,6 +167,8 @@ async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         // hyper's 200 would make the 201st waiting TiDB session queue in its client.
         .max_concurrent_streams(u32::MAX);
     let (ready, connections) = mpsc::unbounded_channel();
@@ -161,7 +190,7 @@ async fn serve(
 /// Shakes hands with many at once: one that is slow keeps nobody waiting.
 async fn shake_hands(
     handshake: Handshake,
-    mut incoming: mpsc::UnboundedReceiver<StdStream>,
+    mut incoming: mpsc::UnboundedReceiver<Accepted>,
     ready: mpsc::UnboundedSender<Connection>,
 ) {
     let mut shaking = JoinSet::new();
@@ -173,10 +202,14 @@ async fn shake_hands(
         let Some(stream) = stream else { return };
         let (handshake, ready) = (handshake.clone(), ready.clone());
         shaking.spawn(async move {
-            let stream = TcpStream::from_std(stream).map_err(|e| e.to_string());
             let accepted = match stream {
-                Ok(stream) => handshake.accept(stream).await,
-                Err(error) => Err(error),
+                Accepted::Tcp(stream) => match TcpStream::from_std(stream) {
+                    Ok(stream) => handshake.accept(stream).await,
+                    Err(error) => Err(error.to_string()),
+                },
+                Accepted::Unix(stream) => {
+                    UnixStream::from_std(stream).map(Connection::Unix).map_err(|e| e.to_string())
+                }
             };
             match accepted {
                 // The server may have ended meanwhile.

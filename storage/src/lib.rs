@@ -24,6 +24,7 @@ mod failpoint;
 mod options;
 
 mod error;
+mod observer;
 mod record;
 
 mod store;
@@ -53,6 +54,7 @@ mod rocks;
 
 pub use error::{Error, ErrorKind};
 pub use failpoint::{FailHook, FailPoint, FailPoints};
+pub use observer::{BatchObserver, BatchReport};
 pub use options::{Options, Tuning};
 pub use record::{
     Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write, WriteResult,

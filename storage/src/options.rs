@@ -5,6 +5,7 @@ use std::time::Duration;
 use binlog_types::{ClockHandle, ClusterId, NodeId, Retention};
 
 use crate::failpoint::FailPoints;
+use crate::observer::BatchObserver;
 
 /// Settings of a store. Start from [`Options::new`].
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Tuning {
     pub batch_bytes: usize,
     /// Cache of uncompressed blocks for readers. Default: 64 MiB.
     pub block_cache_bytes: usize,
+    /// Who is told of every batch. Default: nobody.
+    pub observer: BatchObserver,
     /// For tests: where to fail.
     #[doc(hidden)]
     pub failpoints: FailPoints,
@@ -70,6 +73,7 @@ impl Default for Tuning {
             fragment_bytes: 4 << 20,
             batch_bytes: 8 << 20,
             block_cache_bytes: 64 << 20,
+            observer: BatchObserver::default(),
             failpoints: FailPoints::default(),
         }
     }

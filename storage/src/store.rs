@@ -14,13 +14,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::flusher::Flusher;
-use crate::format::keys::SchemaKey;
+use crate::format::keys::{LogKey, SchemaKey};
 use crate::format::meta;
 use crate::identity::{Identity, read_meta};
 use crate::overlay::Overlay;
 use crate::queue::Item;
 use crate::record::{CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
-use crate::rocks::{Db, Durability, Setup};
+use crate::rocks::{Cf, Db, Durability, Setup};
 use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::shared::Shared;
@@ -292,6 +292,15 @@ impl Store {
     /// Those of a durable write.
     pub fn gc(&self, target: CommitTs) -> Result<CommitTs, Error> {
         gc::gc(self.shared(), target)
+    }
+
+    /// The size of the `log` files that hold anything at or below `through`: what a collection up to there has still to
+    /// drop, give or take the file that lies across.
+    ///
+    /// # Errors
+    /// [`Error::Internal`], [`Error::Closed`].
+    pub fn file_bytes(&self, through: CommitTs) -> Result<u64, Error> {
+        self.shared().db()?.file_bytes(Cf::Log, &LogKey::above(through))
     }
 
     /// Prewrites without a known outcome, oldest first.

@@ -19,6 +19,7 @@ use crate::failpoint::FailPoint;
 use crate::flusher::{self, Flusher};
 use crate::format::keys::{PendingKey, commit_key};
 use crate::format::{meta, sealed};
+use crate::observer::BatchReport;
 use crate::queue::Item;
 use crate::rocks::{Batch, Cf, Db, Durability};
 use crate::settle::Settler;
@@ -175,7 +176,10 @@ impl Writer {
             self.shared.failpoints().hit(FailPoint::BeforeBatch)?;
             self.shared.counters.batches.add(1);
             self.shared.counters.batch_bytes.add(batch.bytes());
+            let (bytes, start) = (batch.bytes(), self.shared.clock.monotonic());
             db.write(batch, if self.shared.sync { Durability::Synced } else { Durability::Logged })?;
+            let took = self.shared.clock.monotonic().saturating_sub(start);
+            self.shared.tuning.observer.tell(BatchReport { bytes, took });
             self.shared.failpoints().hit(FailPoint::AfterBatch)?;
             self.shared.publish_max_commit(max_commit);
         }

@@ -150,11 +150,15 @@ fn dump_options(matches: &ArgMatches) -> anyhow::Result<DumpOptions> {
         allow_gaps: matches.get_flag("allow-gaps"),
         ..binlog_reparo::Config::default()
     };
-    pumps.fill(&mut config);
+    if stores.is_empty() {
+        pumps.fill(&mut config);
+    } else {
+        config.from_store = stores;
+    }
     if matches!(style, Style::Raw { .. }) && !(config.db.is_empty() && config.table.is_empty()) {
         bail!("--raw decodes nothing by schema, so it cannot filter by --db or --table");
     }
-    Ok(DumpOptions { config, stores, style, limit: matches.get_one::<u64>("limit").copied() })
+    Ok(DumpOptions { config, style, limit: matches.get_one::<u64>("limit").copied() })
 }
 
 fn playground_options(matches: &ArgMatches) -> anyhow::Result<PlaygroundOptions> {
@@ -193,7 +197,7 @@ mod tests {
             parse(&["--from", "a:1,b:2", "--from", "c:3", "--table", "x.y", "--limit", "5"]).unwrap();
         assert_eq!(options.config.from_pump, "a:1,b:2,c:3");
         assert_eq!(options.limit, Some(5));
-        assert_eq!(parse(&["--store", "d", "--store", "e", "--raw"]).unwrap().stores.len(), 2);
+        assert_eq!(parse(&["--store", "d", "--store", "e", "--raw"]).unwrap().config.from_store.len(), 2);
         for bad in [&[][..], &["--store", "d", "--from", "a:1"], &["--from", "a:1", "--raw", "--db", "x"]] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

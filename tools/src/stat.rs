@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use binlog_proto::store::{HelloResponse, StatsResponse};
 use binlog_pull::PumpClient;
-use binlog_reparo::{Source, utc};
+use binlog_reparo::{Pumps, utc};
 use binlog_types::Ts;
 
 use crate::options::PumpArgs;
@@ -16,7 +16,7 @@ use crate::options::PumpArgs;
 pub async fn run(pumps: &PumpArgs) -> anyhow::Result<()> {
     let mut config = binlog_reparo::Config::default();
     pumps.fill(&mut config);
-    let source = Source::connect(&config.validate()?, &config).await?;
+    let source = Pumps::connect(&config.origin()?, &config).await?;
     let mut out = std::io::stdout().lock();
     for pump in &source.pumps {
         let host = &pump.member.host;

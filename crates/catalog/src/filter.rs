@@ -72,6 +72,13 @@ impl TableFilter {
         Self::new(do_dbs, do_tables, &ignore_dbs, ignore_tables)
     }
 
+    /// Whether the database is needed: it takes part itself, or some table of it may.
+    pub fn needs_database(&self, schema: &str) -> bool {
+        let db = |list: &[Regex]| list.iter().any(|r| r.is_match(schema));
+        self.allows(schema, "")
+            || self.do_tables.iter().any(|(d, _)| d.is_match(schema)) && !db(&self.ignore_dbs)
+    }
+
     /// Whether (schema, table) takes part; an empty table name asks for the database itself.
     pub fn allows(&self, schema: &str, table: &str) -> bool {
         let db = |list: &[Regex]| list.iter().any(|r| r.is_match(schema));
@@ -124,6 +131,19 @@ mod tests {
         ] {
             assert_eq!(filter.allows(db, table), allowed, "{db}.{table}");
         }
+    }
+
+    #[test]
+    fn a_table_needs_its_database() {
+        let filter = TableFilter::new(
+            &[],
+            &tables(&[("shop", "t"), ("gone", "t")]),
+            &texts(&["gone"]),
+            &tables(&[("shop", "~.*")]),
+        )
+        .unwrap();
+        assert!(filter.needs_database("shop") && !filter.allows("shop", ""));
+        assert!(!filter.needs_database("gone") && !filter.needs_database("other"));
     }
 
     #[test]

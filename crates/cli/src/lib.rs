@@ -6,13 +6,15 @@
 mod flags;
 mod log;
 mod program;
+mod rotate;
 mod secret;
+mod show;
 mod signal;
 mod version;
 
 pub use flags::{Flag, Kind};
-pub use log::{LogTo, init_logging};
-pub use program::{Program, Stop};
+pub use log::{LogTo, init_logging, log_welcome};
+pub use program::{Loaded, Program, Stop};
 pub use secret::{SecretError, SecretKey, secret_key};
 pub use signal::shutdown_signal;
 pub use version::version_block;

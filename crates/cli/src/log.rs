@@ -2,18 +2,22 @@
 //! `[2026/11/22 09:10:53.888 +00:00] [INFO] [serve.rs:27] ["query node"] [type=pump]`.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Context as _;
 use jiff::Zoned;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::rotate::{LIMIT, RotatingFile};
 
 /// Where the log goes when no file is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +28,10 @@ pub enum LogTo {
     Stderr,
 }
 
-/// Installs the subscriber. `level` is debug, info, warn, error or fatal in any case, empty for info; an empty `file` means `to`.
+/// The target of lines that are written whatever the level.
+const ALWAYS: &str = "always";
+
+/// Installs the subscriber. A log file is put aside at 300 MB. `level` is debug, info, warn, error or fatal in any case, empty for info; an empty `file` means `to`.
 ///
 /// # Errors
 /// An unknown level, a file that cannot be opened, or a subscriber that is already there.
@@ -40,20 +47,38 @@ pub fn init_logging(level: &str, file: &str, to: LogTo) -> anyhow::Result<()> {
         ("", LogTo::Stdout) => BoxMakeWriter::new(std::io::stdout),
         ("", LogTo::Stderr) => BoxMakeWriter::new(std::io::stderr),
         (path, _) => {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
+            let file = RotatingFile::open(Path::new(path), LIMIT)
                 .with_context(|| format!("open log file {path}"))?;
             BoxMakeWriter::new(Mutex::new(file))
         }
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .event_format(UnifiedFormat)
-        .with_writer(writer)
+    // What libraries have to say below info drowns our own words.
+    let others = level.min(LevelFilter::INFO);
+    let targets = Targets::new()
+        .with_default(others)
+        .with_targets(["binlog", "pump", "drainer", "reparo", "tools", "fatal"].map(|own| (own, level)))
+        .with_target(ALWAYS, LevelFilter::INFO);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(tracing_subscriber::fmt::layer().event_format(UnifiedFormat).with_writer(writer))
         .try_init()
         .map_err(|e| anyhow::anyhow!("install the log: {e}"))
+}
+
+/// The first line of every program's log, whatever the level: `["Welcome to Pump"] ["Release Version"=v0.1.0] …`.
+pub fn log_welcome(program: &str) {
+    let build = crate::version::build();
+    tracing::info!(
+        target: ALWAYS,
+        {
+            "Release Version" = build.release,
+            "Git Commit Hash" = build.commit,
+            "Build TS" = build.built,
+            "Rust Version" = build.rust,
+            "OS/Arch" = build.platform,
+        },
+        "Welcome to {program}"
+    );
 }
 
 struct UnifiedFormat;

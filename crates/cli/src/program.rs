@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::{Flag, Kind, version_block};
+use crate::{Flag, Kind, show, version_block};
 
-/// A program and its options. `-config`, `-V` and `-h` exist in every program and are not listed.
+/// A program and its options. `-config`, `-config-check`, `-dump-config`, `-V` and `-h` exist in every program and are not listed.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// The name, as in `pump`.
@@ -62,7 +62,42 @@ impl Stop {
     }
 }
 
+/// A program's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<C> {
+    /// As the program takes them.
+    pub config: C,
+    /// As JSON without secrets, for the log.
+    pub shown: String,
+}
+
 impl Program {
+    /// As [`Program::load`], and takes `check` for what types cannot say. `-config-check` ends here with what it found,
+    /// `-dump-config` with the settings as a file.
+    ///
+    /// # Errors
+    /// [`Stop`], which knows its exit code; a failed check is one only where `-config-check` is given: the program itself
+    /// checks again.
+    pub fn load_checked<C: DeserializeOwned>(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<String>,
+        check: impl FnOnce(&C) -> Result<(), String>,
+    ) -> Result<Loaded<C>, Stop> {
+        let (matches, table) = self.lay_together(args, env)?;
+        let config = C::deserialize(Value::Table(table.clone())).map_err(|e| self.refuse(&e.to_string()))?;
+        if matches.get_flag("config-check") {
+            check(&config).map_err(|why| self.refuse(&why))?;
+            return Err(Stop::Print(format!("{}: the settings are valid", self.name)));
+        }
+        if matches.get_flag("dump-config") {
+            let file = show::as_file(self, &table).map_err(|e| self.refuse(&e.to_string()))?;
+            return Err(Stop::Print(file.trim_end().to_owned()));
+        }
+        let shown = serde_json::to_string(&show::without_secrets(&table)).unwrap_or_default();
+        Ok(Loaded { config, shown })
+    }
+
     /// Reads command line (without the program's name), environment, file and defaults into `C`, each beating those after it.
     ///
     /// # Errors
@@ -72,6 +107,14 @@ impl Program {
         args: impl IntoIterator<Item = OsString>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<C, Stop> {
+        self.load_checked(args, env, |_| Ok(())).map(|loaded| loaded.config)
+    }
+
+    fn lay_together(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<(ArgMatches, Table), Stop> {
         let args = self.normalise(args)?;
         let matches = self.command().try_get_matches_from(args).map_err(|e| match e.kind() {
             clap::error::ErrorKind::DisplayHelp => Stop::Print(e.to_string().trim_end().to_owned()),
@@ -98,7 +141,7 @@ impl Program {
                 }
             }
         }
-        C::deserialize(Value::Table(table)).map_err(|e| self.refuse(&e.to_string()))
+        Ok((matches, table))
     }
 
     fn refuse(&self, why: &str) -> Stop {
@@ -124,6 +167,18 @@ impl Program {
                     .long("config")
                     .value_name("FILE")
                     .help("A TOML file; the command line and the environment go before it."),
+            )
+            .arg(
+                Arg::new("config-check")
+                    .long("config-check")
+                    .action(ArgAction::SetTrue)
+                    .help("Checks all settings and ends: 0 if they are valid."),
+            )
+            .arg(
+                Arg::new("dump-config")
+                    .long("dump-config")
+                    .action(ArgAction::SetTrue)
+                    .help("Prints the settings in effect as a TOML file, without secrets, and ends."),
             );
         for flag in self.flags {
             let mut help = flag.help.to_owned();

@@ -111,3 +111,34 @@ fn each_ending_has_its_exit_code() {
     assert_eq!(load(&["stray"]), Err(Stop::Usage("pump: 'stray' is not a valid flag".to_owned())));
     assert!(matches!(load(&["-config", "/nonexistent/x.toml"]), Err(Stop::Config(_))));
 }
+
+#[test]
+fn settings_are_checked_and_shown_without_running() {
+    let checked = |args: &[&str], check: fn(&Config) -> Result<(), String>| {
+        PROGRAM.load_checked::<Config>(args.iter().map(OsString::from), |_| None, check).unwrap_err()
+    };
+    assert!(matches!(checked(&["-config-check"], |_| Ok(())), Stop::Print(_)));
+    let refused = checked(&["--config-check", "-gc=x"], |config| Err(format!("gc is {}", config.gc)));
+    assert!(matches!(&refused, Stop::Config(text) if text.contains("gc is x")), "{refused:?}");
+    assert!(matches!(checked(&["-config-check", "-nonsense"], |_| Ok(())), Stop::Usage(_)));
+
+    // What is shown can be given back as a file.
+    let Stop::Print(text) =
+        checked(&["-dump-config", "-addr=a:1", "-pd-urls=b:2", "-sync-ddl=false"], |_| Ok(()))
+    else {
+        panic!("nothing was shown")
+    };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let again = load(&["-config", file.path().to_str().unwrap()]).unwrap();
+    assert_eq!(
+        (again.addr.as_str(), again.pd_urls, again.syncer.sync_ddl),
+        ("a:1", vec!["b:2".to_owned()], false)
+    );
+}
+
+#[test]
+fn what_is_shown_of_the_settings_is_json() {
+    let loaded = PROGRAM.load_checked::<Config>([OsString::from("-addr=a:1")], |_| None, |_| Ok(())).unwrap();
+    assert!(loaded.shown.starts_with(r#"{"addr":"a:1","gc":"7","#), "{}", loaded.shown);
+}

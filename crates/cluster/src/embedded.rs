@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! DIR/cluster.json    {"clusterId": …}         made once
-//! DIR/oracle.json     {"nodeId": …, "host": …} the pump that hands out timestamps: the first one to register
+//! DIR/oracle.json     {"nodeId": …, "host": …, "ceiling": …} the pump that hands out timestamps, and what it stays below
+//! DIR/oracle.lock     held (flock) by that pump as long as it lives; then the next one takes it
 //! DIR/pumps/ID.json   DIR/drainers/ID.json     the registry
 //! DIR/lock                                     held (flock) by whoever changes something
 //! ```
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use binlog_types::{ClusterId, NodeId};
+use binlog_types::{ClusterId, NodeId, Ts};
 use rand::Rng as _;
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +37,41 @@ struct ClusterFile {
     cluster_id: ClusterId,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct OracleFile {
     node_id: NodeId,
     host: String,
+    /// No timestamp above it was handed out.
+    #[serde(default)]
+    ceiling: u64,
+}
+
+/// The right to hand out timestamps: only one process has it. It ends with the process, or when this is dropped.
+#[derive(Debug)]
+pub struct OracleSeat {
+    path: PathBuf,
+    file: OracleFile,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl OracleSeat {
+    /// Nothing above it was handed out, by anyone.
+    pub fn ceiling(&self) -> Ts {
+        Ts::new(self.file.ceiling)
+    }
+
+    /// Makes a higher ceiling durable. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the ceiling is then what it was.
+    pub fn raise(&mut self, ceiling: Ts) -> Result<(), Error> {
+        let raised = OracleFile { ceiling: ceiling.raw(), ..self.file.clone() };
+        files::write_json(&self.path, &raised)?;
+        self.file = raised;
+        Ok(())
+    }
 }
 
 impl EmbeddedCluster {
@@ -93,19 +125,26 @@ impl EmbeddedCluster {
         Registry::of_files(&self.shared.dir)
     }
 
-    /// Makes `node` the oracle's host if nobody is yet (and again after its host:port changed); true if `node` is it.
+    /// Makes `node` the host of the oracle, unless a living process is it: None then.
     ///
     /// # Errors
     /// When the directory cannot be read or written.
-    pub fn claim_oracle(&self, node: &NodeId, host: &str) -> Result<bool, Error> {
-        let path = self.oracle_path();
-        let _lock = files::lock(&self.shared.dir)?;
-        let wanted = OracleFile { node_id: node.clone(), host: host.to_owned() };
-        match files::read_json::<OracleFile>(&path)? {
-            Some(present) if present.node_id != *node => Ok(false),
-            Some(present) if present == wanted => Ok(true),
-            _ => files::write_json(&path, &wanted).map(|()| true),
+    pub fn claim_oracle(&self, node: &NodeId, host: &str) -> Result<Option<OracleSeat>, Error> {
+        let lock_path = self.shared.dir.join("oracle.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(Error::file(&lock_path, "cannot open"))?;
+        if !files::try_lock(&lock).map_err(Error::file(&lock_path, "cannot lock"))? {
+            return Ok(None);
         }
+        let path = self.oracle_path();
+        let before = files::read_json::<OracleFile>(&path)?.map_or(0, |file| file.ceiling);
+        let file = OracleFile { node_id: node.clone(), host: host.to_owned(), ceiling: before };
+        files::write_json(&path, &file)?;
+        Ok(Some(OracleSeat { path, file, _lock: lock }))
     }
 
     /// Where the oracle is, as `host:port`.
@@ -145,13 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn the_first_pump_hosts_the_oracle() {
+    fn one_living_pump_at_a_time_hosts_the_oracle() {
         let dir = tempfile::tempdir().unwrap();
         let cluster = EmbeddedCluster::open_or_create(dir.path()).unwrap();
         assert_eq!(cluster.oracle_host().unwrap(), None);
-        assert!(cluster.claim_oracle(&id("a"), "h:1").unwrap());
-        assert!(!cluster.claim_oracle(&id("b"), "h:2").unwrap());
-        assert!(cluster.claim_oracle(&id("a"), "h:3").unwrap());
+        let mut first = cluster.claim_oracle(&id("a"), "h:1").unwrap().unwrap();
+        assert_eq!(first.ceiling(), Ts::ZERO);
+        assert!(cluster.claim_oracle(&id("b"), "h:2").unwrap().is_none());
+        first.raise(Ts::new(70)).unwrap();
+        drop(first);
+        let second = cluster.claim_oracle(&id("b"), "h:3").unwrap().unwrap();
+        assert_eq!(second.ceiling(), Ts::new(70), "it goes on above what the first one may have handed out");
         assert_eq!(cluster.oracle_host().unwrap().as_deref(), Some("h:3"));
     }
 

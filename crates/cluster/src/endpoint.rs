@@ -1,7 +1,9 @@
 //! Addresses, TLS and connections.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::Error;
@@ -22,15 +24,49 @@ pub struct TlsFiles {
 
 impl TlsFiles {
     /// Reads the files; `None` where TLS is off.
-    pub(crate) fn load(&self) -> Result<Option<ClientTlsConfig>, Error> {
+    pub(crate) fn load(&self) -> Result<Option<Arc<Tls>>, Error> {
         if self.ca.is_empty() {
             return Ok(None);
         }
+        let read_at = self.changed_at();
+        let current = Mutex::new((read_at, self.read()?));
+        Ok(Some(Arc::new(Tls { files: self.clone(), current })))
+    }
+
+    fn read(&self) -> Result<ClientTlsConfig, Error> {
         let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
         if !self.cert.is_empty() {
             config = config.identity(Identity::from_pem(read(&self.cert)?, read(&self.key)?));
         }
-        Ok(Some(config))
+        Ok(config)
+    }
+
+    fn changed_at(&self) -> [Option<SystemTime>; 3] {
+        [&self.ca, &self.cert, &self.key]
+            .map(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
+    }
+}
+
+/// The TLS settings of connections to be made: read again when the files have changed, so that certificates can be renewed
+/// without a restart.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    files: TlsFiles,
+    current: Mutex<([Option<SystemTime>; 3], ClientTlsConfig)>,
+}
+
+impl Tls {
+    pub(crate) fn config(&self) -> ClientTlsConfig {
+        let mut current = self.current.lock();
+        let changed_at = self.files.changed_at();
+        if changed_at != current.0 {
+            match self.files.read() {
+                Ok(config) => *current = (changed_at, config),
+                // The files are not replaced at one moment: the next connection tries again.
+                Err(error) => tracing::warn!(%error, "the renewed certificates cannot be used yet"),
+            }
+        }
+        current.1.clone()
     }
 }
 
@@ -84,7 +120,7 @@ pub(crate) fn normalize_all(urls: &[String], tls: bool) -> Result<Vec<String>, E
 }
 
 /// A connection that comes up when it is first used, and again after it broke.
-pub(crate) fn channel(url: &str, tls: Option<&ClientTlsConfig>) -> Result<Channel, Error> {
+pub(crate) fn channel(url: &str, tls: Option<&Tls>) -> Result<Channel, Error> {
     let bad = |e: tonic::transport::Error| Error::BadUrl { url: url.to_owned(), why: format!("{e:?}") };
     let mut endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(bad)?
@@ -94,7 +130,7 @@ pub(crate) fn channel(url: &str, tls: Option<&ClientTlsConfig>) -> Result<Channe
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(5));
     if let Some(tls) = tls {
-        endpoint = endpoint.tls_config(tls.clone()).map_err(bad)?;
+        endpoint = endpoint.tls_config(tls.config()).map_err(bad)?;
     }
     Ok(endpoint.connect_lazy())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_types::{ClusterId, StartTs};
+use binlog_types::{ClusterId, NodeId, StartTs};
 use tonic::Status;
 
 /// An error of a cluster call; the text names the endpoint or file and, where there is something to do, says what.
@@ -136,6 +136,14 @@ pub enum Error {
         /// The etcd key.
         key: String,
     },
+    /// Another process runs under the same name.
+    #[error("node id {node} is taken by a process at {host}: stop that one, or set another node-id")]
+    Taken {
+        /// The name.
+        node: NodeId,
+        /// Where the other process is reached.
+        host: String,
+    },
     /// A file or directory of an embedded cluster.
     #[error("{}: {what}: {source}", path.display())]
     File {
@@ -174,6 +182,7 @@ impl Error {
             | Error::Locked { .. }
             | Error::Etcd { .. }
             | Error::Contended { .. }
+            | Error::Taken { .. }
             | Error::NoOracle { .. } => true,
             Error::BadUrl { .. }
             | Error::Tls { .. }

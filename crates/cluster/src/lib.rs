@@ -2,6 +2,7 @@
 //!
 //! - [`PdClient`]: cluster id, timestamps, regions, service safe points;
 //! - [`TikvClient`]: snapshot reads of TiDB's schema, and the outcome of transactions;
+//! - [`SchemaFollower`]: TiDB's schema history, read from TiKV as it grows;
 //! - [`Registry`]: who is there, in etcd under `/tidb-binlog/v1/` or in a directory;
 //! - [`Oracle`]: timestamps, of PD or of an [`EmbeddedCluster`].
 //!
@@ -16,13 +17,15 @@ mod node;
 mod oracle;
 mod pd;
 mod registry;
+mod schema;
 mod tikv;
 
-pub use embedded::EmbeddedCluster;
+pub use embedded::{EmbeddedCluster, OracleSeat};
 pub use endpoint::TlsFiles;
 pub use error::Error;
 pub use node::{NodeKind, NodeState, NodeStatus, UnknownState};
 pub use oracle::Oracle;
 pub use pd::PdClient;
-pub use registry::{Listing, Registry};
+pub use registry::{Life, LifeMark, Listing, Registry};
+pub use schema::{FollowError, KeepError, PACE, Pace, SchemaFollower, SchemaKeeper};
 pub use tikv::{CheckTxnStatus, KeyValue, TikvClient, TxnStatus};

@@ -9,10 +9,9 @@ use std::time::Duration;
 use binlog_proto::metapb::{Peer, Region, Store};
 use binlog_proto::pdpb::{GetRegionRequest, GetStoreRequest, UpdateServiceGcSafePointRequest};
 use binlog_types::{ClusterId, Ts};
-use tonic::transport::ClientTlsConfig;
 
 use self::core::Core;
-use crate::endpoint::TlsFiles;
+use crate::endpoint::{Tls, TlsFiles};
 use crate::oracle::batch::Batcher;
 use crate::{Error, Oracle};
 
@@ -125,7 +124,7 @@ impl PdClient {
         &self.timestamps
     }
 
-    pub(crate) fn tls(&self) -> Option<&ClientTlsConfig> {
+    pub(crate) fn tls(&self) -> Option<&Tls> {
         self.core.tls()
     }
 }

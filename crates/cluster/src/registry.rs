@@ -3,6 +3,7 @@
 mod directory;
 mod etcd;
 pub(crate) mod files;
+mod life;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use binlog_types::NodeId;
 use tracing::warn;
 
+pub use self::life::{Life, LifeMark};
 use crate::{Error, NodeKind, NodeStatus, TlsFiles};
 
 /// A handle to the registry; cheap to clone.

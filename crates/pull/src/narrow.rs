@@ -24,8 +24,8 @@ fn allows(filter: &TableFilter, table: &TableRef) -> bool {
 fn narrow_change(change: SchemaChange, filter: &TableFilter) -> Vec<SchemaChange> {
     let keep = |yes: bool, change: SchemaChange| if yes { vec![change] } else { Vec::new() };
     match change {
-        SchemaChange::CreateDatabase(ref database) => keep(filter.allows(&database.name, ""), change),
-        SchemaChange::AlterDatabase { ref after, .. } => keep(filter.allows(&after.name, ""), change),
+        SchemaChange::CreateDatabase(ref database) => keep(filter.needs_database(&database.name), change),
+        SchemaChange::AlterDatabase { ref after, .. } => keep(filter.needs_database(&after.name), change),
         SchemaChange::DropDatabase { database, tables } => {
             let tables: Vec<TableRef> = tables.into_iter().filter(|table| allows(filter, table)).collect();
             if filter.allows(&database.name, "") {

@@ -38,8 +38,48 @@ use crate::{Etcd, fixtures};
 pub struct FakeCluster {
     state: Arc<State>,
     etcd: Option<Etcd>,
+    members: Vec<Member>,
+}
+
+/// One process of PD.
+#[derive(Debug)]
+struct Member {
+    url: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Member {
+    /// Serves the shared state at a port of its own, as the member that this URL names.
+    fn start(listener: TcpListener, state: &Arc<State>, etcd: Option<&Etcd>) -> anyhow::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (stop, stopped) = oneshot::channel();
+        let (shared, own) = (Arc::clone(state), url.clone());
+        let authority = etcd.map(|etcd| format!("127.0.0.1:{}", etcd.port()));
+        let thread = std::thread::Builder::new().name("fake-cluster".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime for the fake cluster");
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = serve(listener, shared, own, authority) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Member { url, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +93,8 @@ struct State {
     locks: Mutex<BTreeMap<Bytes, Lock>>,
     safe_points: Mutex<BTreeMap<String, Ts>>,
     other_members: Mutex<Vec<String>>,
+    /// The client URL of the member that leads; every other one refuses.
+    leader: Mutex<String>,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -130,8 +172,10 @@ impl FakeCluster {
     pub fn start_with(cluster_id: ClusterId, etcd: Option<Etcd>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
+        let url = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(State {
-            url: format!("http://{}", listener.local_addr()?),
+            leader: Mutex::new(url.clone()),
+            url,
             cluster_id,
             oracle: oracle::Oracle::new(),
             map: Mutex::default(),
@@ -143,22 +187,31 @@ impl FakeCluster {
             faults: Mutex::default(),
             calls: Mutex::default(),
         });
-        let (stop, stopped) = oneshot::channel();
-        let (shared, authority) =
-            (Arc::clone(&state), etcd.as_ref().map(|etcd| format!("127.0.0.1:{}", etcd.port())));
-        let thread = std::thread::Builder::new().name("fake-cluster".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime for the fake cluster");
-            runtime.block_on(async move {
-                tokio::select! {
-                    () = serve(listener, shared, authority) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(FakeCluster { state, etcd, stop: Some(stop), thread: Some(thread) })
+        let first = Member::start(listener, &state, etcd.as_ref())?;
+        Ok(FakeCluster { state, etcd, members: vec![first] })
+    }
+
+    /// Starts one more member of PD, which does not lead; its URL.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn add_member(&mut self) -> anyhow::Result<String> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let member = Member::start(listener, &self.state, self.etcd.as_ref())?;
+        let url = member.url.clone();
+        self.state.other_members.lock().push(url.clone());
+        self.members.push(member);
+        Ok(url)
+    }
+
+    /// Ends the member at `url`, as a crash would; its connections break.
+    pub fn stop_member(&mut self, url: &str) {
+        self.members.retain(|member| member.url != url);
+    }
+
+    /// The member at `url` leads from now on.
+    pub fn elect(&self, url: &str) {
+        url.clone_into(&mut self.state.leader.lock());
     }
 
     /// One URL for PD, etcd and TiKV, as for `-pd-urls`.
@@ -292,18 +345,9 @@ impl FakeCluster {
     }
 }
 
-impl Drop for FakeCluster {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>, etcd: Option<String>) {
+async fn serve(listener: TcpListener, state: Arc<State>, own: String, etcd: Option<String>) {
     let proxy = etcd_proxy::EtcdProxy::new(etcd);
-    let router = Routes::new(PdServer::new(pd::PdService { state: Arc::clone(&state) }))
+    let router = Routes::new(PdServer::new(pd::PdService { state: Arc::clone(&state), own }))
         .add_service(TikvServer::new(tikv::TikvService { state }))
         .into_axum_router()
         .fallback(move |request| proxy.clone().pass(request));

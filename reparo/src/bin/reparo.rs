@@ -5,22 +5,19 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use binlog_cli::{LogTo, init_logging, shutdown_signal, version_block};
-use binlog_reparo::{Config, PROGRAM, Summary, prepare_args};
+use binlog_reparo::{Command, Config, prepare_args};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let args = prepare_args(std::env::args_os().skip(1));
-    let config: Config = match PROGRAM.load(args, |name| std::env::var(name).ok()) {
+    let (command, args) = Command::split(std::env::args_os().skip(1));
+    let config: Config = match command.program().load(prepare_args(args), |name| std::env::var(name).ok()) {
         Ok(config) => config,
         Err(stop) => return stop.exit(),
     };
-    match restore(&config) {
-        Ok(summary) => {
-            let _ = writeln!(std::io::stderr(), "{summary}");
-            ExitCode::SUCCESS
-        }
+    match run(command, &config) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "reparo failed: {error:#}");
             ExitCode::FAILURE
@@ -28,21 +25,32 @@ fn main() -> ExitCode {
     }
 }
 
-fn restore(config: &Config) -> anyhow::Result<Summary> {
+fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     init_logging(&config.log_level, &config.log_file, LogTo::Stderr)?;
     tracing::info!(version = version_block().lines().next().unwrap_or_default(), "Welcome to Reparo");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let summary = runtime.block_on(async {
-        let shutdown = async {
-            match shutdown_signal().await {
-                Ok(name) => tracing::info!(signal = name, "got signal to exit."),
-                Err(error) => {
-                    tracing::warn!(%error, "signals cannot be heard");
-                    std::future::pending::<()>().await;
-                }
+    runtime.block_on(async {
+        match command {
+            Command::Restore if !config.dry_run => {
+                let summary = binlog_reparo::run(config, shutdown()).await?;
+                // It is about the data, which may be on stdout.
+                writeln!(std::io::stderr(), "{summary}")?;
             }
-        };
-        binlog_reparo::run(config, shutdown).await
-    })?;
-    Ok(summary)
+            Command::Restore | Command::Plan => {
+                let plan = binlog_reparo::plan(config, shutdown()).await?;
+                writeln!(std::io::stdout(), "{plan}")?;
+            }
+        }
+        Ok(())
+    })
+}
+
+async fn shutdown() {
+    match shutdown_signal().await {
+        Ok(name) => tracing::info!(signal = name, "got signal to exit."),
+        Err(error) => {
+            tracing::warn!(%error, "signals cannot be heard");
+            std::future::pending::<()>().await;
+        }
+    }
 }

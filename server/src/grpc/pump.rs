@@ -1,6 +1,7 @@
 //! `binlog.Pump`: what TiDB and the original drainer call.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 
 use binlog_proto::binlog::pump_server::Pump;
 use binlog_proto::binlog::{PullBinlogReq, PullBinlogResp, WriteBinlogReq, WriteBinlogResp};
@@ -60,6 +61,10 @@ impl PumpService {
             let state = state_name(self.context.node.state());
             tracing::warn!(state, "no online, a prewrite binlog is refused");
             return Err(status::not_online(state));
+        }
+        // TiDB's probe asks whether a prewrite would be taken.
+        if let Some(reason) = self.context.store.poisoned() {
+            return Err(Status::unknown(format!("the store takes no writes: {reason}")));
         }
         match self.context.disk.exhausted() {
             None => Ok(()),
@@ -123,6 +128,7 @@ impl Pump for PumpService {
         let start = self.context.clock.monotonic();
         let WriteBinlogReq { cluster_id, payload } = request.into_inner();
         let metrics = &self.context.metrics;
+        self.context.counts.writes.fetch_add(1, Ordering::Relaxed);
         metrics.write_size.observe(payload.len() as f64);
         let result = match self.check_cluster(cluster_id) {
             Err(status) => Err(status),
@@ -148,8 +154,7 @@ impl Pump for PumpService {
         self.check_cluster(request.cluster_id)?;
         let after = self.start_of(&request)?;
         tracing::info!(%after, "a drainer pulls binlogs");
-        let timer =
-            PullTimer { context: self.context.clone(), start: self.context.clock.monotonic(), failed: false };
+        let timer = PullTimer::new(&self.context);
         let stream = PullStream::new(self.context.clone(), after);
         let responses = try_unfold((stream, timer), |(mut stream, mut timer)| async move {
             match stream.next().await {
@@ -173,6 +178,11 @@ struct PullTimer {
 }
 
 impl PullTimer {
+    fn new(context: &Shared) -> Self {
+        context.counts.pullers.fetch_add(1, Ordering::Relaxed);
+        PullTimer { context: context.clone(), start: context.clock.monotonic(), failed: false }
+    }
+
     fn fail(&mut self) {
         self.failed = true;
     }
@@ -180,6 +190,7 @@ impl PullTimer {
 
 impl Drop for PullTimer {
     fn drop(&mut self) {
+        self.context.counts.pullers.fetch_sub(1, Ordering::Relaxed);
         let label = if self.failed { "fail" } else { "succ" };
         let taken = self.context.elapsed_since(self.start);
         self.context.metrics.rpc.with_label_values(&["PullBinlogs", label]).observe(taken.as_secs_f64());

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use binlog_proto::binlog::{Binlog, BinlogType, MutationType, PrewriteValue};
+use binlog_proto::kvrpcpb::{MvccInfo, Op};
 use binlog_proto::{Body, decode_extra};
 use binlog_storage::RawRecord;
 use binlog_types::Ts;
@@ -24,12 +25,32 @@ pub(super) async fn binlog(State(context): State<Shared>, Path(ts): Path<String>
     let failed = |why: &str| text(format!("fail read binlog by ts: {raw}: {why}"));
     match found {
         Ok(Ok(Some(record))) => match binlog_of(record) {
-            Ok(binlog) => text(compact_text(&binlog)),
+            Ok(binlog) => {
+                let mut out = compact_text(&binlog);
+                if let Some(key) = binlog.prewrite_key.as_ref().filter(|key| !key.is_empty()) {
+                    mvcc(&context, key, &mut out).await;
+                }
+                text(out)
+            }
             Err(why) => failed(&why),
         },
         Ok(Ok(None)) => failed("leveldb: not found"),
         Ok(Err(error)) => failed(&error.to_string()),
         Err(_) => failed("the pump is shutting down"),
+    }
+}
+
+/// What TiKV knows of the primary key.
+async fn mvcc(context: &Shared, key: &[u8], out: &mut String) {
+    let Some(tikv) = &context.tikv else { return };
+    match tikv.mvcc_get_by_key(key).await {
+        Ok(info) => {
+            out.push_str("\n\n GetMvccByEncodedKey: \n");
+            versions(out, &info);
+        }
+        Err(error) => {
+            let _ = write!(out, "GetMvccByEncodedKey failed: {error}");
+        }
     }
 }
 
@@ -143,6 +164,56 @@ fn rows(out: &mut String, value: &PrewriteValue) {
     }
 }
 
+/// The answer of TiKV as Go prints it: `info:<lock:<…> writes:<…> values:<…> >`.
+fn versions(out: &mut String, info: &MvccInfo) {
+    out.push_str("info:<");
+    if let Some(lock) = &info.lock {
+        out.push_str("lock:<");
+        kind(out, lock.r#type);
+        field(out, "start_ts", lock.start_ts);
+        bytes_field(out, "primary", &lock.primary);
+        bytes_field(out, "short_value", &lock.short_value);
+        out.push_str("> ");
+    }
+    for write in &info.writes {
+        out.push_str("writes:<");
+        kind(out, write.r#type);
+        field(out, "start_ts", write.start_ts);
+        field(out, "commit_ts", write.commit_ts);
+        bytes_field(out, "short_value", &write.short_value);
+        out.push_str("> ");
+    }
+    for value in &info.values {
+        out.push_str("values:<");
+        field(out, "start_ts", value.start_ts);
+        bytes_field(out, "value", &value.value);
+        out.push_str("> ");
+    }
+    out.push('>');
+}
+
+fn kind(out: &mut String, kind: i32) {
+    match Op::try_from(kind) {
+        Ok(Op::Put) => {}
+        Ok(op) => out.push_str(&format!("type:{} ", op.as_str_name())),
+        Err(_) => out.push_str(&format!("type:{kind} ")),
+    }
+}
+
+fn field(out: &mut String, name: &str, value: u64) {
+    if value != 0 {
+        let _ = write!(out, "{name}:{value} ");
+    }
+}
+
+fn bytes_field(out: &mut String, name: &str, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        let mut quoted_field = String::new();
+        quoted(&mut quoted_field, name, Some(bytes));
+        let _ = write!(out, "{} ", quoted_field.trim_start());
+    }
+}
+
 /// Bytes as protobuf's text format has them: printable ASCII as it is, the rest in octal.
 fn quoted(out: &mut String, name: &str, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else { return };
@@ -178,6 +249,23 @@ mod tests {
             prewrite_key: Some(Bytes::from_static(b"t\x80\"k")),
             ..Binlog::default()
         };
+        use binlog_proto::kvrpcpb::{MvccLock, MvccWrite};
+        let info = MvccInfo {
+            lock: Some(MvccLock {
+                r#type: Op::Lock as i32,
+                start_ts: 9,
+                primary: "k".into(),
+                ..Default::default()
+            }),
+            writes: vec![MvccWrite { r#type: 0, start_ts: 5, commit_ts: 7, short_value: "v".into() }],
+            ..Default::default()
+        };
+        let mut out = String::new();
+        versions(&mut out, &info);
+        assert_eq!(
+            out,
+            "info:<lock:<type:Lock start_ts:9 primary:\"k\" > writes:<start_ts:5 commit_ts:7 short_value:\"v\" > >"
+        );
         assert_eq!(compact_text(&binlog), "tp:Commit start_ts:5 commit_ts:7 prewrite_key:\"t\\200\\\"k\"");
     }
 }

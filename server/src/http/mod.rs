@@ -21,6 +21,7 @@ pub(crate) fn router(context: Shared) -> Router {
         .route("/drainers", get(status::drainers))
         .route("/state/{node}/{action}", put(state::apply))
         .route("/debug/binlog/{ts}", get(debug::binlog))
+        .route("/debug/drain", get(state::drain))
         .route("/debug/gc/trigger", post(debug::trigger_gc))
         .route("/metrics", get(health::metrics))
         .route("/health", get(health::health))

@@ -1,9 +1,10 @@
-//! `PUT /state/{node}/{action}`: what binlogctl calls.
+//! `PUT /state/{node}/{action}`: what binlogctl calls. `…/close?force=true` waits for no drainer, and ends a wait that goes on.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use binlog_cluster::NodeState;
+use serde::{Deserialize, Serialize};
 
 use crate::context::Shared;
 use crate::node::{Action, state_name};
@@ -19,11 +20,18 @@ struct Reply {
     data: Option<()>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    force: bool,
+}
+
 pub(super) async fn apply(
     State(context): State<Shared>,
     Path((node, action)): Path<(String, String)>,
+    Query(options): Query<Options>,
 ) -> Response {
-    let (message, code) = match order(&context, &node, &action) {
+    let (message, code) = match order(&context, &node, &action, options.force) {
         Ok(()) => (format!("apply action {action} success!"), SUCCESS),
         Err(message) => {
             tracing::warn!(%message, "apply action failed");
@@ -40,18 +48,32 @@ pub(super) async fn apply(
 }
 
 /// The node's watchers do the rest; the reply does not wait for them.
-fn order(context: &Shared, node: &str, action: &str) -> Result<(), String> {
+fn order(context: &Shared, node: &str, action: &str, force: bool) -> Result<(), String> {
     let own = context.node.id();
     if node != own.as_str() {
         return Err(format!("invalide nodeID {node}, this pump's nodeID is {own}"));
     }
     let state = context.node.state();
+    let forced = force && action == "close";
+    if forced && state == NodeState::Closing {
+        tracing::warn!("an operator ends the wait for the drainers");
+        context.drain.force();
+        return Ok(());
+    }
     let refused = |state| format!("this pump's state is {}, apply {action} failed!", state_name(state));
-    if state != binlog_cluster::NodeState::Online {
+    if state != NodeState::Online {
         return Err(refused(state));
     }
     let Some(order) = Action::parse(action) else { return Err(format!("invalide action {action}")) };
+    if forced {
+        context.drain.force();
+    }
     context.node.request(order).map_err(refused)?;
-    tracing::info!(action, "an operator changes the state");
+    tracing::info!(action, forced, "an operator changes the state");
     Ok(())
+}
+
+/// What a closing pump waits for; `null` while it is not closing.
+pub(super) async fn drain(State(context): State<Shared>) -> Response {
+    super::status::json_line(&context.drain.now())
 }

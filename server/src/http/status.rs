@@ -50,7 +50,7 @@ pub(super) async fn drainers(State(context): State<Shared>) -> Response {
 }
 
 /// Compact JSON and a line feed, under the type that Go sniffs for it.
-fn json_line<T: Serialize>(value: &T) -> Response {
+pub(super) fn json_line<T: Serialize>(value: &T) -> Response {
     match serde_json::to_string(value) {
         Ok(mut json) => {
             json.push('\n');

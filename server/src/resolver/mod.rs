@@ -2,125 +2,89 @@
 //!
 //! First the question that changes nothing, `MvccGetByKey`; only a transaction that stands locked is asked about with
 //! `CheckTxnStatus`, which rolls back what is dead by the oracle's time and never what is alive. While orphans exist, a
-//! service safe point keeps TiKV from forgetting their outcome. In an embedded cluster the writer is the authority: it
-//! learns of its open transactions from `Store/Stats`.
+//! service safe point keeps TiKV from forgetting their outcome ([`protect`]). In an embedded cluster the writer is the
+//! authority: it learns of its open transactions from `Store/Stats`.
+//!
+//! Each question is a task of its own, so that a region that does not answer delays only its own orphans.
 
+mod protect;
 mod schedule;
 
 use std::time::Duration;
 
-use binlog_cluster::{CheckTxnStatus, PdClient, TikvClient, TxnStatus};
+use binlog_cluster::{CheckTxnStatus, TikvClient, TxnStatus};
 use binlog_proto::kvrpcpb::{MvccInfo, Op};
 use binlog_storage::{Commit, Unresolved, Write};
 use binlog_types::{CommitTs, StartTs, Ts};
-use futures::stream::{self, StreamExt};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
-use self::schedule::{Answer, Next, Question, Schedule};
+pub(crate) use self::protect::run as protect;
+use self::schedule::{Answer, Question, Schedule};
 use crate::context::Shared;
 
 const TICK: Duration = Duration::from_millis(500);
 /// How many orphans are looked at in one tick; the oldest hold the watermark back.
 const LIMIT: usize = 1000;
-const PARALLEL: usize = 8;
-const SAFE_POINT_TTL: Duration = Duration::from_secs(300);
-const SAFE_POINT_EVERY: Duration = Duration::from_secs(60);
-/// Younger orphans are settled long before TiKV could forget them.
-const SAFE_POINT_AGE: Duration = Duration::from_secs(10);
+/// How many questions may be open.
+const PARALLEL: usize = 64;
 
 /// Resolves until the pump stops.
-pub(crate) async fn run(context: Shared, pd: PdClient) {
-    let mut resolver = Resolver {
-        tikv: TikvClient::new(pd.clone()),
-        pd,
-        schedule: Schedule::default(),
-        protected_at: None,
-        context: context.clone(),
-    };
+pub(crate) async fn run(context: Shared, tikv: TikvClient) {
+    let mut schedule = Schedule::default();
+    let mut asking: JoinSet<(StartTs, Answer)> = JoinSet::new();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = context.stop.cancelled() => break,
-            () = tokio::time::sleep(TICK) => {}
-        }
-        tokio::select! {
-            () = context.stop.cancelled() => break,
-            () = resolver.tick() => {}
-        }
-    }
-}
-
-struct Resolver {
-    context: Shared,
-    pd: PdClient,
-    tikv: TikvClient,
-    schedule: Schedule,
-    /// When the service safe point was last set; None: there is none.
-    protected_at: Option<Duration>,
-}
-
-impl Resolver {
-    async fn tick(&mut self) {
-        let now = self.context.clock.monotonic();
-        let open = self.context.store.unresolved(LIMIT);
-        self.protect(&open, now).await;
-        let due = self.schedule.due(&open, now);
-        let answers: Vec<(StartTs, Answer)> = stream::iter(due)
-            .map(|(orphan, question)| {
-                let (context, tikv) = (&self.context, &self.tikv);
-                async move {
-                    let answer = ask(context, tikv, &orphan, question).await;
-                    (orphan.start_ts, answer)
+            () = context.stop.cancelled() => return,
+            _ = ticks.tick() => {
+                let open = context.store.unresolved(LIMIT);
+                let room = PARALLEL.saturating_sub(asking.len());
+                for (orphan, question) in schedule.due(&open, context.clock.monotonic(), room) {
+                    asking.spawn(resolve(context.clone(), tikv.clone(), orphan, question));
                 }
-            })
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        let now = self.context.clock.monotonic();
-        for (start_ts, answer) in answers {
-            match self.schedule.answered(start_ts, answer, now) {
-                Next::AskAgain => {}
-                Next::Commit(commit_ts) => self.settle(start_ts, Some(commit_ts)).await,
-                Next::Rollback => self.settle(start_ts, None).await,
+            }
+            Some(answered) = asking.join_next() => {
+                if let Ok((start_ts, answer)) = answered {
+                    schedule.answered(start_ts, answer, context.clock.monotonic());
+                }
             }
         }
     }
+}
 
-    /// Stores the outcome as if TiDB had sent it.
-    async fn settle(&self, start_ts: StartTs, commit_ts: Option<CommitTs>) {
-        let write = match commit_ts {
-            Some(commit_ts) => Write::Commit(Commit { start_ts, commit_ts, extra: bytes::Bytes::new() }),
-            None => Write::Rollback(start_ts),
-        };
-        let store = self.context.store.clone();
-        match tokio::task::spawn_blocking(move || store.write(write)).await {
-            Ok(Ok(())) => {
-                tracing::info!(%start_ts, ?commit_ts, "the outcome of a prewrite was learned from TiKV")
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%start_ts, ?commit_ts, %error, "the outcome of a prewrite cannot be stored")
-            }
-            Err(_) => {}
-        }
+/// Asks about one orphan, and stores what became of it.
+async fn resolve(
+    context: Shared,
+    tikv: TikvClient,
+    orphan: Unresolved,
+    question: Question,
+) -> (StartTs, Answer) {
+    let answer = ask(&context, &tikv, &orphan, question).await;
+    match answer {
+        Answer::Committed(commit_ts) => settle(&context, orphan.start_ts, Some(commit_ts)).await,
+        Answer::RolledBack => settle(&context, orphan.start_ts, None).await,
+        Answer::Locked { .. } | Answer::NotFound | Answer::Unknown => {}
     }
+    (orphan.start_ts, answer)
+}
 
-    /// Holds or lets go the service safe point.
-    async fn protect(&mut self, open: &[Unresolved], now: Duration) {
-        let oldest =
-            open.iter().filter(|orphan| orphan.age >= SAFE_POINT_AGE).map(|orphan| orphan.start_ts).min();
-        let (ttl, at) = match (oldest, self.protected_at) {
-            (None, None) => return,
-            (Some(_), Some(last)) if now.saturating_sub(last) < SAFE_POINT_EVERY => return,
-            (Some(oldest), _) => (SAFE_POINT_TTL, oldest.ts().prev()),
-            (None, Some(_)) => (Duration::ZERO, Ts::ZERO),
-        };
-        let service = format!("tidb-binlog-{}", self.context.node.id());
-        match self.pd.update_service_safe_point(&service, ttl, at).await {
-            Ok(granted) if !ttl.is_zero() && granted > at => {
-                tracing::warn!(wanted = %at, %granted, "TiKV may have forgotten outcomes that are still open here");
-                self.protected_at = Some(now);
-            }
-            Ok(_) => self.protected_at = oldest.map(|_| now),
-            Err(error) => tracing::warn!(%error, "the service safe point cannot be set"),
+/// Stores the outcome as if TiDB had sent it.
+async fn settle(context: &Shared, start_ts: StartTs, commit_ts: Option<CommitTs>) {
+    let write = match commit_ts {
+        Some(commit_ts) => Write::Commit(Commit { start_ts, commit_ts, extra: bytes::Bytes::new() }),
+        None => Write::Rollback(start_ts),
+    };
+    let store = context.store.clone();
+    match tokio::task::spawn_blocking(move || store.write(write)).await {
+        Ok(Ok(())) => {
+            tracing::info!(%start_ts, ?commit_ts, "the outcome of a prewrite was learned from TiKV");
         }
+        Ok(Err(error)) => {
+            tracing::error!(%start_ts, ?commit_ts, %error, "the outcome of a prewrite cannot be stored");
+        }
+        Err(_) => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! When to ask what about which orphan, without I/O.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use binlog_storage::Unresolved;
@@ -9,7 +9,8 @@ use binlog_types::{CommitTs, StartTs};
 /// An outcome that is on its way usually comes before this.
 const FIRST_AFTER: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// An outcome is to be known within five seconds of its being there, whenever that is.
+const MAX_BACKOFF: Duration = Duration::from_secs(3);
 /// A transaction whose prewrite binlog is this old and which never locked its primary key will not do so any more.
 const HOPELESS_AFTER: Duration = Duration::from_secs(600);
 
@@ -43,17 +44,6 @@ pub(super) enum Answer {
     Unknown,
 }
 
-/// What follows from an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Nothing yet.
-    AskAgain,
-    /// Store this commit.
-    Commit(CommitTs),
-    /// Store a rollback.
-    Rollback,
-}
-
 /// The orphans that were asked about.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -65,45 +55,57 @@ struct Probe {
     ask_at: Duration,
     pause: Duration,
     locked: bool,
+    /// The answer is on its way.
+    asked: bool,
 }
 
 impl Schedule {
-    /// Those of `open` that are to be asked about at `now`. What is no longer open is forgotten.
-    pub(super) fn due(&mut self, open: &[Unresolved], now: Duration) -> Vec<(Unresolved, Question)> {
+    /// Those of `open`, at most `room`, that are to be asked about at `now`; each question must be [answered](Self::answered).
+    /// What is no longer open is forgotten.
+    pub(super) fn due(
+        &mut self,
+        open: &[Unresolved],
+        now: Duration,
+        room: usize,
+    ) -> Vec<(Unresolved, Question)> {
         if self.probes.len() > open.len() {
-            let open: std::collections::HashSet<StartTs> =
-                open.iter().map(|orphan| orphan.start_ts).collect();
-            self.probes.retain(|start_ts, _| open.contains(start_ts));
+            let open: HashSet<StartTs> = open.iter().map(|orphan| orphan.start_ts).collect();
+            self.probes.retain(|start_ts, probe| probe.asked || open.contains(start_ts));
         }
         let mut due = Vec::new();
         for orphan in open.iter().filter(|orphan| orphan.age >= FIRST_AFTER) {
+            if due.len() >= room {
+                break;
+            }
             let probe = self.probes.entry(orphan.start_ts).or_insert(Probe {
                 ask_at: now,
                 pause: BACKOFF,
                 locked: false,
+                asked: false,
             });
-            if probe.ask_at <= now {
-                let question = if probe.locked {
-                    Question::Status { rollback_if_not_exist: false }
-                } else if orphan.age >= HOPELESS_AFTER {
-                    Question::Status { rollback_if_not_exist: true }
-                } else {
-                    Question::Versions
-                };
-                due.push((orphan.clone(), question));
+            if probe.asked || probe.ask_at > now {
+                continue;
             }
+            probe.asked = true;
+            let question = if probe.locked {
+                Question::Status { rollback_if_not_exist: false }
+            } else if orphan.age >= HOPELESS_AFTER {
+                Question::Status { rollback_if_not_exist: true }
+            } else {
+                Question::Versions
+            };
+            due.push((orphan.clone(), question));
         }
         due
     }
 
-    /// Takes an answer that came at `now`.
-    pub(super) fn answered(&mut self, start_ts: StartTs, answer: Answer, now: Duration) -> Next {
-        let Some(probe) = self.probes.get_mut(&start_ts) else { return Next::AskAgain };
+    /// Takes an answer that came at `now`. It is asked again also after a verdict, since storing that may fail.
+    pub(super) fn answered(&mut self, start_ts: StartTs, answer: Answer, now: Duration) {
+        let Some(probe) = self.probes.get_mut(&start_ts) else { return };
+        probe.asked = false;
         probe.locked = matches!(answer, Answer::Locked { .. });
-        // Asked again also after a verdict: storing it may fail.
         let pause = match answer {
-            Answer::Locked { ends_in } if ends_in > BACKOFF => ends_in.min(MAX_BACKOFF),
-            Answer::Locked { .. } => BACKOFF,
+            Answer::Locked { ends_in } => ends_in.clamp(BACKOFF, MAX_BACKOFF),
             _ => {
                 let pause = probe.pause;
                 probe.pause = (pause * 2).min(MAX_BACKOFF);
@@ -111,50 +113,39 @@ impl Schedule {
             }
         };
         probe.ask_at = now + pause;
-        match answer {
-            Answer::Committed(commit_ts) => Next::Commit(commit_ts),
-            Answer::RolledBack => Next::Rollback,
-            Answer::Locked { .. } | Answer::NotFound | Answer::Unknown => Next::AskAgain,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
 
     fn orphan(age: Duration) -> Unresolved {
         Unresolved { start_ts: StartTs::new(5), key: "k".into(), age }
     }
 
     fn question(schedule: &mut Schedule, age: Duration) -> Option<Question> {
-        schedule.due(&[orphan(age)], age).first().map(|(_, question)| *question)
+        schedule.due(&[orphan(age)], age, 8).pop().map(|(_, question)| question)
     }
 
     #[test]
-    fn young_prewrites_are_left_alone() {
+    fn a_lock_is_asked_about_until_it_ends() {
         let mut schedule = Schedule::default();
         assert_eq!(question(&mut schedule, S), None);
         assert_eq!(question(&mut schedule, S * 2), Some(Question::Versions));
-    }
-
-    #[test]
-    fn a_lock_is_asked_about_without_killing_what_has_none() {
-        let mut schedule = Schedule::default();
-        question(&mut schedule, S * 2);
-        let next = schedule.answered(StartTs::new(5), Answer::Locked { ends_in: Duration::ZERO }, S * 2);
-        assert_eq!(next, Next::AskAgain);
+        assert_eq!(question(&mut schedule, S * 20), None, "not while it is being asked about");
+        schedule.answered(StartTs::new(5), Answer::Locked { ends_in: Duration::ZERO }, S * 2);
         assert_eq!(question(&mut schedule, S * 2), None);
         assert_eq!(question(&mut schedule, S * 3), Some(Question::Status { rollback_if_not_exist: false }));
-        schedule.answered(StartTs::new(5), Answer::Locked { ends_in: S * 4 }, S * 3);
-        assert_eq!(question(&mut schedule, S * 6), None);
-        assert_eq!(question(&mut schedule, S * 7), Some(Question::Status { rollback_if_not_exist: false }));
-        assert_eq!(
-            schedule.answered(StartTs::new(5), Answer::Committed(CommitTs::new(9)), S * 7),
-            Next::Commit(CommitTs::new(9))
-        );
+        schedule.answered(StartTs::new(5), Answer::Locked { ends_in: S * 60 }, S * 3);
+        assert_eq!(question(&mut schedule, S * 5), None);
+        // It may commit long before its time is over.
+        assert_eq!(question(&mut schedule, S * 6), Some(Question::Status { rollback_if_not_exist: false }));
     }
 
     #[test]
@@ -165,17 +156,84 @@ mod tests {
             schedule.answered(StartTs::new(5), Answer::NotFound, S * age);
         }
         assert_eq!(question(&mut schedule, S * 620), Some(Question::Status { rollback_if_not_exist: true }));
-        assert_eq!(schedule.answered(StartTs::new(5), Answer::RolledBack, S * 620), Next::Rollback);
     }
 
     #[test]
-    fn failures_are_asked_again_at_growing_distance() {
+    fn there_is_room_for_so_many_and_the_others_come_later() {
+        let open: Vec<Unresolved> =
+            (1..=5).map(|n| Unresolved { start_ts: StartTs::new(n), ..orphan(S * 2) }).collect();
         let mut schedule = Schedule::default();
-        question(&mut schedule, S * 2);
-        schedule.answered(StartTs::new(5), Answer::Unknown, S * 2);
-        assert!(question(&mut schedule, S * 3).is_some());
-        schedule.answered(StartTs::new(5), Answer::Unknown, S * 3);
-        assert!(question(&mut schedule, S * 4).is_none());
-        assert!(question(&mut schedule, S * 5).is_some());
+        assert_eq!(schedule.due(&open, S, 3).len(), 3);
+        assert_eq!(schedule.due(&open, S, 3).len(), 2);
+        assert!(schedule.due(&open, S, 3).is_empty());
+    }
+
+    /// What TiKV knows of a transaction over time; times count from the arrival of its prewrite binlog.
+    #[derive(Clone, Copy, Debug)]
+    struct Fate {
+        locked_from: Duration,
+        /// Of the lock, from the arrival on.
+        ttl: Duration,
+        /// None: its TiDB died, and the lock stands until it is rolled back.
+        committed_at: Option<Duration>,
+    }
+
+    impl Fate {
+        fn answer(self, question: Question, now: Duration) -> Answer {
+            if self.committed_at.is_some_and(|at| at <= now) {
+                return Answer::Committed(CommitTs::new(9));
+            }
+            if now < self.locked_from {
+                return Answer::NotFound;
+            }
+            match question {
+                Question::Versions => Answer::Locked { ends_in: Duration::ZERO },
+                Question::Status { .. } if now >= self.ttl => Answer::RolledBack,
+                Question::Status { .. } => Answer::Locked { ends_in: self.ttl - now },
+            }
+        }
+    }
+
+    proptest! {
+        /// An outcome is known within 5 s of its being there (or of the arrival), a dead lock within its time to live and 5 s,
+        /// and a lock that lives is never rolled back.
+        #[test]
+        fn outcomes_are_known_in_time(
+            locked_from in 0_u32..20_000,
+            ttl in 0_u32..60_000,
+            commits in proptest::option::of(0_u32..40_000),
+            latency in 1_u32..300,
+            failures in 0_u32..2,
+        ) {
+            let ttl = ttl.max(locked_from + 100);
+            let committed_at = commits.map(|after| MS * (locked_from + after));
+            // What commits does so while its lock lives.
+            let ttl = committed_at.map_or(MS * ttl, |at| at.max(MS * ttl) + S);
+            let fate = Fate { locked_from: MS * locked_from, ttl, committed_at };
+            let mut schedule = Schedule::default();
+            let (mut now, mut failures) = (Duration::ZERO, failures);
+            let known_at = loop {
+                now += MS * 500;
+                let Some((_, question)) = schedule.due(&[orphan(now)], now, 8).pop() else { continue };
+                let answer = if failures > 0 {
+                    failures -= 1;
+                    Answer::Unknown
+                } else {
+                    fate.answer(question, now)
+                };
+                let answered_at = now + MS * latency;
+                match answer {
+                    Answer::Committed(_) => break answered_at,
+                    Answer::RolledBack => {
+                        prop_assert!(now >= fate.ttl && fate.committed_at.is_none());
+                        break answered_at;
+                    }
+                    other => schedule.answered(StartTs::new(5), other, answered_at),
+                }
+                prop_assert!(now < S * 300, "never known");
+            };
+            let due = fate.committed_at.unwrap_or(fate.ttl) + S * 5;
+            prop_assert!(known_at <= due.max(S * 7), "known at {:?}, due at {:?}", known_at, due);
+        }
     }
 }

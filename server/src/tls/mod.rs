@@ -32,6 +32,8 @@ pub(crate) struct Handshake {
     tls: Option<TlsAcceptor>,
     /// Empty: clients need no certificate.
     allowed: Arc<[String]>,
+    /// The common name of the authority, where there is just one: whoever allows it allows all that it signed.
+    authority: Option<String>,
 }
 
 impl Handshake {
@@ -50,7 +52,7 @@ impl Handshake {
             if !allowed.is_empty() {
                 return Err(tls_error("cert-allowed-cn needs ssl-ca"));
             }
-            return Ok(Handshake { tls: None, allowed: allowed.into() });
+            return Ok(Handshake { tls: None, allowed: allowed.into(), authority: None });
         }
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -68,7 +70,11 @@ impl Handshake {
         let own = OwnCertificate::load(security.ssl_cert.clone(), security.ssl_key.clone(), provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(own));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Handshake { tls: Some(TlsAcceptor::from(Arc::new(config))), allowed: allowed.into() })
+        let authority = match certificates(&security.ssl_ca)?.as_slice() {
+            [only] => common_name::of(only),
+            _ => None,
+        };
+        Ok(Handshake { tls: Some(TlsAcceptor::from(Arc::new(config))), allowed: allowed.into(), authority })
     }
 
     /// Shakes hands.
@@ -83,11 +89,14 @@ impl Handshake {
             .map_err(|e| e.to_string())?;
         if !self.allowed.is_empty() {
             let (_, session) = stream.get_ref();
+            // Only the first certificate and our own authority are known to be part of the chain that was verified.
             let name = session
                 .peer_certificates()
                 .and_then(|chain| chain.first())
                 .and_then(|cert| common_name::of(cert));
-            if !name.as_ref().is_some_and(|name| self.allowed.contains(name)) {
+            let allowed =
+                |name: &Option<String>| name.as_ref().is_some_and(|name| self.allowed.contains(name));
+            if !allowed(&name) && !allowed(&self.authority) {
                 return Err(format!(
                     "client certificate authentication failed. The Common Name from the client certificate {} was not found in the configuration cluster-verify-cn with value: {}",
                     name.unwrap_or_default(),
@@ -166,6 +175,18 @@ fn read(path: &str) -> Result<Vec<u8>, Error> {
 
 fn tls_error(why: impl std::fmt::Display) -> Error {
     Error::Tls(why.to_string())
+}
+
+/// Whether the files can be used, as they are now.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn check(security: &Security) -> Result<(), Error> {
+    Handshake::new(security)?;
+    if !security.ssl_ca.is_empty() {
+        roots(&security.ssl_ca)?;
+    }
+    Ok(())
 }
 
 /// TLS for calls to other nodes; None without `ssl-ca`.

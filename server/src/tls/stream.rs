@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -14,6 +14,7 @@ use tonic::transport::server::Connected;
 pub(crate) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    Unix(UnixStream),
 }
 
 impl Connected for Connection {
@@ -31,6 +32,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_read(task, buffer),
             Connection::Tls(stream) => Pin::new(stream).poll_read(task, buffer),
+            Connection::Unix(stream) => Pin::new(stream).poll_read(task, buffer),
         }
     }
 }
@@ -40,6 +42,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_write(task, bytes),
             Connection::Tls(stream) => Pin::new(stream).poll_write(task, bytes),
+            Connection::Unix(stream) => Pin::new(stream).poll_write(task, bytes),
         }
     }
 
@@ -47,6 +50,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_flush(task),
             Connection::Tls(stream) => Pin::new(stream).poll_flush(task),
+            Connection::Unix(stream) => Pin::new(stream).poll_flush(task),
         }
     }
 
@@ -54,6 +58,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_shutdown(task),
             Connection::Tls(stream) => Pin::new(stream).poll_shutdown(task),
+            Connection::Unix(stream) => Pin::new(stream).poll_shutdown(task),
         }
     }
 
@@ -65,6 +70,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Plain(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
             Connection::Tls(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
+            Connection::Unix(stream) => Pin::new(stream).poll_write_vectored(task, pieces),
         }
     }
 
@@ -72,6 +78,7 @@ impl AsyncWrite for Connection {
         match self {
             Connection::Plain(stream) => stream.is_write_vectored(),
             Connection::Tls(stream) => stream.is_write_vectored(),
+            Connection::Unix(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use std::process::{Command, Output};
 
+use binlog_proto::binlog::{Binlog, BinlogType};
+use prost::Message;
+
 use crate::harness::{Root, text};
 
 fn pump(args: &[&str]) -> Output {
@@ -38,7 +41,13 @@ fn exit_codes_tell_syntax_from_settings() {
 fn the_originals_directory_is_refused_with_advice() {
     let root = Root::new();
     std::fs::create_dir_all(root.data_dir().join("value")).unwrap();
-    std::fs::write(root.data_dir().join("value/000000.vlog"), b"x").unwrap();
+    let commit = Binlog { tp: BinlogType::Commit as i32, start_ts: 5, commit_ts: 7, ..Binlog::default() }
+        .encode_to_vec();
+    let mut log = 0x823a_56e8_u32.to_le_bytes().to_vec();
+    log.extend((commit.len() as u64).to_le_bytes());
+    log.extend([0; 4]);
+    log.extend(commit);
+    std::fs::write(root.data_dir().join("value/000000.vlog"), log).unwrap();
     let output = pump(&[
         "-addr",
         "127.0.0.1:0",
@@ -67,4 +76,21 @@ fn the_originals_file_is_read_strictly() {
     let output = pump(&args);
     assert_eq!(output.status.code(), Some(1));
     assert!(all_text(&output).contains("gcc"), "{}", all_text(&output));
+}
+
+#[test]
+fn settings_are_checked_and_shown_without_a_start() {
+    let ok = pump(&["-config-check", "-addr", "127.0.0.1:8250"]);
+    assert_eq!(ok.status.code(), Some(0), "{}", all_text(&ok));
+    let refused = pump(&["--config-check", "-addr", "127.0.0.1:8250", "-gc", "0"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(all_text(&refused).contains("GC is 0, must bigger than 0"), "{}", all_text(&refused));
+
+    let root = Root::new();
+    let shown = pump(&["-dump-config", "-addr", "127.0.0.1:1", "-gc", "8h", "-L", "warn"]);
+    let file = root.0.path().join("pump.toml");
+    std::fs::write(&file, &shown.stdout).unwrap();
+    let again = pump(&["-config", file.to_str().unwrap(), "-dump-config"]);
+    assert_eq!(again.stdout, shown.stdout, "{}", all_text(&again));
+    assert!(all_text(&shown).contains("gc = \"8h\""), "{}", all_text(&shown));
 }

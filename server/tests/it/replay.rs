@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Client, Root, TestPump, config};
 
-async fn start(cluster: &FakeCluster, n: usize) -> TestPump {
+pub(crate) async fn start(cluster: &FakeCluster, n: usize) -> TestPump {
     let root = Root::new();
     let mut config = config(&root);
     config.node_id = format!("pump-{n}");

@@ -130,6 +130,16 @@ impl Db {
         self.db.delete_file_in_range_cf(self.family(cf), from, to).map_err(translate("drop files", &self.dir))
     }
 
+    /// The size of all files that begin below `upper`.
+    pub(crate) fn file_bytes(&self, cf: Cf, upper: &[u8]) -> Result<u64, Error> {
+        let files = self.db.live_files().map_err(translate("list files", &self.dir))?;
+        let below = files.iter().filter(|file| {
+            file.column_family_name == cf.name()
+                && file.start_key.as_deref().is_some_and(|start| start < upper)
+        });
+        Ok(below.map(|file| file.size as u64).sum())
+    }
+
     /// Which file holds `key`, for error messages.
     pub(crate) fn file_of(&self, cf: Cf, key: &[u8]) -> Option<String> {
         let files = self.db.live_files().ok()?;

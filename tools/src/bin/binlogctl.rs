@@ -16,6 +16,10 @@ async fn main() -> ExitCode {
         tracing::error!(target: "fatal", error = format!("{error:#}"), "Failed to initialize log");
         return ExitCode::FAILURE;
     }
+    if let Err(error) = config.validate() {
+        tracing::error!(error, "parse cmd flags");
+        return ExitCode::from(2);
+    }
     match ctl::run(&config, &SystemClock::handle()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

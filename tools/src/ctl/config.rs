@@ -33,6 +33,13 @@ pub const PROGRAM: Program = Program {
         text("data-dir", "binlog_position", "For generate_meta: where the savepoint file goes."),
         text("time-zone", "", "For generate_meta: also say the time in this zone, as in Asia/Shanghai."),
         text("text", "", "For encrypt: the password."),
+        Flag {
+            name: "force",
+            key: "force",
+            kind: Kind::Bool,
+            default: "false",
+            help: "For offline-pump: do not wait for drainers, or no longer. They miss what they have not read.",
+        },
         text("ssl-ca", "", "CA certificate (PEM file)."),
         text("ssl-cert", "", "Client certificate (PEM file)."),
         text("ssl-key", "", "Client key (PEM file)."),
@@ -57,6 +64,7 @@ pub struct Config {
     pub(crate) data_dir: String,
     pub(crate) time_zone: String,
     pub(crate) text: String,
+    pub(crate) force: bool,
     pub(crate) ssl_ca: String,
     pub(crate) ssl_cert: String,
     pub(crate) ssl_key: String,
@@ -75,6 +83,7 @@ impl Default for Config {
             data_dir: empty(),
             time_zone: empty(),
             text: empty(),
+            force: false,
             ssl_ca: empty(),
             ssl_cert: empty(),
             ssl_key: empty(),
@@ -88,10 +97,36 @@ impl Config {
         &self.cmd
     }
 
-    /// PD's URLs, with a scheme.
+    /// What is wrong with the addresses or the TLS files, before anything is done.
+    ///
+    /// # Errors
+    /// In the original's words.
+    pub fn validate(&self) -> Result<(), String> {
+        for url in self.pd_urls.iter().filter(|_| self.cluster_dir.is_empty()) {
+            let error =
+                |why: &str| Err(format!("parse EtcdURLs error: {}, {why}: {url}", self.pd_urls.join(",")));
+            let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+            if !matches!(scheme, "http" | "https" | "unix" | "unixs") {
+                return error("URL scheme must be http, https, unix, or unixs");
+            }
+            if rest.contains('/') {
+                return error("URL must not contain a path");
+            }
+            if rest.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                return error("URL address does not have the form \"host:port\"");
+            }
+        }
+        if !self.ssl_ca.is_empty() {
+            super::tls::client_config(self).map_err(|error| format!("tls config error {error:#}"))?;
+        }
+        Ok(())
+    }
+
+    /// PD's URLs; a bare `host:port` has the scheme that the TLS settings ask for.
     pub(crate) fn urls(&self) -> Vec<String> {
+        let scheme = if self.ssl_ca.is_empty() { "http" } else { "https" };
         let with_scheme =
-            |url: &String| if url.contains("://") { url.clone() } else { format!("http://{url}") };
+            |url: &String| if url.contains("://") { url.clone() } else { format!("{scheme}://{url}") };
         self.pd_urls.iter().map(with_scheme).collect()
     }
 

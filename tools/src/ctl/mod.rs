@@ -4,6 +4,7 @@ mod config;
 mod encrypt;
 mod nodes;
 mod savepoint;
+mod tls;
 
 use anyhow::bail;
 use binlog_cluster::{NodeKind, PdClient, Registry};
@@ -17,9 +18,11 @@ pub use config::{Config, PROGRAM};
 /// When the registry, PD or the node cannot be reached, or refuses.
 pub async fn run(config: &Config, clock: &ClockHandle) -> anyhow::Result<()> {
     match config.cmd.as_str() {
-        "pumps" => nodes::list(&registry(config).await?, NodeKind::Pump, config.show_offline_nodes).await,
+        "pumps" => {
+            nodes::list(&registry(config).await?, NodeKind::Pump, config.show_offline_nodes, clock).await
+        }
         "drainers" => {
-            nodes::list(&registry(config).await?, NodeKind::Drainer, config.show_offline_nodes).await
+            nodes::list(&registry(config).await?, NodeKind::Drainer, config.show_offline_nodes, clock).await
         }
         "update-pump" => nodes::update(&registry(config).await?, NodeKind::Pump, config).await,
         "update-drainer" => nodes::update(&registry(config).await?, NodeKind::Drainer, config).await,

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use binlog_cluster::{NodeKind, NodeState, NodeStatus, Registry};
-use binlog_types::{NodeId, Ts};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use binlog_types::{ClockHandle, NodeId, Ts};
 use serde::Deserialize;
 
-use super::Config;
+use super::{Config, tls};
 
+/// A node that works writes its entry every few seconds.
+const SILENT_AFTER: Duration = Duration::from_secs(60);
 /// A node answers at once; what it was asked for then goes on by itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -24,13 +22,31 @@ fn word(kind: NodeKind) -> &'static str {
 }
 
 /// Logs a line a node, by node id; offline ones only where asked.
-pub(super) async fn list(registry: &Registry, kind: NodeKind, offline_too: bool) -> anyhow::Result<()> {
+pub(super) async fn list(
+    registry: &Registry,
+    kind: NodeKind,
+    offline_too: bool,
+    clock: &ClockHandle,
+) -> anyhow::Result<()> {
     let mut nodes = registry.list(kind).await?;
     nodes.sort_by(|a, b| a.node_id.cmp(&b.node_id));
     for node in nodes.iter().filter(|n| offline_too || n.state != NodeState::Offline) {
         tracing::info!(r#type = word(kind), node = describe(node), "query node");
+        if let Some(seconds) = silent_for(node, clock.unix_millis()) {
+            tracing::warn!(
+                NodeID = %node.node_id, seconds,
+                "the node gives no sign of life; if it is dead, start it again or correct its state with update-pump or update-drainer"
+            );
+        }
     }
     Ok(())
+}
+
+/// How long a node that should work has said nothing. The original's entries have no lease: whoever was killed stays online.
+fn silent_for(node: &NodeStatus, now_millis: u64) -> Option<u64> {
+    let works = matches!(node.state, NodeState::Online | NodeState::Pausing | NodeState::Closing);
+    let silence = now_millis.saturating_sub(Ts::new(u64::try_from(node.update_ts).unwrap_or(0)).physical());
+    (works && u128::from(silence) > SILENT_AFTER.as_millis()).then_some(silence / 1000)
 }
 
 /// The text that scripts match on.
@@ -92,23 +108,11 @@ pub(super) async fn act(
     action: &str,
 ) -> anyhow::Result<()> {
     let node = find(registry, kind, &config.node_id).await?;
-    if !config.ssl_ca.is_empty() {
-        bail!(
-            "nodes behind TLS cannot be asked yet: send PUT https://{}/state/{}/{action} yourself",
-            node.host,
-            node.node_id
-        );
-    }
-    let url = format!("http://{}/state/{}/{action}", node.host, node.node_id);
-    let request = hyper::Request::put(&url)
-        .body(Empty::<Bytes>::new())
-        .with_context(|| format!("bad address {url}"))?;
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let answer = async {
-        let response = client.request(request).await?;
-        Ok::<_, anyhow::Error>(response.into_body().collect().await?.to_bytes())
-    };
-    let body = tokio::time::timeout(ANSWER_WITHIN, answer)
+    let scheme = if config.ssl_ca.is_empty() { "http" } else { "https" };
+    let force = if config.force && action == "close" { "?force=true" } else { "" };
+    let path = format!("/state/{}/{action}{force}", node.node_id);
+    let url = format!("{scheme}://{}{path}", node.host);
+    let body = tokio::time::timeout(ANSWER_WITHIN, tls::put(config, &node.host, &path))
         .await
         .with_context(|| format!("{url} did not answer within {} s", ANSWER_WITHIN.as_secs()))?
         .with_context(|| format!("PUT {url}"))?;
@@ -141,5 +145,10 @@ mod tests {
         let head = "{NodeID: pump0, Addr: 127.0.0.1:18250, State: online, MaxCommitTS: 470641433616318465, UpdateTime: 2026-11-2";
         assert!(text.starts_with(head), "{text}");
         assert!(text.ends_with('}'), "{text}");
+        let updated = Ts::new(470_641_433_616_318_465).physical();
+        assert_eq!(silent_for(&node, updated + 30_000), None);
+        assert_eq!(silent_for(&node, updated + 61_000), Some(61));
+        let paused = NodeStatus { state: NodeState::Paused, ..node };
+        assert_eq!(silent_for(&paused, updated + 61_000), None);
     }
 }

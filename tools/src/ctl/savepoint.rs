@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -13,7 +14,11 @@ use super::Config;
 /// Writes `<data-dir>/savepoint` for the position `ts`.
 pub(super) fn generate(config: &Config, ts: Ts, clock: &ClockHandle) -> anyhow::Result<()> {
     let dir = Path::new(&config.data_dir);
-    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("create {}", dir.display()))?;
     let mut text = format!("commitTS = {ts}\n");
     if !config.time_zone.is_empty() {
         match zone(&config.time_zone) {
@@ -25,6 +30,8 @@ pub(super) fn generate(config: &Config, ts: Ts, clock: &ClockHandle) -> anyhow::
     let mut file =
         tempfile::NamedTempFile::new_in(dir).with_context(|| format!("write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
+    // A drainer may run as somebody else.
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.as_file().sync_all()?;
     file.persist(&path).with_context(|| format!("write {}", path.display()))?;
     fs::File::open(dir)?.sync_all()?;

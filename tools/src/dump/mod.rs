@@ -3,19 +3,15 @@
 mod human;
 mod json;
 mod raw;
-mod stores;
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 
 use anyhow::Context as _;
-use binlog_catalog::{Event, Start};
-use binlog_pull::{EventStream, MergedStream, Record, StreamOptions};
-use binlog_reparo::{Bounds, Config, Source, utc};
+use binlog_catalog::Event;
+use binlog_pull::{MergedStream, Record, StreamOptions};
+use binlog_reparo::{Bounds, Config, Input, Pumps, Reading, utc};
 use binlog_types::Range;
 use jiff::tz::TimeZone;
-
-use stores::Stores;
 
 /// Bytes of payload in flight over all pumps.
 const BUDGET: usize = 64 << 20;
@@ -38,10 +34,8 @@ pub enum Style {
 /// What to dump.
 #[derive(Clone, Debug)]
 pub struct DumpOptions {
-    /// Bounds, pumps and filter, as reparo takes them.
+    /// Bounds, source and filter, as reparo takes them.
     pub config: Config,
-    /// Directories to read instead of asking pumps.
-    pub stores: Vec<PathBuf>,
     /// How to show records.
     pub style: Style,
     /// Transactions after which to stop.
@@ -69,14 +63,34 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 async fn dump<W: Write>(options: &DumpOptions, printer: &mut Printer<W>) -> anyhow::Result<()> {
-    let bounds = Bounds::resolve(&options.config, &TimeZone::system())?;
+    let config = &options.config;
+    let bounds = Bounds::resolve(config, &TimeZone::system())?;
     bounds.notes.iter().for_each(|note| say(note));
-    if options.stores.is_empty() {
-        from_pumps(options, &bounds, printer).await
-    } else {
-        let mut stores = Stores::open(&options.stores, &bounds, options.config.allow_gaps)?;
-        stores.notes().iter().for_each(|note| say(note));
-        stores.dump(&options.config.filter()?, printer)
+    let input = Input::open(config).await?;
+    input.notes().iter().for_each(|note| say(note));
+    let asked = Range { after: bounds.after, through: bounds.through.unwrap_or_else(|| input.newest()) };
+    // Who names no start wants what is there.
+    let (range, holes) = input.check(asked, config.allow_gaps || bounds.after.raw() == 0)?;
+    for hole in holes {
+        say(&format!("HOLE: {hole}"));
+    }
+    if range.is_empty() {
+        say(&format!("nothing lies in {range}, up to {}", utc(range.through.ts())));
+        return Ok(());
+    }
+    input.wait(range.through).await?;
+    match (options.style, &input) {
+        (Style::Decoded { .. }, input) => decoded(input.read(range, config.filter()?).await?, printer).await,
+        (Style::Raw { .. }, Input::Pumps(pumps)) => raw_of_pumps(pumps, range, printer).await,
+        (Style::Raw { .. }, Input::Stores(stores)) => {
+            let mut records = stores.records(range)?;
+            while let Some(record) = records.next()? {
+                if printer.record(&record)?.is_done() {
+                    break;
+                }
+            }
+            Ok(())
+        }
     }
 }
 
@@ -85,65 +99,38 @@ fn say(note: &str) {
     let _ = writeln!(io::stderr(), "{note}");
 }
 
-async fn from_pumps<W: Write>(
-    options: &DumpOptions,
-    bounds: &Bounds,
-    printer: &mut Printer<W>,
-) -> anyhow::Result<()> {
-    let config = &options.config;
-    let source = Source::connect(&config.validate()?, config).await?;
-    let through = bounds.through.unwrap_or_else(|| source.newest());
-    let asked = Range { after: bounds.after, through };
-    // Who names no start wants what is there.
-    let allow = config.allow_gaps || bounds.after.raw() == 0;
-    let (range, holes) = source.check(asked, allow)?;
-    if !source.registered {
-        say("only the pumps that were named are read; others of the cluster may hold more");
+async fn decoded<W: Write>(mut reading: Reading, printer: &mut Printer<W>) -> anyhow::Result<()> {
+    loop {
+        let batch = reading.next().await?;
+        for event in &batch.events {
+            if printer.event(event)?.is_done() {
+                return Ok(());
+            }
+        }
+        if batch.end {
+            return Ok(());
+        }
     }
-    for hole in holes {
-        say(&format!("HOLE: {hole}"));
-    }
-    if range.is_empty() {
-        say(&format!("nothing lies in {range}, up to {}", utc(range.through.ts())));
-        return Ok(());
-    }
-    source.wait(range.through).await?;
-    let stream = StreamOptions {
-        cluster: source.cluster,
+}
+
+async fn raw_of_pumps<W: Write>(pumps: &Pumps, range: Range, printer: &mut Printer<W>) -> anyhow::Result<()> {
+    let options = StreamOptions {
+        cluster: pumps.cluster,
         after: range.after,
         through: Some(range.through),
         table_patterns: Vec::new(),
         budget: BUDGET,
     };
-    match options.style {
-        Style::Raw { .. } => {
-            let mut stream = MergedStream::new(stream, source.members());
-            loop {
-                let batch = stream.next().await?;
-                for record in &batch.records {
-                    if printer.record(record)?.is_done() {
-                        return Ok(());
-                    }
-                }
-                if batch.end {
-                    return Ok(());
-                }
+    let mut stream = MergedStream::new(options, pumps.members());
+    loop {
+        let batch = stream.next().await?;
+        for record in &batch.records {
+            if printer.record(record)?.is_done() {
+                return Ok(());
             }
         }
-        Style::Decoded { .. } => {
-            let start = Start::At(range.after);
-            let mut stream = EventStream::open(stream, source.members(), start, config.filter()?).await?;
-            loop {
-                let batch = stream.next().await?;
-                for event in &batch.events {
-                    if printer.event(event)?.is_done() {
-                        return Ok(());
-                    }
-                }
-                if batch.end {
-                    return Ok(());
-                }
-            }
+        if batch.end {
+            return Ok(());
         }
     }
 }
@@ -171,11 +158,6 @@ pub(crate) struct Printer<W> {
 impl<W: Write> Printer<W> {
     fn new(out: W, options: &DumpOptions) -> Self {
         Printer { out, style: options.style, left: options.limit }
-    }
-
-    /// Whether records are shown as they are stored.
-    pub(crate) fn is_raw(&self) -> bool {
-        matches!(self.style, Style::Raw { .. })
     }
 
     fn count(&mut self) -> Flow {

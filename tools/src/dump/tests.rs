@@ -54,7 +54,7 @@ fn events() -> Vec<Event> {
 }
 
 fn printed(style: Style, limit: Option<u64>) -> String {
-    let options = DumpOptions { config: Config::default(), stores: vec![], style, limit };
+    let options = DumpOptions { config: Config::default(), style, limit };
     let mut printer = Printer::new(Vec::new(), &options);
     for event in events() {
         if printer.event(&event).unwrap().is_done() {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_proto::pdpb;
@@ -9,13 +10,13 @@ use binlog_proto::pdpb::{ErrorType, GetMembersRequest, GetMembersResponse, Reque
 use binlog_types::ClusterId;
 use parking_lot::Mutex;
 use tokio::time::timeout;
-use tonic::transport::{Channel, ClientTlsConfig};
+use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tracing::{debug, info};
 
 use crate::Error;
 use crate::backoff::Backoff;
-use crate::endpoint::{TlsFiles, channel, normalize, normalize_all};
+use crate::endpoint::{Tls, TlsFiles, channel, normalize, normalize_all};
 
 pub(super) type Grpc = pdpb::pd_client::PdClient<Channel>;
 
@@ -39,7 +40,7 @@ pub(super) struct Leader {
 /// What all clones of a client share.
 pub(crate) struct Core {
     cluster_id: ClusterId,
-    tls: Option<ClientTlsConfig>,
+    tls: Option<Arc<Tls>>,
     members: Mutex<Vec<String>>,
     /// Held while looking for the leader, so that one caller looks and the others wait.
     leader: tokio::sync::Mutex<Option<Leader>>,
@@ -57,7 +58,7 @@ impl Core {
         let mut members = normalize_all(urls, tls.is_some())?;
         let mut backoff = backoff();
         loop {
-            match find_leader(&mut members, tls.as_ref(), None).await {
+            match find_leader(&mut members, tls.as_deref(), None).await {
                 Ok((cluster_id, leader)) => {
                     info!(%cluster_id, leader = %leader.url, members = ?members, "found PD");
                     return Ok(Core {
@@ -77,8 +78,8 @@ impl Core {
         self.cluster_id
     }
 
-    pub(super) fn tls(&self) -> Option<&ClientTlsConfig> {
-        self.tls.as_ref()
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
     }
 
     pub(super) fn header(&self) -> RequestHeader {
@@ -96,7 +97,7 @@ impl Core {
             return Ok(leader.clone());
         }
         let mut members = self.member_urls();
-        let found = find_leader(&mut members, self.tls.as_ref(), Some(self.cluster_id)).await;
+        let found = find_leader(&mut members, self.tls.as_deref(), Some(self.cluster_id)).await;
         *self.members.lock() = members;
         let (_, leader) = found?;
         info!(leader = %leader.url, "PD has a leader again");
@@ -183,7 +184,7 @@ pub(super) fn refusal(
 /// Asks one member after the other who leads. `members` grows by those that the answers name.
 async fn find_leader(
     members: &mut Vec<String>,
-    tls: Option<&ClientTlsConfig>,
+    tls: Option<&Tls>,
     expected: Option<ClusterId>,
 ) -> Result<(ClusterId, Leader), Error> {
     let urls = members.join(",");
@@ -231,7 +232,7 @@ async fn find_leader(
     Err(Error::NoPdLeader { urls, last })
 }
 
-async fn ask_members(url: &str, tls: Option<&ClientTlsConfig>) -> Result<(Grpc, GetMembersResponse), Error> {
+async fn ask_members(url: &str, tls: Option<&Tls>) -> Result<(Grpc, GetMembersResponse), Error> {
     let mut grpc = Grpc::new(channel(url, tls)?);
     let call = grpc.get_members(GetMembersRequest { header: None });
     let answer = timeout(CALL_LIMIT, call)

@@ -20,6 +20,10 @@ impl Directory {
         Directory { root: root.to_owned() }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn folder(&self, kind: NodeKind) -> PathBuf {
         self.root.join(kind.folder())
     }

@@ -87,7 +87,7 @@ async fn timestamps_come_from_the_pump_that_hosts_the_oracle() {
         async move { oracle.now().await }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(cluster.claim_oracle(&node, &host).unwrap());
+    let seat = cluster.claim_oracle(&node, &host).unwrap().unwrap();
     assert_eq!(early.await.unwrap().unwrap().raw(), 1);
 
     let mut callers = tokio::task::JoinSet::new();
@@ -105,7 +105,8 @@ async fn timestamps_come_from_the_pump_that_hosts_the_oracle() {
 
     // The host moves to another port.
     let (host, _server) = serve(pump, "127.0.0.1:0").await;
-    assert!(cluster.claim_oracle(&node, &host).unwrap());
+    drop(seat);
+    let _seat = cluster.claim_oracle(&node, &host).unwrap().unwrap();
     assert_eq!(oracle.now().await.unwrap().raw(), 25_502);
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use binlog_cluster::{Error, PdClient};
+use binlog_cluster::{Error, NodeKind, NodeState, NodeStatus, PdClient, Registry};
 use binlog_testkit::{FakeCluster, free_port};
-use binlog_types::Ts;
+use binlog_types::{NodeId, Ts};
 use tokio::task::JoinSet;
 
 use crate::connect;
@@ -84,4 +84,35 @@ async fn a_safe_point_is_held_and_given_up() {
     assert_eq!(pd.update_service_safe_point("late", minute, Ts::new(50)).await.unwrap(), Ts::new(100));
     assert_eq!(pd.update_service_safe_point("pump", Duration::ZERO, Ts::ZERO).await.unwrap(), Ts::new(200));
     assert_eq!(cluster.service_safe_points().into_keys().collect::<Vec<_>>(), ["other"]);
+}
+
+/// Three members: leadership moves, members die, the last one is nobody that was configured.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_followed_and_dead_members_are_left() {
+    let mut cluster = FakeCluster::start().unwrap();
+    let first = cluster.url();
+    let (second, third) = (cluster.add_member().unwrap(), cluster.add_member().unwrap());
+    let pd = PdClient::connect(&[first.clone(), second.clone()], None).await.unwrap();
+    let registry = Registry::etcd(&[first.clone()], None).await.unwrap();
+    let node = NodeStatus::new(NodeId::new("p").unwrap(), "h:1", NodeState::Online);
+    registry.put(NodeKind::Pump, &node).await.unwrap();
+    assert_eq!(pd.member_urls(), [first.clone(), second.clone(), third.clone()]);
+
+    let mut last = pd.ts().await.unwrap();
+    let mut rises = async |pd: &PdClient| {
+        for _ in 0..10 {
+            let ts = pd.ts().await.unwrap();
+            assert!(ts > last, "{ts} after {last}");
+            last = ts;
+        }
+    };
+    cluster.elect(&second);
+    rises(&pd).await;
+    cluster.elect(&third);
+    cluster.stop_member(&second);
+    rises(&pd).await;
+    cluster.stop_member(&first);
+    rises(&pd).await;
+    // etcd's own member was learnt from the one that is gone.
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), [node]);
 }

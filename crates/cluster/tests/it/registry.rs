@@ -1,6 +1,8 @@
 //! The registry in a real etcd, and in a directory.
 
-use binlog_cluster::{Error, NodeKind, NodeState, NodeStatus, Registry};
+use std::time::Duration;
+
+use binlog_cluster::{Error, Life, NodeKind, NodeState, NodeStatus, Registry};
 use binlog_testkit::{Etcd, FakeCluster, free_port};
 use binlog_types::NodeId;
 use etcd_client::Client;
@@ -110,4 +112,70 @@ async fn a_directory_is_never_seen_half_written() {
     assert_eq!(registry.list(NodeKind::Drainer).await.unwrap(), []);
     std::fs::write(dir.path().join("cluster/pumps/x.json"), "{").unwrap();
     assert_eq!(registry.listing(NodeKind::Pump).await.unwrap().malformed.len(), 1);
+}
+
+fn life(owner: &str, incarnation: u64) -> Life {
+    Life { node_id: id("pump0"), host: format!("{owner}:1"), owner: owner.to_owned(), incarnation }
+}
+
+/// What both kinds of registry promise about names.
+async fn a_name_has_one_owner(registry: &Registry) {
+    let ttl = Duration::from_secs(60);
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), []);
+    let mut first = registry.claim_life(NodeKind::Pump, life("a", 1), ttl).await.unwrap();
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), [life("a", 1)]);
+    assert_eq!(registry.lives(NodeKind::Drainer).await.unwrap(), []);
+    let taken = registry.claim_life(NodeKind::Pump, life("b", 1), ttl).await.unwrap_err();
+    assert!(matches!(&taken, Error::Taken { host, .. } if host == "a:1"), "{taken}");
+    // Not where the original would meet it.
+    assert_eq!(registry.listing(NodeKind::Pump).await.unwrap(), Default::default());
+    first.renew().await.unwrap();
+    first.release().await.unwrap();
+    let second = registry.claim_life(NodeKind::Pump, life("b", 1), ttl).await.unwrap();
+    second.release().await.unwrap();
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_name_has_one_owner_in_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    a_name_has_one_owner(&Registry::directory(&dir.path().join("cluster")).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_name_has_one_owner_in_etcd() {
+    let mut cluster = FakeCluster::start().unwrap();
+    let registry = Registry::etcd(&[cluster.url()], None).await.unwrap();
+    a_name_has_one_owner(&registry).await;
+
+    // Killed and started again: the mark that was left over is its own.
+    let short = Duration::from_secs(2);
+    let killed = registry.claim_life(NodeKind::Pump, life("a", 1), short).await.unwrap();
+    let mut again = registry.claim_life(NodeKind::Pump, life("a", 2), short).await.unwrap();
+    // The old life may not come back.
+    let mut killed = killed;
+    let mut raw = Client::connect([cluster.url()], None).await.unwrap();
+    let leases = raw.leases().await.unwrap().leases().len();
+    assert_eq!(leases, 2);
+    again.renew().await.unwrap();
+
+    // An etcd that was away for longer than the lease: the mark is made again.
+    for lease in raw.leases().await.unwrap().leases() {
+        raw.lease_revoke(lease.id()).await.unwrap();
+    }
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), []);
+    again.renew().await.unwrap();
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), [life("a", 2)]);
+    assert!(matches!(killed.renew().await, Err(Error::Taken { .. })));
+    cluster.etcd().unwrap().restart().unwrap();
+    again.renew().await.unwrap();
+
+    // Without renewal it ends by itself.
+    for _ in 0..300 {
+        if registry.lives(NodeKind::Pump).await.unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the mark of a dead node stays");
 }

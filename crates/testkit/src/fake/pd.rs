@@ -20,6 +20,8 @@ use super::regions::STORES;
 
 pub(super) struct PdService {
     pub(super) state: Arc<State>,
+    /// The client URL of this member.
+    pub(super) own: String,
 }
 
 impl PdService {
@@ -32,7 +34,7 @@ impl PdService {
                 "mismatch cluster id, need {own} but got {asked}"
             )));
         }
-        if self.state.faults.lock().take_pd() {
+        if *self.state.leader.lock() != self.own || self.state.faults.lock().take_pd() {
             return Err(Status::unavailable("not leader"));
         }
         Ok(self.ok())
@@ -56,17 +58,17 @@ impl Pd for PdService {
             peer_urls: vec![url.to_owned()],
             client_urls: vec![url.to_owned()],
         };
-        let leader = member("pd1", 1, &self.state.url);
-        let mut members = vec![leader.clone()];
+        let mut members = vec![member("pd1", 1, &self.state.url)];
         for (n, url) in self.state.other_members.lock().iter().enumerate() {
             members.push(member(&format!("pd{}", n + 2), n as u64 + 2, url));
         }
-        let etcd_leader = Some(leader.clone());
+        let leading = self.state.leader.lock().clone();
+        let leader = members.iter().find(|member| member.client_urls.contains(&leading)).cloned();
         Ok(Response::new(GetMembersResponse {
             header: self.ok(),
             members,
-            leader: Some(leader),
-            etcd_leader,
+            etcd_leader: leader.clone(),
+            leader,
         }))
     }
 
@@ -77,7 +79,7 @@ impl Pd for PdService {
         request: Request<Streaming<TsoRequest>>,
     ) -> Result<Response<Self::TsoStream>, Status> {
         self.state.count("Tso streams");
-        let service = PdService { state: Arc::clone(&self.state) };
+        let service = PdService { state: Arc::clone(&self.state), own: self.own.clone() };
         let answers = request.into_inner().map(move |request| {
             let request = request?;
             service.state.count("Tso");

@@ -18,6 +18,7 @@ use fake_pump::FakePump;
 struct Site {
     cluster: EmbeddedCluster,
     pumps: Vec<FakePump>,
+    _oracle: Option<binlog_cluster::OracleSeat>,
     _dir: tempfile::TempDir,
 }
 
@@ -25,10 +26,11 @@ async fn site() -> Site {
     let dir = tempfile::tempdir().unwrap();
     let cluster = EmbeddedCluster::open_or_create(dir.path()).unwrap();
     let mut pumps = Vec::new();
+    let mut oracle = None;
     for name in ["pump-1", "pump-2"] {
         let pump = FakePump::start(cluster.cluster_id()).await;
         let id = NodeId::new(name).unwrap();
-        cluster.claim_oracle(&id, &pump.host).unwrap();
+        oracle = oracle.or(cluster.claim_oracle(&id, &pump.host).unwrap());
         let status = NodeStatus {
             node_id: id,
             host: pump.host.clone(),
@@ -42,7 +44,7 @@ async fn site() -> Site {
         cluster.registry().put(NodeKind::Pump, &status).await.unwrap();
         pumps.push(pump);
     }
-    Site { cluster, pumps, _dir: dir }
+    Site { cluster, pumps, _oracle: oracle, _dir: dir }
 }
 
 fn options(seed: u64) -> Options {

@@ -1,36 +1,23 @@
 //! The pumps that a range is read from: who they are, what they hold and what they lack.
 
-use std::fmt;
 use std::time::Duration;
 
+use binlog_catalog::{Start, TableFilter};
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry};
 use binlog_proto::store::{HelloResponse, StatsResponse};
-use binlog_pull::{Member, PumpClient};
+use binlog_pull::{EventStream, Member, PumpClient, StreamOptions};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range};
 use tokio::time::Instant;
 
-use crate::{Config, Error, FromPump, utc};
+use super::{Hole, Reading};
+use crate::{Config, Error, Origin, utc};
+
+/// Bytes of payload in flight over all pumps.
+const BUDGET: usize = 256 << 20;
 
 /// How long a pump may take to be complete through the end of the range: it hears of time passing every few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(200);
-
-/// A stretch that a pump does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// Who.
-    pub pump: NodeId,
-    /// What.
-    pub range: Range,
-    /// Why, for people.
-    pub reason: String,
-}
-
-impl fmt::Display for Hole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} (pump {})", self.range, self.reason, self.pump)
-    }
-}
 
 /// One pump, as it describes itself.
 #[derive(Clone, Debug)]
@@ -49,7 +36,7 @@ pub struct PumpInfo {
 
 /// All pumps of one cluster.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct Pumps {
     /// The cluster's id.
     pub cluster: ClusterId,
     /// Who is read from.
@@ -60,18 +47,18 @@ pub struct Source {
     pub registered: bool,
 }
 
-impl Source {
+impl Pumps {
     /// Finds the pumps and asks each what it holds.
     ///
     /// # Errors
     /// When the registry cannot be read, or one of the pumps does not answer: a range without one of them would have holes.
-    pub async fn connect(from: &FromPump, config: &Config) -> Result<Self, Error> {
+    pub async fn connect(from: &Origin, config: &Config) -> Result<Self, Error> {
         match from {
-            FromPump::Registry => {
+            Origin::Registry => {
                 let (nodes, offline) = list(config).await?;
                 Self::ask(nodes.into_iter().map(|node| node.host).collect(), offline, true).await
             }
-            FromPump::Addresses(hosts) if config.has_registry() => {
+            Origin::Addresses(hosts) if config.has_registry() => {
                 let (nodes, offline) = list(config).await?;
                 let source = Self::ask(hosts.clone(), offline, true).await?;
                 let named = |node: &NodeStatus| source.pumps.iter().any(|p| p.member.id == node.node_id);
@@ -82,7 +69,8 @@ impl Source {
                     None => Ok(source),
                 }
             }
-            FromPump::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
+            Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
+            Origin::Stores(_) => Err(Error::NoPump),
         }
     }
 
@@ -102,7 +90,7 @@ impl Source {
             }
         }
         match cluster {
-            Some(cluster) => Ok(Source { cluster, pumps, offline, registered }),
+            Some(cluster) => Ok(Pumps { cluster, pumps, offline, registered }),
             None => Err(Error::NoPump),
         }
     }
@@ -110,6 +98,30 @@ impl Source {
     /// For the stream.
     pub fn members(&self) -> Vec<Member> {
         self.pumps.iter().map(|p| p.member.clone()).collect()
+    }
+
+    /// What is to be said about who is read.
+    pub fn notes(&self) -> Vec<String> {
+        let offline = self.offline.iter().map(|pump| {
+            format!("note: pump {pump} is offline and was not asked; what only it holds is not restored")
+        });
+        let named = "note: these pumps were named; binlogs of others in the cluster, if there are any, are not restored";
+        let named = (!self.registered).then(|| named.to_owned());
+        named.into_iter().chain(offline).collect()
+    }
+
+    /// Starts pulling a range.
+    pub(crate) async fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
+        let options = StreamOptions {
+            cluster: self.cluster,
+            after: range.after,
+            through: Some(range.through),
+            table_patterns: Vec::new(),
+            budget: BUDGET,
+        };
+        let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
+        let stream = stream.map_err(|source| Error::Pull { position: range.after, source })?;
+        Ok(Reading::of_stream(stream, range.after))
     }
 
     /// The last position that some pump is complete through: where a range without a stop ends. The other pumps reach it in a moment.
@@ -133,7 +145,8 @@ impl Source {
                 }
                 if started.elapsed() >= PATIENCE {
                     tracing::warn!(pump = %member.id, watermark = %utc(watermark.ts()), "the pump does not reach the end of the range");
-                    return Err(Error::NotYet { pump: member.id.clone(), watermark, through });
+                    let holder = format!("pump {}", member.id);
+                    return Err(Error::NotYet { holder, watermark, through });
                 }
                 tokio::time::sleep(POLL).await;
             }
@@ -149,30 +162,54 @@ impl Source {
         let mut holes = Vec::new();
         let mut after = range.after;
         for pump in &self.pumps {
-            let id = &pump.member.id;
+            let holder = format!("pump {}", pump.member.id);
             if pump.safe_point > range.after {
-                let (safe_point, pump) = (pump.safe_point, id.clone());
-                if !allow {
-                    return Err(Error::Purged { pump, after: range.after, safe_point });
-                }
-                let range = Range { after: range.after, through: safe_point.min(range.through) };
-                holes.push(Hole { pump, range, reason: "purged by gc".to_owned() });
-                after = after.max(safe_point);
+                after = after.max(purged(&holder, range, pump.safe_point, allow, &mut holes)?);
             }
             for (gap, reason) in &pump.gaps {
-                let (low, high) = (gap.after.max(range.after), gap.through.min(range.through));
-                if low >= high || gap.through <= pump.safe_point {
-                    continue;
-                }
-                let hole = Hole { pump: id.clone(), range: *gap, reason: reason.clone() };
-                if !allow {
-                    return Err(Error::Missing(hole));
-                }
-                holes.push(hole);
+                missing(&holder, range, pump.safe_point, (*gap, reason), allow, &mut holes)?;
             }
         }
         Ok((Range { after, through: range.through }, holes))
     }
+}
+
+/// Deals with what a store no longer has; returns where it begins.
+pub(super) fn purged(
+    holder: &str,
+    range: Range,
+    safe_point: CommitTs,
+    allow: bool,
+    holes: &mut Vec<Hole>,
+) -> Result<CommitTs, Error> {
+    let holder = holder.to_owned();
+    if !allow {
+        return Err(Error::Purged { holder, after: range.after, safe_point });
+    }
+    let range = Range { after: range.after, through: safe_point.min(range.through) };
+    holes.push(Hole { holder, range, reason: "purged by gc".to_owned() });
+    Ok(safe_point)
+}
+
+/// Deals with a gap that a store knows of, if it lies in the range.
+pub(super) fn missing(
+    holder: &str,
+    range: Range,
+    safe_point: CommitTs,
+    (gap, reason): (Range, &str),
+    allow: bool,
+    holes: &mut Vec<Hole>,
+) -> Result<(), Error> {
+    let (low, high) = (gap.after.max(range.after), gap.through.min(range.through));
+    if low >= high || gap.through <= safe_point {
+        return Ok(());
+    }
+    let hole = Hole { holder: holder.to_owned(), range: gap, reason: reason.to_owned() };
+    if !allow {
+        return Err(Error::Missing(hole));
+    }
+    holes.push(hole);
+    Ok(())
 }
 
 /// The registry's pumps: those to read, and names of those that are offline.
@@ -236,7 +273,7 @@ mod tests {
         Range { after: CommitTs::new(after), through: CommitTs::new(through) }
     }
 
-    fn source(safe_point: u64, gaps: &[(u64, u64)]) -> Source {
+    fn source(safe_point: u64, gaps: &[(u64, u64)]) -> Pumps {
         let pump = |name: &str, safe_point, gaps: &[(u64, u64)]| PumpInfo {
             member: Member { id: NodeId::new(name).unwrap(), host: "h:1".into() },
             watermark: CommitTs::new(1000),
@@ -244,7 +281,7 @@ mod tests {
             gaps: gaps.iter().map(|(a, t)| (range(*a, *t), "commit without prewrite".to_owned())).collect(),
             client: None,
         };
-        Source {
+        Pumps {
             cluster: ClusterId(1),
             pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
             offline: vec![],
@@ -255,7 +292,7 @@ mod tests {
     #[test]
     fn a_range_that_crosses_purged_binlogs_is_refused() {
         let error = source(50, &[]).check(range(49, 100), false).unwrap_err();
-        assert!(matches!(&error, Error::Purged { pump, .. } if pump.as_str() == "b"), "{error}");
+        assert!(matches!(&error, Error::Purged { holder, .. } if holder == "pump b"), "{error}");
         assert!(error.to_string().contains("-after-tso=50"), "{error}");
         assert!(source(50, &[]).check(range(50, 100), false).is_ok());
         let (kept, holes) = source(50, &[]).check(range(10, 100), true).unwrap();

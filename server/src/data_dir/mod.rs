@@ -5,6 +5,10 @@
 //! DATA-DIR/.node    the node's name
 //! DATA-DIR/binlog/  the store
 //! ```
+//!
+//! An original pump keeps `kv/` and `value/` there; see [`original`].
+
+pub(crate) mod original;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -31,14 +35,13 @@ impl DataDir {
     /// Makes the directory if need be, and locks it.
     ///
     /// # Errors
-    /// When another process holds it, or it holds files of the original pump.
+    /// When another process holds it.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)
             .map_err(Error::file("create", path))?;
-        refuse_foreign(path)?;
         let lock_path = path.join(".lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -109,18 +112,6 @@ fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn refuse_foreign(dir: &Path) -> Result<(), Error> {
-    let foreign = |found| Err(Error::ForeignDirectory { dir: dir.to_owned(), found });
-    if dir.join("kv").is_dir() {
-        return foreign("kv/");
-    }
-    let logs = match fs::read_dir(dir.join("value")) {
-        Ok(entries) => entries.flatten().any(|entry| entry.path().extension().is_some_and(|e| e == "vlog")),
-        Err(_) => false,
-    };
-    if logs { foreign("value/*.vlog") } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,14 +144,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         assert!(data.node_id(None, &listen()).unwrap().as_str().ends_with(":8250"));
-    }
-
-    #[test]
-    fn the_originals_files_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("value")).unwrap();
-        DataDir::lock(dir.path()).unwrap();
-        fs::write(dir.path().join("value/000000.vlog"), b"").unwrap();
-        assert!(matches!(DataDir::lock(dir.path()), Err(Error::ForeignDirectory { .. })));
     }
 }

@@ -1,11 +1,11 @@
 //! TiDB's schema in TiKV, read page by page.
 
+use crate::{KeyValue, TikvClient};
 use binlog_catalog::meta::{self, SchemaDiff};
-use binlog_cluster::{KeyValue, TikvClient};
 use binlog_proto::store::SchemaObject;
 use binlog_types::{JobId, SchemaVersion, TableId, Ts};
 use bytes::Bytes;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::FollowError;
 
@@ -141,5 +141,5 @@ fn raw_job(pair: KeyValue) -> Result<RawJob, FollowError> {
 
 fn bad(what: &str, value: &[u8]) -> FollowError {
     let head: String = String::from_utf8_lossy(value).chars().take(80).collect();
-    FollowError::Object(format!("{what} in TiKV is not what TiDB writes: {head:?}"))
+    FollowError::Malformed(format!("{what} in TiKV is not what TiDB writes: {head:?}"))
 }

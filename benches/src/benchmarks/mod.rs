@@ -1,0 +1,66 @@
+//! The benchmarks: one file each, one line each in the table.
+
+mod fillbatch;
+mod fillrandomcommit;
+mod fillsync;
+mod gc;
+mod grpcbare;
+mod grpcpull;
+mod grpcscan;
+mod grpcwrite;
+mod rawappend;
+mod rawiterate;
+mod readrange;
+mod readseq;
+mod readwhilewriting;
+mod reopen;
+mod tail;
+
+use crate::report::Report;
+use crate::session::Session;
+
+/// A benchmark, as the command line knows it.
+#[derive(Debug)]
+pub(crate) struct Benchmark {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Runs it, and says what came out.
+    pub(crate) run: fn(&mut Session) -> anyhow::Result<Report>,
+    /// What its speed is compared with when that runs too.
+    pub(crate) baseline: Option<&'static str>,
+}
+
+/// All of them.
+#[rustfmt::skip]
+pub(crate) const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "fillsync", run: fillsync::run, baseline: Some("rawappend"),
+        about: "P and C of each transaction from --threads writers, each acknowledged after its sync" },
+    Benchmark { name: "fillbatch", run: fillbatch::run, baseline: None,
+        about: "the same, each writer handing over 100 transactions at once" },
+    Benchmark { name: "fillrandomcommit", run: fillrandomcommit::run, baseline: None,
+        about: "the same, each writer with 8 transactions open that commit in any order" },
+    Benchmark { name: "rawappend", run: rawappend::run, baseline: None,
+        about: "baseline: compress, append and fdatasync what the last fill wrote, in batches as it had" },
+    Benchmark { name: "readseq", run: readseq::run, baseline: Some("rawiterate"),
+        about: "scan everything in order" },
+    Benchmark { name: "rawiterate", run: rawiterate::run, baseline: None,
+        about: "baseline: a RocksDB iterator over the same data" },
+    Benchmark { name: "readrange", run: readrange::run, baseline: None,
+        about: "scan 1000 short ranges at random places" },
+    Benchmark { name: "readwhilewriting", run: readwhilewriting::run, baseline: None,
+        about: "scan everything again and again while --threads writers write" },
+    Benchmark { name: "tail", run: tail::run, baseline: None,
+        about: "follow the watermark while --threads writers write; latency is from a commit's submission to its being read" },
+    Benchmark { name: "gc", run: gc::run, baseline: None,
+        about: "fill, then collect the older half while --threads writers write; space, and latency before and during" },
+    Benchmark { name: "reopen", run: reopen::run, baseline: None,
+        about: "open what a crash of the store left" },
+    Benchmark { name: "grpcwrite", run: grpcwrite::run, baseline: None,
+        about: "P and C calls of the original's protocol from --threads connections to a pump of any make" },
+    Benchmark { name: "grpcbare", run: grpcbare::run, baseline: None,
+        about: "baseline: the same calls to a server that answers at once and keeps nothing" },
+    Benchmark { name: "grpcpull", run: grpcpull::run, baseline: None,
+        about: "PullBinlogs of what grpcwrite wrote, or of --num transactions from the beginning" },
+    Benchmark { name: "grpcscan", run: grpcscan::run, baseline: None,
+        about: "the same by Store.Scan, our own protocol" },
+];

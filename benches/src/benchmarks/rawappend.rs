@@ -1,0 +1,160 @@
+//! The writers' baseline: the same payloads by as many writers, compressed as RocksDB compresses its log, appended to a
+//! file and synced in batches as large as the last fill's, with nothing else around it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use parking_lot::{Condvar, Mutex};
+use rustix::fs::{FallocateFlags, fallocate};
+use zstd_safe::{CCtx, CParameter};
+
+use crate::latency::Latencies;
+use crate::load;
+use crate::process::Meter;
+use crate::report::Report;
+use crate::session::Session;
+
+/// RocksDB compresses its log with zstd's default level.
+const LEVEL: i32 = 3;
+const PREALLOCATE: u64 = 64 << 20;
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Vec<u8>>,
+    /// Batches begun and done: who comes while one is under way waits for the one after it.
+    begun: u64,
+    done: u64,
+    /// Writers still at work: a batch never waits for more.
+    writers: usize,
+    failed: Option<String>,
+}
+
+#[derive(Default)]
+struct Group {
+    state: Mutex<State>,
+    arrived: Condvar,
+    finished: Condvar,
+}
+
+pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
+    let options = &session.options;
+    let like = session.reports.iter().rev().find_map(|report| report.figures.get("writes/batch"));
+    let batch = like.map_or(options.writers() / 2, |mean| mean.round() as usize).max(1);
+    let path = session.store_dir()?.join("rawappend.tmp");
+    let mut log = Log::create(&path)?;
+    let group = Group::default();
+    group.state.lock().writers = options.writers();
+    let meter = Meter::start(None)?;
+    let latencies = Latencies::new();
+    let (done, appended) = std::thread::scope(|scope| {
+        let appender = scope.spawn(|| append(&group, &mut log, batch));
+        let done = load::writers(options, |number, mut quota| {
+            let mut payloads = load::payloads(options, number);
+            let mut recorder = latencies.recorder();
+            let (mut transactions, mut bytes) = (0, 0);
+            let mut outcome = Ok(());
+            while outcome.is_ok() && quota.next() {
+                let start = (transactions << 16) + number as u64;
+                let payload = payloads.body(start).to_vec();
+                transactions += 1;
+                bytes += payload.len() as u64;
+                for data in [payload, start.to_be_bytes().to_vec()] {
+                    let begun = Instant::now();
+                    outcome = outcome.and_then(|()| group.write(data));
+                    recorder.ended(begun);
+                }
+            }
+            group.state.lock().writers -= 1;
+            group.arrived.notify_one();
+            outcome.map(|()| (transactions, bytes))
+        });
+        (done, appender.join())
+    });
+    std::fs::remove_file(&path)?;
+    let batches = appended.map_err(|_| anyhow!("the appender panicked"))??;
+    let (transactions, bytes) = done?.into_iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    let report = Report::new("rawappend", transactions, bytes, &meter.spent()?);
+    Ok(report
+        .with_latency(latencies.summary())
+        .with("writes/batch", 2.0 * transactions as f64 / batches.max(1) as f64))
+}
+
+impl Group {
+    /// Hands data over and waits until it is synced.
+    fn write(&self, data: Vec<u8>) -> anyhow::Result<()> {
+        let mut state = self.state.lock();
+        state.waiting.push(data);
+        let mine = state.begun + 1;
+        self.arrived.notify_one();
+        while state.done < mine {
+            if let Some(reason) = &state.failed {
+                return Err(anyhow!("append: {reason}"));
+            }
+            self.finished.wait(&mut state);
+        }
+        Ok(())
+    }
+}
+
+/// Appends batches of `size` writes, or of what the writers that are left can bring; returns how many.
+fn append(group: &Group, log: &mut Log, size: usize) -> anyhow::Result<u64> {
+    loop {
+        let (batch, number) = {
+            let mut state = group.state.lock();
+            while state.waiting.len() < size.min(state.writers).max(1) {
+                if state.writers == 0 && state.waiting.is_empty() {
+                    return Ok(state.begun);
+                }
+                group.arrived.wait(&mut state);
+            }
+            state.begun += 1;
+            (std::mem::take(&mut state.waiting), state.begun)
+        };
+        let outcome = log.append(&batch.concat());
+        let mut state = group.state.lock();
+        if let Err(error) = outcome {
+            state.failed = Some(format!("{error:#}"));
+            group.finished.notify_all();
+            return Err(error);
+        }
+        state.done = number;
+        group.finished.notify_all();
+    }
+}
+
+struct Log {
+    file: File,
+    context: CCtx<'static>,
+    compressed: Vec<u8>,
+    length: u64,
+    allocated: u64,
+}
+
+impl Log {
+    fn create(path: &std::path::Path) -> anyhow::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        let mut context = CCtx::create();
+        for parameter in [CParameter::CompressionLevel(LEVEL), CParameter::ChecksumFlag(true)] {
+            context.set_parameter(parameter).map_err(zstd)?;
+        }
+        Ok(Log { file, context, compressed: Vec::new(), length: 0, allocated: 0 })
+    }
+
+    fn append(&mut self, batch: &[u8]) -> anyhow::Result<()> {
+        self.compressed.resize(zstd_safe::compress_bound(batch.len()), 0);
+        let length = self.context.compress2(&mut self.compressed[..], batch).map_err(zstd)?;
+        while self.length + length as u64 > self.allocated {
+            fallocate(&self.file, FallocateFlags::KEEP_SIZE, self.allocated, PREALLOCATE)?;
+            self.allocated += PREALLOCATE;
+        }
+        self.file.write_all(&self.compressed[..length])?;
+        self.length += length as u64;
+        Ok(self.file.sync_data()?)
+    }
+}
+
+fn zstd(code: usize) -> anyhow::Error {
+    anyhow!("zstd: {}", zstd_safe::get_error_name(code))
+}

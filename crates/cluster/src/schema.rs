@@ -1,0 +1,236 @@
+//! The schema history of a TiDB cluster, followed in TiKV.
+//!
+//! TiDB's schema has a version that rises with every change; a *diff* says by ids what each version changed; a finished DDL
+//! *job* carries the whole object that it made. Jobs come first here. What no job carries, the other table of a partition
+//! exchange say, is read as it stands after the version that a diff names. What neither job nor diff ever named, such as the
+//! tables of TiDB's own bootstrap, is taken from a snapshot as version 0.
+//!
+//! Everything of one round is read at one timestamp. A version is claimed as complete only when its job is here, or when it
+//! is clear that it has none of its own (see [`settle`]).
+
+mod reader;
+mod settle;
+
+use std::time::Duration;
+
+use binlog_catalog::meta::Job;
+use binlog_proto::store::{ObjectKind, SchemaObject};
+use binlog_types::{ClockHandle, SchemaVersion, Ts};
+
+use self::reader::MetaReader;
+use self::settle::Ledger;
+use crate::{PdClient, TikvClient};
+
+/// Jobs finish out of order: when something changed, this many ids below the highest are looked at again.
+const JOB_OVERLAP: i64 = 4096;
+
+/// Why a round failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// PD or TiKV.
+    #[error("{0}")]
+    Cluster(#[from] crate::Error),
+    /// Something in TiKV is not what TiDB writes.
+    #[error("{what}: {source}")]
+    Meta {
+        /// What was read.
+        what: String,
+        /// What is wrong with it.
+        source: binlog_catalog::Error,
+    },
+    /// What was read is no schema at all.
+    #[error("{0}")]
+    Malformed(String),
+    /// The keeper.
+    #[error("keep the schema history: {0}")]
+    Keep(#[from] KeepError),
+}
+
+/// Why what was read could not be kept.
+pub type KeepError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where a [`SchemaFollower`] puts what it reads.
+pub trait SchemaKeeper: Send + Sync {
+    /// The version up to which the history that is kept is complete.
+    fn complete(&self) -> SchemaVersion;
+
+    /// The highest job id that [`SchemaKeeper::save_mark`] was given; 0: none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn mark(&self) -> Result<i64, KeepError>;
+
+    /// Remembers the highest job id that was read: a hint for the next start.
+    fn save_mark(&self, mark: i64) -> impl Future<Output = Result<(), KeepError>> + Send;
+
+    /// Whether any version of this object is kept.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn knows(&self, object: &SchemaObject) -> Result<bool, KeepError>;
+
+    /// Keeps objects; with them the history is complete up to `complete`.
+    fn keep(
+        &self,
+        objects: Vec<SchemaObject>,
+        complete: SchemaVersion,
+    ) -> impl Future<Output = Result<(), KeepError>> + Send;
+}
+
+/// Reads what is new, round by round.
+#[derive(Debug)]
+pub struct SchemaFollower<K> {
+    keeper: K,
+    clock: ClockHandle,
+    pd: PdClient,
+    reader: MetaReader,
+    ledger: Ledger,
+    /// The highest job id read so far; None before the first round.
+    mark: Option<i64>,
+    /// The version at which jobs were last looked at with overlap.
+    looked_at: SchemaVersion,
+}
+
+impl<K: SchemaKeeper> SchemaFollower<K> {
+    /// Goes on from what `keeper` has.
+    pub fn new(pd: PdClient, keeper: K, clock: ClockHandle) -> Self {
+        let reader = MetaReader::new(TikvClient::new(pd.clone()));
+        let ledger = Ledger::new(keeper.complete());
+        SchemaFollower { keeper, clock, pd, reader, ledger, mark: None, looked_at: SchemaVersion(-1) }
+    }
+
+    /// Reads what is new at one timestamp; false when versions are still open.
+    ///
+    /// # Errors
+    /// The next round tries again.
+    pub async fn round(&mut self) -> Result<bool, FollowError> {
+        let at = self.pd.ts().await?;
+        let Some(version) = self.reader.version(at).await? else { return Ok(true) };
+        let first = self.mark.is_none();
+        self.read_jobs(version, at).await?;
+        if first {
+            self.read_snapshot(at).await?;
+        }
+        if version <= self.ledger.complete() {
+            return Ok(true);
+        }
+        for (version, diff) in self.reader.diffs(self.ledger.complete(), version, at).await? {
+            self.ledger.diff(version, diff);
+        }
+        let settled = self.ledger.settle(version, self.clock.monotonic());
+        if settled > self.ledger.complete() {
+            let objects = self.read_uncovered(settled, version, at).await?;
+            self.keeper.keep(objects, settled).await?;
+            self.ledger.advance(settled);
+            tracing::info!(version = %settled, "the schema history has grown");
+        }
+        Ok(settled == version)
+    }
+
+    /// Jobs above the mark; with overlap when the version has risen, and all of them the very first time.
+    async fn read_jobs(&mut self, version: SchemaVersion, at: Ts) -> Result<(), FollowError> {
+        let mark = match self.mark {
+            Some(mark) => mark,
+            None => self.keeper.mark()?,
+        };
+        let overlap = version != self.looked_at || !self.ledger.is_settled();
+        let mut from = if overlap { mark - JOB_OVERLAP } else { mark + 1 }.max(0);
+        let mut highest = mark;
+        loop {
+            let page = self.reader.jobs(from, at).await?;
+            let Some(last) = page.last().map(|job| job.id) else { break };
+            let mut objects = Vec::new();
+            for raw in page {
+                if self.ledger.knows_job(raw.id) {
+                    continue;
+                }
+                let what = || format!("DDL job {}", raw.id);
+                let made = binlog_catalog::meta::objects_of_job(&raw.json)
+                    .map_err(|source| FollowError::Meta { what: what(), source })?;
+                let job =
+                    Job::parse(&raw.json).map_err(|source| FollowError::Meta { what: what(), source })?;
+                self.ledger.job(&job, &made);
+                objects.extend(made);
+            }
+            if !objects.is_empty() {
+                self.keeper.keep(objects, self.ledger.complete()).await?;
+            }
+            highest = highest.max(last);
+            from = last + 1;
+        }
+        if self.mark != Some(highest) {
+            self.keeper.save_mark(highest).await?;
+            self.mark = Some(highest);
+        }
+        self.looked_at = version;
+        Ok(())
+    }
+
+    /// Databases and tables that no job ever made.
+    async fn read_snapshot(&self, at: Ts) -> Result<(), FollowError> {
+        for database in self.reader.databases(at).await? {
+            let mut objects = Vec::new();
+            let id = database.id;
+            self.keep_if_new(&mut objects, database)?;
+            let mut from = None;
+            loop {
+                let (tables, next) = self.reader.tables(id, from, at).await?;
+                for table in tables {
+                    self.keep_if_new(&mut objects, table)?;
+                }
+                if !objects.is_empty() {
+                    self.keeper.keep(std::mem::take(&mut objects), self.ledger.complete()).await?;
+                }
+                from = match next {
+                    Some(next) => Some(next),
+                    None => break,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_if_new(&self, objects: &mut Vec<SchemaObject>, object: SchemaObject) -> Result<(), FollowError> {
+        if !self.keeper.knows(&object)? {
+            objects.push(object);
+        }
+        Ok(())
+    }
+
+    /// Tables that diffs up to `settled` name and the jobs of those versions do not carry.
+    async fn read_uncovered(
+        &self,
+        settled: SchemaVersion,
+        version: SchemaVersion,
+        at: Ts,
+    ) -> Result<Vec<SchemaObject>, FollowError> {
+        let mut objects = Vec::new();
+        for missing in self.ledger.uncovered(settled, version) {
+            // It stands unchanged from its version until the next one that touches it.
+            let moment = missing.before.unwrap_or(at);
+            let found = self.reader.table(missing.database, missing.table, missing.version, moment).await?;
+            objects.push(found.unwrap_or_else(|| SchemaObject {
+                kind: ObjectKind::Table as i32,
+                id: missing.table.0,
+                schema_version: missing.version.0,
+                dropped: true,
+                parent_id: missing.database,
+                ..SchemaObject::default()
+            }));
+        }
+        Ok(objects)
+    }
+}
+
+/// How often a follower looks.
+#[derive(Debug)]
+pub struct Pace {
+    /// Between rounds.
+    pub calm: Duration,
+    /// While a version is not settled, or somebody asks.
+    pub eager: Duration,
+}
+
+/// A pace that a cluster does not feel and that a reader hardly waits for.
+pub const PACE: Pace = Pace { calm: Duration::from_secs(1), eager: Duration::from_millis(100) };

@@ -1,0 +1,54 @@
+//! The first word of the command line.
+
+use std::ffi::OsString;
+
+use binlog_cli::Program;
+
+use crate::flags;
+
+/// What is asked for. Without a first word it is what the original does: restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `reparo -flags`: restore.
+    Restore,
+    /// `reparo plan -flags`: what a restore with the same flags would do.
+    Plan,
+}
+
+impl Command {
+    /// Takes the first word off the arguments. A word that is no command stays, for the flags to complain about.
+    pub fn split(args: impl IntoIterator<Item = OsString>) -> (Self, Vec<OsString>) {
+        let mut args: Vec<OsString> = args.into_iter().collect();
+        let command = match args.first().and_then(|word| word.to_str()) {
+            Some("plan") => Command::Plan,
+            _ => return (Command::Restore, args),
+        };
+        args.remove(0);
+        (command, args)
+    }
+
+    /// Its flags and its help.
+    pub fn program(self) -> &'static Program {
+        match self {
+            Command::Restore => &flags::PROGRAM,
+            Command::Plan => &flags::PLAN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_word_is_a_command() {
+        let split = |args: &[&str]| Command::split(args.iter().map(OsString::from));
+        assert_eq!(split(&[]), (Command::Restore, vec![]));
+        assert_eq!(split(&["plan", "-c", "1"]), (Command::Plan, vec!["-c".into(), "1".into()]));
+        let (command, rest) = split(&["-dest-path", "plan"]);
+        assert_eq!((command, rest.len()), (Command::Restore, 2));
+        let (command, rest) = split(&["plans"]);
+        assert_eq!((command, rest.len()), (Command::Restore, 1));
+        assert!(command.program().load::<crate::Config>(rest, |_| None).is_err());
+    }
+}

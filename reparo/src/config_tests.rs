@@ -1,0 +1,83 @@
+//! Flags, files and what contradicts itself.
+
+use std::ffi::OsString;
+
+use super::*;
+use crate::flags::{PROGRAM, prepare_args};
+
+fn load(args: &[&str]) -> Config {
+    let args = prepare_args(args.iter().map(OsString::from));
+    PROGRAM.load(args, |_| None).unwrap()
+}
+
+#[test]
+fn from_pump_stands_alone_or_with_addresses() {
+    let from = |args: &[&str]| load(args).validate();
+    assert_eq!(from(&["-from-pump", "-cluster-dir", "d"]).unwrap(), Origin::Registry);
+    assert_eq!(from(&["--from-pump", "-pd-urls=http://a:1"]).unwrap(), Origin::Registry);
+    let hosts = Origin::Addresses(vec!["a:1".into(), "b:2".into()]);
+    assert_eq!(from(&["-from-pump=a:1, b:2"]).unwrap(), hosts);
+    assert_eq!(from(&["-from-pump", "a:1,b:2"]).unwrap(), hosts);
+    let stores = |args: &[&str]| load(args).origin().unwrap();
+    let dirs = Origin::Stores(vec!["a".into(), "b".into()]);
+    assert_eq!(stores(&["-from-store", "a", "-from-store=b"]), dirs);
+    assert_eq!(stores(&["--from-store=a,b"]), dirs);
+    assert!(from(&["-from-store=a", "-from-pump=a:1"]).is_err());
+    for bad in [&["-from-pump"][..], &[], &["-from-pump=http://a:1"], &["-from-pump=a"]] {
+        assert!(from(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_original_flags_are_accepted() {
+    let config = load(&[
+        "-start-tso",
+        "5",
+        "-stop-tso=9",
+        "--txn-batch=7",
+        "-c",
+        "3",
+        "-L",
+        "debug",
+        "-dest-type",
+        "print",
+        "-safe-mode",
+        "-start-datetime",
+        "",
+        "-log-file=x.log",
+    ]);
+    assert_eq!((config.start_tso, config.stop_tso, config.txn_batch, config.worker_count), (5, 9, 7, 3));
+    assert!(config.safe_mode);
+    assert_eq!(config.log_file, "x.log");
+}
+
+#[test]
+fn contradictions_are_refused_in_words() {
+    let message = |args: &[&str]| load(args).validate().unwrap_err().to_string();
+    let pump = "-from-pump=a:1";
+    assert!(message(&[pump, "-data-dir=x"]).contains("not supported yet"));
+    assert!(message(&[pump, "-dest-type=oracle"]).contains("dest type oracle is not supported"));
+    assert!(message(&[pump, "-dest-type=mysql"]).contains("dest-db config must not be empty"));
+    assert!(message(&[pump, "-dest-type=sqlite"]).contains("-dest-path"));
+    assert!(message(&[pump, "-c=0"]).contains("at least 1"));
+    assert!(message(&[pump, "-table=t"]).contains("DB.TABLE"));
+}
+
+#[test]
+fn filters_come_from_file_and_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reparo.toml");
+    let text = "replicate-do-db = [\"a\"]\n[[replicate-ignore-table]]\ndb-name = \"a\"\ntbl-name = \"skip\"\n[dest-db]\nhost = \"h\"\nport = 4000\n";
+    std::fs::write(&path, text).unwrap();
+    let config = load(&["-config", path.to_str().unwrap(), "-table=b.t"]);
+    assert_eq!(config.dest_db.as_ref().unwrap().port, 4000);
+    let filter = config.filter().unwrap();
+    assert!(filter.allows("a", "x") && filter.allows("b", "t"));
+    assert!(!filter.allows("a", "skip") && !filter.allows("b", "u"));
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let db = DestDb { password: "secret".into(), ..DestDb::default() };
+    assert!(!format!("{db:?}").contains("secret"));
+}

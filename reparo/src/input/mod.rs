@@ -1,0 +1,122 @@
+//! Where the binlogs of a range come from.
+
+mod pumps;
+mod reading;
+mod stores;
+
+use std::fmt;
+
+use binlog_catalog::TableFilter;
+use binlog_types::{ClusterId, CommitTs, Range};
+
+use crate::{Config, Error, Origin};
+
+pub use pumps::{PumpInfo, Pumps};
+pub use reading::Reading;
+pub use stores::{StoreRecords, Stores};
+
+/// A stretch that a source does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Who lacks it, such as `pump p1`.
+    pub holder: String,
+    /// What.
+    pub range: Range,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.range, self.reason, self.holder)
+    }
+}
+
+/// A source, open.
+#[derive(Debug)]
+pub enum Input {
+    /// Running pumps.
+    Pumps(Pumps),
+    /// Directories of pumps that do not run.
+    Stores(Stores),
+}
+
+impl Input {
+    /// Opens what the configuration names.
+    ///
+    /// # Errors
+    /// When a part of it cannot be read: a range without one of the pumps would have holes.
+    pub async fn open(config: &Config) -> Result<Self, Error> {
+        match config.origin()? {
+            Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),
+            origin @ (Origin::Registry | Origin::Addresses(_)) => {
+                Ok(Input::Pumps(Pumps::connect(&origin, config).await?))
+            }
+        }
+    }
+
+    /// The cluster that the binlogs are of.
+    pub fn cluster(&self) -> ClusterId {
+        match self {
+            Input::Pumps(pumps) => pumps.cluster,
+            Input::Stores(stores) => stores.cluster(),
+        }
+    }
+
+    /// Who is read, for people.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Input::Pumps(pumps) => pumps.pumps.iter().map(|p| format!("pump {}", p.member.id)).collect(),
+            Input::Stores(stores) => stores.names(),
+        }
+    }
+
+    /// What is to be said about the completeness of the source.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Input::Pumps(pumps) => pumps.notes(),
+            Input::Stores(stores) => stores.notes(),
+        }
+    }
+
+    /// Where a range without a stop ends.
+    pub fn newest(&self) -> CommitTs {
+        match self {
+            Input::Pumps(pumps) => pumps.newest(),
+            Input::Stores(stores) => stores.newest(),
+        }
+    }
+
+    /// Checks that all of `range` is there. With `allow`, it shrinks to what is there, and the holes are returned.
+    ///
+    /// # Errors
+    /// [`Error::Purged`], [`Error::Missing`] and [`Error::NotYet`], unless allowed.
+    pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
+        match self {
+            Input::Pumps(pumps) => pumps.check(range, allow),
+            Input::Stores(stores) => stores.check(range, allow),
+        }
+    }
+
+    /// Waits until the source is complete through `through`.
+    ///
+    /// # Errors
+    /// [`Error::NotYet`] when it does not come that far in time.
+    pub async fn wait(&self, through: CommitTs) -> Result<(), Error> {
+        match self {
+            Input::Pumps(pumps) => pumps.wait(through).await,
+            Input::Stores(_) => Ok(()),
+        }
+    }
+
+    /// Starts reading a range that was checked.
+    ///
+    /// # Errors
+    /// When it cannot begin; what goes wrong later comes out of [`Reading::next`].
+    pub async fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
+        match self {
+            Input::Pumps(pumps) => pumps.read(range, filter).await,
+            Input::Stores(stores) => stores.read(range, filter),
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The stores of pumps that do not run: merged as pumps are merged, decoded by the schema history inside them. Nothing is written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter};
+use binlog_proto::store::SchemaObject;
+use binlog_pull::{EventBatch, Record, narrow};
+use binlog_storage::{Fragment, Scan, Store};
+use binlog_types::{ClusterId, CommitTs, Range, SchemaVersion};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::pumps::{missing, purged};
+use super::reading::Parcel;
+use super::{Hole, Reading};
+use crate::{Error, utc};
+
+/// Bytes read from a store at once, and payload of a batch.
+const BATCH_BYTES: usize = 4 << 20;
+/// Batches that wait for the destination.
+const BATCHES: usize = 4;
+
+/// Open stores.
+#[derive(Debug)]
+pub struct Stores {
+    stores: Vec<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    path: PathBuf,
+    store: Store,
+}
+
+impl Opened {
+    fn open(dir: &Path) -> Result<Self, Error> {
+        let inner = dir.join("binlog");
+        let path = if inner.is_dir() { inner } else { dir.to_owned() };
+        if !path.is_dir() {
+            return Err(Error::BadStore { path, why: "it is no directory".to_owned() });
+        }
+        match Store::open_read_only(&path) {
+            Ok(store) => Ok(Opened { path, store }),
+            Err(source) => Err(Error::Store { path, source: Box::new(source) }),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("store {} of pump {}", self.path.display(), self.store.node_id())
+    }
+
+    fn failed(&self, source: binlog_storage::Error) -> Error {
+        Error::Store { path: self.path.clone(), source: Box::new(source) }
+    }
+}
+
+impl Stores {
+    /// Opens directories read-only; each is a store, or a pump's data directory with a store in it.
+    ///
+    /// # Errors
+    /// When one of them is no store, is in use, or is of another cluster.
+    pub async fn open(dirs: &[PathBuf]) -> Result<Self, Error> {
+        let dirs = dirs.to_vec();
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&dirs)).await;
+        opened.unwrap_or(Err(Error::ReaderDied { position: CommitTs::ZERO }))
+    }
+
+    fn open_now(dirs: &[PathBuf]) -> Result<Self, Error> {
+        let mut stores: Vec<Opened> = Vec::new();
+        for dir in dirs {
+            let opened = Opened::open(dir)?;
+            if let Some(first) = stores.first() {
+                let (ours, theirs) = (opened.store.cluster_id(), first.store.cluster_id());
+                if ours != theirs {
+                    let why = format!("it is of cluster {ours}, {} of {theirs}", first.path.display());
+                    return Err(Error::BadStore { path: opened.path, why });
+                }
+            }
+            if let Some(twin) = stores.iter().find(|s| s.store.uuid() == opened.store.uuid()) {
+                let why = format!("it is the same store as {}", twin.path.display());
+                return Err(Error::BadStore { path: opened.path, why });
+            }
+            stores.push(opened);
+        }
+        Ok(Stores { stores })
+    }
+
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.stores.first().map(|s| s.store.cluster_id()).unwrap_or_default()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.stores.iter().map(Opened::name).collect()
+    }
+
+    /// What is to be said about how far the stores reach.
+    pub fn notes(&self) -> Vec<String> {
+        let newest = self.stores.iter().map(|s| s.store.watermark()).max().unwrap_or_default();
+        let behind = self.stores.iter().filter(|s| s.store.watermark() < newest);
+        let notes = behind.map(|s| {
+            let watermark = s.store.watermark();
+            format!("note: {} is complete only through {watermark} ({})", s.name(), utc(watermark.ts()))
+        });
+        notes.collect()
+    }
+
+    /// What all stores are complete through.
+    pub fn newest(&self) -> CommitTs {
+        self.stores.iter().map(|s| s.store.watermark()).min().unwrap_or_default()
+    }
+
+    /// As [`Input::check`](super::Input::check).
+    ///
+    /// # Errors
+    /// [`Error::Purged`], [`Error::Missing`] and [`Error::NotYet`], unless allowed.
+    pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
+        let mut holes = Vec::new();
+        let mut after = range.after;
+        for opened in &self.stores {
+            let (holder, store) = (opened.name(), &opened.store);
+            let (safe_point, watermark) = (store.safe_point(), store.watermark());
+            if safe_point > range.after {
+                after = after.max(purged(&holder, range, safe_point, allow, &mut holes)?);
+            }
+            for gap in store.gaps() {
+                let gap = (gap.range, gap.reason.to_string());
+                missing(&holder, range, safe_point, (gap.0, &gap.1), allow, &mut holes)?;
+            }
+            if watermark < range.through {
+                if !allow {
+                    return Err(Error::NotYet { holder, watermark, through: range.through });
+                }
+                let range = Range { after: watermark.max(range.after), through: range.through };
+                holes.push(Hole { holder, range, reason: "after the store's end".to_owned() });
+            }
+        }
+        Ok((Range { after, through: range.through }, holes))
+    }
+
+    /// The records of a range, in order, as they are stored.
+    ///
+    /// # Errors
+    /// When a store cannot be read.
+    pub fn records(&self, range: Range) -> Result<StoreRecords, Error> {
+        let cursors = self.stores.iter().map(|opened| Cursor::new(opened, range));
+        Ok(StoreRecords { cursors: cursors.collect::<Result<_, Error>>()? })
+    }
+
+    /// Reads and decodes on a thread of its own.
+    pub(super) fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
+        let (objects, known) = self.schema()?;
+        let mut interpreter = Interpreter::new(Start::At(range.after));
+        interpreter.extend(objects, known).map_err(|e| Error::Record {
+            commit_ts: range.after,
+            what: format!("the schema history is unreadable: {e}"),
+        })?;
+        let records = self.records(range)?;
+        let decoder = Decoder { records, interpreter, filter, known, through: range.through };
+        let (sender, receiver) = mpsc::channel(BATCHES);
+        tokio::task::spawn_blocking(move || decoder.run(&sender));
+        Ok(Reading::of_thread(receiver, range.after))
+    }
+
+    /// The schema histories of all stores, united.
+    fn schema(&self) -> Result<(Vec<SchemaObject>, SchemaVersion), Error> {
+        let mut objects: BTreeMap<_, SchemaObject> = BTreeMap::new();
+        let mut complete = SchemaVersion(0);
+        for opened in &self.stores {
+            complete = complete.max(opened.store.schema_version());
+            let entries = opened.store.schema(SchemaVersion(-1)).map_err(|e| opened.failed(e))?;
+            for entry in entries {
+                let bad = |what: &str| Error::BadStore {
+                    path: opened.path.clone(),
+                    why: format!("schema object {} of kind {}: {what}", entry.id, entry.kind),
+                };
+                let object = SchemaObject::decode(entry.value.clone()).map_err(|e| bad(&e.to_string()))?;
+                match objects.get(&(entry.schema_version, entry.kind, entry.id)) {
+                    Some(known) if (&known.json, known.dropped) != (&object.json, object.dropped) => {
+                        return Err(bad("another store holds other bytes of the same version"));
+                    }
+                    _ => objects.insert((entry.schema_version, entry.kind, entry.id), object),
+                };
+            }
+        }
+        Ok((objects.into_values().collect(), complete))
+    }
+}
+
+/// Records to events, on the reader's thread.
+struct Decoder {
+    records: StoreRecords,
+    interpreter: Interpreter,
+    filter: TableFilter,
+    known: SchemaVersion,
+    through: CommitTs,
+}
+
+impl Decoder {
+    fn run(mut self, out: &mpsc::Sender<Parcel>) {
+        loop {
+            let parcel = self.batch();
+            let last = parcel.as_ref().map_or(true, |batch| batch.end);
+            // A receiver that is gone wants no more.
+            if out.blocking_send(parcel).is_err() || last {
+                return;
+            }
+        }
+    }
+
+    fn batch(&mut self) -> Parcel {
+        let mut batch = EventBatch::default();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES {
+            let Some(record) = self.records.next()? else {
+                batch.complete_through = self.through;
+                batch.end = true;
+                break;
+            };
+            bytes += record.payload.len();
+            // Another record may share the commit_ts: it is complete once the next one is seen.
+            batch.complete_through = record.commit_ts.ts().prev().into();
+            self.decode(&record, &mut batch)?;
+        }
+        batch.schema_version = self.interpreter.schema_version();
+        Ok(batch)
+    }
+
+    fn decode(&mut self, record: &Record, batch: &mut EventBatch) -> Result<(), Error> {
+        let commit_ts = record.commit_ts;
+        let unreadable = |what: String| Error::Record { commit_ts, what };
+        let body = record.body().map_err(|e| unreadable(e.to_string()))?;
+        let step = self.interpreter.step(record.start_ts, commit_ts, &body);
+        match step.map_err(|e| unreadable(e.to_string()))? {
+            Step::Event(event) => match narrow(event, &self.filter) {
+                Some(event) => batch.events.push(event),
+                None => batch.skipped += 1,
+            },
+            Step::Skipped(SkipReason::Fake) => {}
+            Step::Skipped(SkipReason::NoEffect(_)) => batch.skipped += 1,
+            Step::NeedVersion(need) => return Err(Error::NoVersion { commit_ts, need, known: self.known }),
+            Step::NeedJob(job) => return Err(Error::NoJob { commit_ts, job }),
+        }
+        Ok(())
+    }
+}
+
+/// The records of several stores, in order of commit_ts.
+pub struct StoreRecords {
+    cursors: Vec<Cursor>,
+}
+
+impl StoreRecords {
+    /// The next record; None at the end.
+    ///
+    /// # Errors
+    /// When a store cannot be read, or two stores differ on a transaction.
+    #[expect(clippy::should_implement_trait, reason = "an iterator of results would go on after an error")]
+    pub fn next(&mut self) -> Result<Option<Record>, Error> {
+        let key = |r: &Record| (r.commit_ts, r.start_ts);
+        let Some(least) = self.cursors.iter().filter_map(|c| c.head.as_ref()).map(key).min() else {
+            return Ok(None);
+        };
+        let mut taken: Option<Record> = None;
+        for cursor in &mut self.cursors {
+            if cursor.head.as_ref().map(key) != Some(least) {
+                continue;
+            }
+            let record = cursor.advance()?;
+            match (&taken, record) {
+                (None, record) => taken = record,
+                // A transaction that was written to two pumps.
+                (Some(first), Some(second)) if first.payload != second.payload => {
+                    let what = "two stores hold different payloads".to_owned();
+                    return Err(Error::Record { commit_ts: least.0, what });
+                }
+                (Some(_), _) => {}
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// One store's records, put together from their fragments.
+struct Cursor {
+    path: PathBuf,
+    scan: Scan,
+    fragments: std::vec::IntoIter<Fragment>,
+    head: Option<Record>,
+}
+
+impl Cursor {
+    fn new(opened: &Opened, range: Range) -> Result<Self, Error> {
+        let through = range.through.min(opened.store.watermark());
+        let range = Range { after: range.after.min(through), through };
+        let scan = opened.store.scan(range).map_err(|e| opened.failed(e))?;
+        let mut cursor =
+            Cursor { path: opened.path.clone(), scan, fragments: Vec::new().into_iter(), head: None };
+        cursor.advance()?;
+        Ok(cursor)
+    }
+
+    /// Gives the head away and reads the next record.
+    fn advance(&mut self) -> Result<Option<Record>, Error> {
+        let next = self.read()?;
+        Ok(std::mem::replace(&mut self.head, next))
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, Error> {
+        let Some(first) = self.fragment()? else { return Ok(None) };
+        let mut payload = first.payload;
+        let mut last = first.last;
+        if !last {
+            let mut whole = payload.to_vec();
+            while !last {
+                let piece = self.fragment()?.filter(|piece| piece.commit_ts == first.commit_ts);
+                let piece = piece.ok_or_else(|| Error::Record {
+                    commit_ts: first.commit_ts,
+                    what: format!("{} lacks its last fragment", self.path.display()),
+                })?;
+                whole.extend_from_slice(&piece.payload);
+                last = piece.last;
+            }
+            payload = whole.into();
+        }
+        Ok(Some(Record {
+            start_ts: first.start_ts,
+            commit_ts: first.commit_ts,
+            schema_version: first.schema_version,
+            extra: first.extra,
+            payload,
+        }))
+    }
+
+    fn fragment(&mut self) -> Result<Option<Fragment>, Error> {
+        if let Some(fragment) = self.fragments.next() {
+            return Ok(Some(fragment));
+        }
+        let batch = self.scan.next_batch(BATCH_BYTES);
+        let batch =
+            batch.map_err(|source| Error::Store { path: self.path.clone(), source: Box::new(source) })?;
+        self.fragments = batch.into_iter();
+        Ok(self.fragments.next())
+    }
+}

@@ -1,0 +1,232 @@
+//! `reparo plan`: what a restore would do, from reading all of its range without applying it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use binlog_catalog::{ChangeKind, Event, Row, Transaction, Value};
+use binlog_types::{ByteSize, CommitTs};
+use tokio::time::Instant;
+
+use crate::progress::Progress;
+use crate::{Config, DestType, Error, Selection, Summary, utc};
+
+/// DDL statements that are listed; more are only counted.
+const DDL_LINES: usize = 200;
+/// Tables that are listed.
+const TABLE_LINES: usize = 50;
+/// Characters of a DDL statement that are shown.
+const DDL_CHARS: usize = 160;
+/// Rows a second that a restore into a database is assumed to reach; it depends on the server far more than on the rows.
+const ASSUMED_ROWS_PER_SECOND: u64 = 50_000;
+
+/// What a restore would do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Range, sources, holes and counts. Its time is that of reading.
+    pub summary: Summary,
+    /// Rows by table, as `db.table`.
+    pub tables: BTreeMap<String, TableLoad>,
+    /// The first DDL statements.
+    pub ddls: Vec<(CommitTs, String)>,
+    /// Bytes of the values of all rows.
+    pub bytes: u64,
+    /// The transaction of the most rows.
+    pub largest: Option<(CommitTs, u64)>,
+    /// Where it would go.
+    pub dest: DestType,
+}
+
+/// What a table gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableLoad {
+    /// Rows inserted, updated and deleted.
+    pub rows: [u64; 3],
+    /// Bytes of their values.
+    pub bytes: u64,
+}
+
+impl TableLoad {
+    fn total(&self) -> u64 {
+        self.rows.iter().sum()
+    }
+}
+
+/// Reads the range that `config` asks for and counts.
+///
+/// # Errors
+/// As those of a restore, but for its destination, which is not touched.
+pub async fn plan(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Plan, Error> {
+    config.validate()?;
+    let selection = Selection::open(config).await?;
+    let started = Instant::now();
+    let mut plan = Plan {
+        summary: Summary::new(&selection),
+        tables: BTreeMap::new(),
+        ddls: Vec::new(),
+        bytes: 0,
+        largest: None,
+        dest: config.dest()?,
+    };
+    if selection.range.is_empty() {
+        return Ok(plan);
+    }
+    let mut reading = selection.read().await?;
+    let mut progress = Progress::new(selection.range, "planning");
+    let mut first = None;
+    tokio::pin!(shutdown);
+    loop {
+        let batch = tokio::select! {
+            () = &mut shutdown => {
+                return Err(Error::Interrupted { position: reading.position(), through: selection.range.through });
+            }
+            batch = reading.next() => batch?,
+        };
+        first = first.or_else(|| batch.events.first().map(Event::commit_ts));
+        batch.events.iter().for_each(|event| plan.add(event));
+        plan.summary.counts.skipped += batch.skipped;
+        progress.update(&plan.summary.counts, first, reading.position());
+        if batch.end {
+            break;
+        }
+    }
+    progress.finish();
+    plan.summary.elapsed = started.elapsed();
+    Ok(plan)
+}
+
+impl Plan {
+    fn add(&mut self, event: &Event) {
+        self.summary.counts.add(event);
+        match event {
+            Event::Ddl(ddl) if self.ddls.len() < DDL_LINES => {
+                self.ddls.push((ddl.commit_ts, ddl.query.clone()));
+            }
+            Event::Ddl(_) => {}
+            Event::Transaction(txn) => self.add_rows(txn),
+        }
+    }
+
+    fn add_rows(&mut self, txn: &Transaction) {
+        let rows = txn.changes.len() as u64;
+        if self.largest.is_none_or(|(_, most)| rows > most) {
+            self.largest = Some((txn.commit_ts, rows));
+        }
+        for change in &txn.changes {
+            let (kind, bytes) = match &change.kind {
+                ChangeKind::Insert(row) => (0, size(row)),
+                ChangeKind::Update { before, after } => (1, size(before) + size(after)),
+                ChangeKind::Delete(row) => (2, size(row)),
+            };
+            let name = format!("{}.{}", change.table.schema, change.table.table.name);
+            let load = self.tables.entry(name).or_default();
+            if let Some(rows) = load.rows.get_mut(kind) {
+                *rows += 1;
+            }
+            load.bytes += bytes;
+            self.bytes += bytes;
+        }
+    }
+
+    /// How long the restore may take; None for text, which takes about as long as the plan did.
+    fn estimate(&self) -> Option<Duration> {
+        match self.dest {
+            DestType::Print | DestType::Sql => None,
+            DestType::MySql | DestType::Sqlite => {
+                let writing = self.summary.counts.rows() as f64 / ASSUMED_ROWS_PER_SECOND as f64;
+                Some(Duration::from_secs_f64(writing).max(self.summary.elapsed))
+            }
+        }
+    }
+}
+
+/// Bytes of a row's values.
+fn size(row: &Row) -> u64 {
+    let of = |value: &Value| match value {
+        Value::Null => 0,
+        Value::Decimal(text) => text.len(),
+        Value::Text(bytes) | Value::Bytes(bytes) => bytes.len(),
+        Value::Json(json) => json.body.len() + 1,
+        _ => 8,
+    };
+    row.iter().flatten().map(|value| of(value) as u64).sum()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = &self.summary;
+        writeln!(f, "plan of {}", s.range_text())?;
+        writeln!(f, "from {}", s.sources.join(", "))?;
+        writeln!(f, "{}, {} skipped", s.counts, s.counts.skipped)?;
+        writeln!(f, "{} of values in {} table(s)", ByteSize(self.bytes), self.tables.len())?;
+        if let Some((at, rows)) = self.largest {
+            writeln!(f, "largest transaction: {rows} rows at commit_ts {at} ({})", utc(at.ts()))?;
+        }
+        self.write_tables(f)?;
+        self.write_ddls(f)?;
+        s.write_remarks(f)?;
+        match self.estimate() {
+            None => write!(f, "reading took {}; writing text takes about as long", seconds(s.elapsed)),
+            Some(estimate) => write!(
+                f,
+                "reading took {}; restoring takes about {}, if the destination takes {ASSUMED_ROWS_PER_SECOND} rows/s",
+                seconds(s.elapsed),
+                seconds(estimate)
+            ),
+        }
+    }
+}
+
+impl Plan {
+    fn write_tables(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tables: Vec<(&String, &TableLoad)> = self.tables.iter().collect();
+        tables.sort_by_key(|(name, load)| (std::cmp::Reverse(load.total()), *name));
+        if !tables.is_empty() {
+            writeln!(f, "tables, hottest first:")?;
+        }
+        let all = self.summary.counts.rows().max(1) as f64;
+        for (name, load) in tables.iter().take(TABLE_LINES) {
+            let [inserts, updates, deletes] = load.rows;
+            writeln!(
+                f,
+                "  {name}: {} rows, {:.0} % ({inserts} inserted, {updates} updated, {deletes} deleted), {}",
+                load.total(),
+                load.total() as f64 * 100.0 / all,
+                ByteSize(load.bytes)
+            )?;
+        }
+        if tables.len() > TABLE_LINES {
+            writeln!(f, "  and {} more", tables.len() - TABLE_LINES)?;
+        }
+        Ok(())
+    }
+
+    fn write_ddls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.ddls.is_empty() {
+            writeln!(f, "DDL statements:")?;
+        }
+        for (at, query) in &self.ddls {
+            writeln!(f, "  {at}  {}  {}", utc(at.ts()), one_line(query))?;
+        }
+        let more = self.summary.counts.ddls.saturating_sub(self.ddls.len() as u64);
+        if more > 0 {
+            writeln!(f, "  and {more} more")?;
+        }
+        Ok(())
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+/// A statement without line breaks, cut where it is long.
+fn one_line(query: &str) -> String {
+    let mut text: String = query.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((at, _)) = text.char_indices().nth(DDL_CHARS) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
+}
