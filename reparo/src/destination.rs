@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binlog_catalog::Event;
 use binlog_sink::{MySqlTarget, RecycleBin, Sink, SinkOptions, Target};
-use binlog_types::{ClusterId, CommitTs, Range};
+use binlog_types::{ClusterId, CommitTs, Range, TableId};
 
 use crate::text::{Format, TextWriter};
 use crate::{Config, DestType, Error};
@@ -52,6 +52,14 @@ impl Destination {
         Ok(Destination::Database(Box::new(
             sink.map_err(|source| Error::Sink { position: range.after, source })?,
         )))
+    }
+
+    /// Tables that the range brings back after it dropped them.
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        match self {
+            Destination::Database(sink) if !tables.is_empty() => sink.expect_back(tables),
+            Destination::Database(_) | Destination::Text(_) => {}
+        }
     }
 
     /// Applies events; `position` is what was done before them.

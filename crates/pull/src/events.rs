@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter, UnknownDdl};
-use binlog_types::{CommitTs, JobId, SchemaVersion};
+use binlog_types::{CommitTs, JobId, SchemaVersion, TableId};
 use tokio::time::Instant;
 
 use crate::budget::Permit;
@@ -32,6 +32,9 @@ pub struct EventBatch {
     pub schema_version: SchemaVersion,
     /// Transactions and DDLs that were filtered out or had no effect.
     pub skipped: u64,
+    /// Tables that a DDL of the schema history brings back (RECOVER, FLASHBACK), as far as it is known by now: told when there is news,
+    /// before the events that drop them.
+    pub recovered: Vec<TableId>,
     /// No more will come.
     pub end: bool,
     permits: Vec<Permit>,
@@ -47,6 +50,8 @@ pub struct EventStream {
     progress: Progress,
     /// The history is fetched up to here; −1: nothing yet.
     fetched: SchemaVersion,
+    /// The history has grown since the last batch.
+    grown: bool,
     work: Option<Work>,
 }
 
@@ -99,6 +104,7 @@ impl EventStream {
             filter,
             progress,
             fetched: SchemaVersion(-1),
+            grown: false,
             work: None,
         })
     }
@@ -192,6 +198,9 @@ impl EventStream {
         out.complete_through = work.batch.complete_through;
         out.end = work.batch.end;
         out.schema_version = self.interpreter.schema_version();
+        if std::mem::take(&mut self.grown) {
+            out.recovered = self.interpreter.history().recovered_tables().map(|(table, _)| table).collect();
+        }
         out.permits = work.batch.permits;
         Some(out)
     }
@@ -215,6 +224,7 @@ impl EventStream {
                     .extend(objects, complete.max(SchemaVersion(0)))
                     .map_err(|source| Error::Schema { source: Box::new(source) })?;
                 self.fetched = self.fetched.max(complete);
+                self.grown = true;
                 found
             }
             Err(error) if error.is_retryable() => {
