@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use binlog_types::CommitTs;
 use parking_lot::{Condvar, Mutex};
@@ -25,9 +26,11 @@ pub(crate) enum Item {
 #[derive(Default)]
 struct State {
     items: VecDeque<Item>,
+    /// Writes among the items.
+    writes: usize,
     closed: bool,
-    /// Whether the writer sleeps: only then is a wake-up worth its system call.
-    idle: bool,
+    /// The writer sleeps until there are so many writes, or anything else: only then is a wake-up worth its system call.
+    awaits: Option<usize>,
 }
 
 /// The queue.
@@ -44,22 +47,42 @@ impl Queue {
         if state.closed {
             return Err(item);
         }
+        let urgent = match &item {
+            Item::Writes { writes, .. } => {
+                state.writes += writes.len();
+                false
+            }
+            Item::IdleTs(_) | Item::Purged(_) | Item::Flush(_) => true,
+        };
         state.items.push_back(item);
-        if std::mem::take(&mut state.idle) {
+        if state.awaits.is_some_and(|writes| urgent || state.writes >= writes) {
+            state.awaits = None;
             drop(state);
             self.ready.notify_one();
         }
         Ok(())
     }
 
-    /// Waits for work and takes all of it; empty once the queue is closed and drained.
-    pub(crate) fn take(&self) -> VecDeque<Item> {
+    /// Waits for work and takes all of it; empty once the queue is closed and drained. Where `company` says so, it waits a
+    /// little longer for those who are about to come.
+    pub(crate) fn take(&self, company: &mut Company) -> VecDeque<Item> {
         let mut state = self.state.lock();
+        let (wanted, patience) = company.expected(state.writes);
         while state.items.is_empty() && !state.closed {
-            state.idle = true;
+            state.awaits = Some(1);
             self.ready.wait(&mut state);
         }
-        state.idle = false;
+        if let Some(patience) = patience
+            && !state.closed
+            && state.writes < wanted
+            && state.items.iter().all(|item| matches!(item, Item::Writes { .. }))
+        {
+            state.awaits = Some(wanted);
+            let timed_out = self.ready.wait_for(&mut state, patience).timed_out();
+            company.came(!timed_out);
+        }
+        state.awaits = None;
+        company.taken = std::mem::take(&mut state.writes);
         std::mem::take(&mut state.items)
     }
 
@@ -67,6 +90,51 @@ impl Queue {
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ready.notify_one();
+    }
+}
+
+/// Whether the next batch is worth waiting for.
+///
+/// Those who were just answered often come right back. A batch that waits for them is twice as large, and costs half the
+/// syncs, half the wake-ups and half the pages that are written only in part. So the writer waits for as many writes as
+/// were under way a moment ago, but no longer than a sync takes, and seldom where that was in vain.
+#[derive(Debug, Default)]
+pub(crate) struct Company {
+    /// Writes in the last batch.
+    taken: usize,
+    /// How long the last sync took.
+    pub(crate) sync: Duration,
+    /// Waits in vain, in a row.
+    vain: u32,
+    /// Turns to go on without waiting.
+    pause: u32,
+}
+
+impl Company {
+    const LONGEST: Duration = Duration::from_millis(2);
+
+    /// How many writes were under way: those just answered, and those that `queued` meanwhile; and how long to wait for
+    /// them, if at all.
+    fn expected(&mut self, queued: usize) -> (usize, Option<Duration>) {
+        let wanted = self.taken + queued;
+        if wanted < 2 {
+            return (wanted, None);
+        }
+        if self.pause > 0 {
+            self.pause -= 1;
+            return (wanted, None);
+        }
+        (wanted, Some(self.sync.min(Self::LONGEST)))
+    }
+
+    fn came(&mut self, all: bool) {
+        if all {
+            self.vain = 0;
+        } else {
+            self.vain = (self.vain + 1).min(6);
+            // The first time may be chance.
+            self.pause = (1 << self.vain) - 2;
+        }
     }
 }
 

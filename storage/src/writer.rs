@@ -20,7 +20,7 @@ use crate::flusher::{self, Flusher};
 use crate::format::keys::{PendingKey, commit_key};
 use crate::format::{meta, sealed};
 use crate::observer::BatchReport;
-use crate::queue::Item;
+use crate::queue::{Company, Item};
 use crate::rocks::{Batch, Cf, Db, Durability};
 use crate::settle::Settler;
 use crate::shared::Shared;
@@ -37,6 +37,7 @@ pub(crate) struct Writer {
     pending_bytes: usize,
     /// The watermark as `meta` has it.
     stored_watermark: CommitTs,
+    company: Company,
 }
 
 /// A part of the queue: what one batch takes.
@@ -48,7 +49,16 @@ enum Part {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, db: Arc<Db>, settler: Settler, flusher: Flusher) -> Self {
         let stored_watermark = CommitTs::ZERO;
-        Writer { shared, db, settler, flusher, scratch: Vec::new(), pending_bytes: 0, stored_watermark }
+        Writer {
+            shared,
+            db,
+            settler,
+            flusher,
+            scratch: Vec::new(),
+            pending_bytes: 0,
+            stored_watermark,
+            company: Company::default(),
+        }
     }
 
     /// The thread's body. A panic, in a sink say, poisons the store; whoever waits is told, now and later.
@@ -60,7 +70,7 @@ impl Writer {
         let message = "the writer thread panicked".to_owned();
         let error = shared.health.poison(&Error::Internal { doing: "write", message });
         loop {
-            let items = shared.queue.take();
+            let items = shared.queue.take(&mut Company::default());
             if items.is_empty() {
                 return;
             }
@@ -84,7 +94,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut parts = Vec::new();
         loop {
-            let items = shared.queue.take();
+            let items = shared.queue.take(&mut self.company);
             if items.is_empty() {
                 break;
             }
@@ -179,6 +189,7 @@ impl Writer {
             let (bytes, start) = (batch.bytes(), self.shared.clock.monotonic());
             db.write(batch, if self.shared.sync { Durability::Synced } else { Durability::Logged })?;
             let took = self.shared.clock.monotonic().saturating_sub(start);
+            self.company.sync = took;
             self.shared.tuning.observer.tell(BatchReport { bytes, took });
             self.shared.failpoints().hit(FailPoint::AfterBatch)?;
             self.shared.publish_max_commit(max_commit);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::*;
 
-const POINTS: [FailPoint; 9] = [
+pub(crate) const POINTS: [FailPoint; 9] = [
     FailPoint::BeforeBatch,
     FailPoint::AfterBatch,
     FailPoint::BeforeSettle,
@@ -48,7 +48,7 @@ fn work(store: &Store, acknowledged: &Acknowledged, mut done: impl FnMut() -> bo
     Ok(())
 }
 
-fn check(store: &Store, acknowledged: &BTreeSet<(u64, u64)>, point: FailPoint) {
+pub(crate) fn check(store: &Store, acknowledged: &BTreeSet<(u64, u64)>, point: FailPoint) {
     for undecided in store.unresolved(usize::MAX) {
         store.write(Write::Rollback(undecided.start_ts)).unwrap();
     }

@@ -93,7 +93,7 @@ async fn leadership_is_followed_and_dead_members_are_left() {
     let first = cluster.url();
     let (second, third) = (cluster.add_member().unwrap(), cluster.add_member().unwrap());
     let pd = PdClient::connect(&[first.clone(), second.clone()], None).await.unwrap();
-    let registry = Registry::etcd(&[first.clone()], None).await.unwrap();
+    let registry = Registry::etcd(std::slice::from_ref(&first), None).await.unwrap();
     let node = NodeStatus::new(NodeId::new("p").unwrap(), "h:1", NodeState::Online);
     registry.put(NodeKind::Pump, &node).await.unwrap();
     assert_eq!(pd.member_urls(), [first.clone(), second.clone(), third.clone()]);
