@@ -72,23 +72,10 @@ impl Applier {
 
     /// Applies several batches as one. They keep their bytes of the budget until the sink has made them durable.
     async fn apply(&mut self, batches: &mut Vec<EventBatch>) -> Result<(), Error> {
-        let settings = &self.context.settings;
         let mut events: Vec<Event> = Vec::new();
         for batch in batches.iter_mut() {
             events.append(&mut batch.events);
             self.context.metrics.skipped.inc_by(batch.skipped);
-        }
-        if !settings.ignored.is_empty() {
-            events.retain(|event| {
-                let ignored = settings.ignored.contains(&event.commit_ts());
-                if ignored {
-                    tracing::warn!(commit_ts = %event.commit_ts(), "left out, as ignore-txn-commit-ts asks");
-                }
-                !ignored
-            });
-        }
-        if !settings.sync_ddl {
-            events.retain(|event| matches!(event, Event::Transaction(_)));
         }
         let has_ddl = events.iter().any(|event| matches!(event, Event::Ddl(_)));
         if !events.is_empty() {

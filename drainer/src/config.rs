@@ -1,7 +1,9 @@
 //! The settings as they are laid together from default, file, environment and command line. See [`crate::PROGRAM`] for what they mean.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use binlog_cli::tls::Security;
 use serde::Deserialize;
 
 /// The top level of the file.
@@ -45,6 +47,10 @@ pub struct Config {
     pub cache_binlog_count: i64,
     /// A size: bytes in flight.
     pub memory_budget: binlog_types::ByteSize,
+    /// Holes in pumps' streams to pass over, as `PUMP:AFTER-THROUGH`.
+    pub accept_gap: Vec<String>,
+    /// Stores of pumps to take in place of those that were read before, as `PUMP:UUID`.
+    pub accept_store: Vec<String>,
     /// `[security]`.
     pub security: Security,
     /// `[syncer]`.
@@ -71,31 +77,19 @@ impl Default for Config {
             synced_check_time: 5,
             cache_binlog_count: 8,
             memory_budget: binlog_types::ByteSize::mib(64),
+            accept_gap: Vec::new(),
+            accept_store: Vec::new(),
             security: Security::default(),
             syncer: Syncer::default(),
         }
     }
 }
 
-/// TLS settings: PEM files. TLS is on when `ssl_ca` is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct Security {
-    /// The authority's certificate.
-    pub ssl_ca: String,
-    /// Our certificate.
-    pub ssl_cert: String,
-    /// Its key.
-    pub ssl_key: String,
-    /// Common names that peers may have.
-    pub cert_allowed_cn: Vec<String>,
-}
-
 /// `[syncer]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Syncer {
-    /// Not supported yet.
+    /// Modes of the downstream session beside those that drainer relies on.
     pub sql_mode: Option<String>,
     /// Transactions and DDLs with these commit_ts are left out.
     pub ignore_txn_commit_ts: Vec<i64>,
@@ -103,7 +97,7 @@ pub struct Syncer {
     pub ignore_schemas: Vec<String>,
     /// Rows in one downstream transaction.
     pub txn_batch: i64,
-    /// Not supported yet.
+    /// Mark what is written, and leave out what carries this channel's mark.
     pub loopback_control: bool,
     /// Whether DDL is applied.
     pub sync_ddl: bool,
@@ -135,14 +129,14 @@ pub struct Syncer {
     pub safe_mode: bool,
     /// Without effect.
     pub load_schema_snapshot: bool,
-    /// For rules of the second kind, which are not supported yet.
+    /// Whether `table_migrate_rule`s tell upper from lower case.
     pub case_sensitive: bool,
     /// `[syncer.relay]`.
     pub relay: Relay,
-    /// Not supported yet.
-    pub table_migrate_rule: Vec<serde_json::Value>,
-    /// Not supported yet.
-    pub binlog_filter_rule: serde_json::Map<String, serde_json::Value>,
+    /// Which tables have which rules.
+    pub table_migrate_rule: Vec<MigrateRule>,
+    /// The rules, by name.
+    pub binlog_filter_rule: BTreeMap<String, FilterRule>,
     /// `[syncer.to]`.
     pub to: Destination,
 }
@@ -173,7 +167,7 @@ impl Default for Syncer {
             case_sensitive: false,
             relay: Relay::default(),
             table_migrate_rule: Vec::new(),
-            binlog_filter_rule: serde_json::Map::new(),
+            binlog_filter_rule: BTreeMap::new(),
             to: Destination::default(),
         }
     }
@@ -187,6 +181,38 @@ pub struct TableName {
     pub db_name: String,
     /// The table.
     pub tbl_name: String,
+}
+
+/// `[[syncer.table-migrate-rule]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct MigrateRule {
+    /// Names of rules.
+    pub binlog_filter_rule: Vec<String>,
+    /// The tables, by wildcards.
+    pub source: SourceName,
+    /// For db-type oracle; without effect, as in the original.
+    pub target: SourceName,
+}
+
+/// Wildcards for a database and its tables; an empty table: all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct SourceName {
+    /// The database.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+}
+
+/// `[syncer.binlog-filter-rule.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct FilterRule {
+    /// Kinds of events that are left out.
+    pub ignore_event: Vec<String>,
+    /// Regular expressions; DDLs that match are left out.
+    pub ignore_sql: Vec<String>,
 }
 
 /// `[syncer.relay]`, not supported yet.
@@ -209,7 +235,7 @@ pub struct Destination {
     pub user: String,
     /// Empty: MYSQL_PSWD.
     pub password: String,
-    /// Not supported yet.
+    /// In place of `password`.
     #[serde(rename = "encrypted_password")]
     pub encrypted_password: String,
     /// 0: MYSQL_PORT, else 3306.
@@ -218,13 +244,13 @@ pub struct Destination {
     pub socket: String,
     /// The SQLite file.
     pub path: String,
-    /// 0 or 1; 2 (partial columns) is not supported yet.
+    /// 0 or 1: all columns; 2: those that the downstream has.
     pub sync_mode: i64,
     /// For db-type file.
     pub dir: String,
     /// For db-type file.
     pub retention_time: i64,
-    /// Accepted for compatibility.
+    /// A duration such as `1m`, or a number of days, as in the original. Default: 1m.
     pub read_timeout: serde_json::Value,
     /// Without effect: rows are always merged.
     pub merge: bool,
@@ -246,8 +272,8 @@ pub struct Destination {
     pub oracle_service_name: String,
     /// For db-type oracle.
     pub oracle_connect_string: String,
-    /// Extra session variables; not supported yet.
-    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Extra session variables.
+    pub params: BTreeMap<String, String>,
     /// `[syncer.to.security]`.
     pub security: Security,
     /// `[syncer.to.checkpoint]`.
@@ -271,7 +297,7 @@ impl fmt::Debug for Destination {
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Empty: in the downstream. Others are not supported yet.
+    /// mysql or tidb: on the server that is named here; empty: in the downstream.
     #[serde(rename = "type")]
     pub kind: String,
     /// Empty: `tidb_binlog`.

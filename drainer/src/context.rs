@@ -1,5 +1,6 @@
 //! What the tasks of a drainer share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::ledger::FileLedger;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::settings::Settings;
@@ -30,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     pub(crate) node: Node,
     pub(crate) metrics: Metrics,
+    pub(crate) ledger: Arc<FileLedger>,
     pub(crate) clock: ClockHandle,
     /// Cancelled: stop fetching; what was fetched is applied.
     pub(crate) stop: CancellationToken,
@@ -51,6 +54,7 @@ impl Context {
         cluster: Cluster,
         node: Node,
         metrics: Metrics,
+        ledger: Arc<FileLedger>,
         clock: ClockHandle,
         detect: mpsc::Sender<Asked>,
     ) -> Self {
@@ -60,6 +64,7 @@ impl Context {
             cluster,
             node,
             metrics,
+            ledger,
             clock,
             stop: CancellationToken::new(),
             detect,

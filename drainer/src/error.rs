@@ -21,9 +21,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Another drainer uses the directory.
-    #[error("{} is in use by another drainer; stop it, or set another data-dir", .0.display())]
-    Locked(PathBuf),
+    /// The data directory cannot be had for oneself.
+    #[error(transparent)]
+    DataDir(#[from] binlog_cli::DirError),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -65,6 +65,9 @@ pub enum Error {
     /// A metric could not be made: a defect.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// The TLS files cannot be used.
+    #[error(transparent)]
+    Tls(#[from] binlog_cli::tls::TlsError),
     /// Serving ended by itself.
     #[error("serve HTTP and gRPC: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -79,7 +82,8 @@ impl Error {
         match self {
             Error::Config(_)
             | Error::File { .. }
-            | Error::Locked(_)
+            | Error::DataDir(_)
+            | Error::Tls(_)
             | Error::Cluster { .. }
             | Error::OpenSink(_)
             | Error::Metrics(_) => 1,

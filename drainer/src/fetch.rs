@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_catalog::Start;
-use binlog_pull::{EventBatch, EventStream, Member, StreamOptions};
+use binlog_pull::{Dial, EventBatch, EventStream, Member, PemFiles, StreamOptions};
 use binlog_sink::Checkpoint;
 use binlog_types::{CommitTs, SchemaVersion};
 use tokio::sync::mpsc;
 
 use crate::Error;
 use crate::context::{Context, NewMembers};
+use crate::ledger::FileLedger;
 
 /// Runs until stopped, or until the stream stops. Dropping the sender tells the applying task that no more will come.
 pub(crate) async fn run(
@@ -51,15 +52,25 @@ async fn fetch(
         members = taken(changes.recv().await)?;
     }
     tracing::info!(%after, ?start, pumps = members.len(), "replicating");
+    let settings = &context.settings;
+    let security = &settings.security;
+    let tls = (!security.ssl_ca.is_empty()).then(|| PemFiles {
+        ca: security.ssl_ca.clone(),
+        cert: security.ssl_cert.clone(),
+        key: security.ssl_key.clone(),
+    });
     let options = StreamOptions {
+        dial: Dial { tls, gzip: settings.gzip },
+        ledger: Arc::<FileLedger>::clone(&context.ledger),
+        schema: context.cluster.schema.clone(),
         cluster: context.cluster.id,
         after,
-        through: None,
-        table_patterns: Vec::new(),
-        budget: context.settings.budget,
+        budget: settings.budget,
+        unknown_ddl: settings.unknown_ddl,
+        ..StreamOptions::default()
     };
-    let mut stream = EventStream::open(options, members, start, context.settings.filter.clone()).await?;
-    stream.set_unknown_ddl(context.settings.unknown_ddl);
+    let select = settings.selection.clone().selector();
+    let mut stream = EventStream::open_with(options, members, start, select).await?;
     context.set_progress(stream.progress());
     let mut ready: Option<EventBatch> = None;
     loop {

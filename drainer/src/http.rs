@@ -41,10 +41,18 @@ struct Status {
     state: &'static str,
     /// What holds the stream back: the pump that is furthest behind, the schema, …
     waits_for: String,
+    /// Pumps that cannot be reached, with the seconds since when: nothing after their positions can be replicated.
+    unreachable: BTreeMap<String, u64>,
+    /// Holes in pumps' streams that were passed over, as `accept-gap` said.
+    accepted_gaps: Vec<crate::ledger::AcceptedHole>,
 }
 
 async fn status(State(context): State<Shared>) -> Response {
     let members = context.progress().map(|p| p.members()).unwrap_or_default();
+    let unreachable = members
+        .iter()
+        .filter_map(|m| Some((m.id.to_string(), m.apart.filter(|apart| apart.as_secs() > 0)?.as_secs())))
+        .collect();
     let status = Status {
         pump_pos: members.into_iter().map(|m| (m.id.to_string(), m.complete_through.raw())).collect(),
         synced: context.is_synced(),
@@ -52,6 +60,8 @@ async fn status(State(context): State<Shared>) -> Response {
         ts_map: "",
         state: context.node.state().as_str(),
         waits_for: context.waits_for(),
+        unreachable,
+        accepted_gaps: context.ledger.passed(),
     };
     json(serde_json::to_string(&status))
 }

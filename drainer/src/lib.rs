@@ -16,20 +16,27 @@ mod apply;
 mod cluster;
 mod config;
 mod context;
-mod data_dir;
 mod detect;
+mod downstream;
 mod error;
+mod event_rules;
 mod fetch;
 mod flags;
 mod http;
+mod ledger;
 mod metrics;
 mod node;
 mod registrar;
 mod run;
+mod schema;
+mod select;
 mod serve;
 mod settings;
 
-pub use config::{CheckpointConfig, Config, Destination, Relay, Security, Syncer, TableName};
+pub use binlog_cli::tls::Security;
+pub use config::{
+    CheckpointConfig, Config, Destination, FilterRule, MigrateRule, Relay, SourceName, Syncer, TableName,
+};
 pub use error::Error;
 pub use flags::PROGRAM;
 pub use run::{Drainer, run};

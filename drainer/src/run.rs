@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use binlog_cli::{DirLock, hostname, tls::Handshake};
 use binlog_cluster::NodeState;
 use binlog_sink::{Checkpoint, Sink, SinkOptions};
 use binlog_types::{NodeId, SystemClock};
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applier;
 use crate::cluster::Cluster;
 use crate::context::Context;
-use crate::data_dir::{DataDir, hostname};
+use crate::ledger::FileLedger;
 use crate::metrics::Metrics;
 use crate::node::{Action, Node};
 use crate::settings::{HostPort, Settings};
@@ -51,7 +52,7 @@ pub struct Drainer {
     detecting: JoinHandle<()>,
     stop_serving: CancellationToken,
     /// Holds the lock of the data directory to the very end.
-    _data_dir: DataDir,
+    _data_dir: DirLock,
 }
 
 type Task = JoinHandle<Result<(), Error>>;
@@ -63,7 +64,7 @@ impl Drainer {
     /// Why it cannot start.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let mut settings = config.check(|name| std::env::var(name).ok())?;
-        let data_dir = DataDir::lock(&settings.data_dir)?;
+        let data_dir = DirLock::take(&settings.data_dir)?;
         let (listener, addr) = listen(&settings.addr).await?;
         for address in [&mut settings.addr, &mut settings.advertise] {
             if address.port == 0 {
@@ -72,9 +73,16 @@ impl Drainer {
         }
         let id = match settings.node_id.clone() {
             Some(id) => id,
-            None => NodeId::new(&format!("{}:{}", hostname(), settings.addr.port))
-                .map_err(|e| Error::Config(format!("{e}; set node-id")))?,
+            None => {
+                let name = hostname().map_err(|e| {
+                    Error::Config(format!("this machine does not tell its name ({e}); set node-id"))
+                })?;
+                NodeId::new(&format!("{name}:{}", settings.addr.port))
+                    .map_err(|e| Error::Config(format!("{e}; set node-id")))?
+            }
         };
+        let ledger = Arc::new(FileLedger::open(&settings.data_dir, settings.accepted.clone())?);
+        let handshake = Handshake::new(&settings.security)?;
         let cluster = Cluster::find(&settings).await?;
         let sink = open_sink(&settings, &cluster).await?;
         let checkpoint = sink.checkpoint().await.map_err(Error::OpenSink)?;
@@ -83,27 +91,37 @@ impl Drainer {
         let (detect, asked) = mpsc::channel(16);
         let node = Node::new(id, settings.advertise.to_string());
         let clock = SystemClock::handle();
-        let context = Arc::new(Context::new(settings, cluster, node, Metrics::new()?, clock, detect));
+        let context = Arc::new(Context::new(settings, cluster, node, Metrics::new()?, ledger, clock, detect));
         if let Some(checkpoint) = &checkpoint {
             context.set_saved(checkpoint.commit_ts);
         }
         // Registered first, and the pumps are looked for after: one that comes in between finds us and notifies us.
         registrar::publish(&context).await.map_err(|source| Error::Heartbeat { failures: 1, source })?;
+        let listener = serve::Listener { listener, handshake };
         Ok(Self::spawn(context, addr, listener, asked, sink, checkpoint, data_dir))
     }
 
     fn spawn(
         context: Arc<Context>,
         addr: SocketAddr,
-        listener: TcpListener,
+        listener: serve::Listener,
         asked: mpsc::Receiver<crate::context::Asked>,
         sink: Sink,
         checkpoint: Option<Checkpoint>,
-        data_dir: DataDir,
+        data_dir: DirLock,
     ) -> Self {
         let (members, changes) = mpsc::channel(1);
         let (batches, fetched) = mpsc::channel(QUEUE);
         let stop_serving = CancellationToken::new();
+        if let Some((address, interval)) = context.settings.push.clone() {
+            let (context, stop) = (Arc::clone(&context), stop_serving.clone());
+            tokio::spawn(async move {
+                let metrics = Arc::clone(&context);
+                let gather = move || metrics.metrics.text();
+                let push = binlog_cli::push_metrics(&address, context.node.id.as_str(), interval, gather);
+                stop.run_until_cancelled(push).await;
+            });
+        }
         let applier = Applier::new(Arc::clone(&context), sink, checkpoint);
         Drainer {
             addr,
@@ -244,6 +262,10 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         workers: settings.workers,
         batch_rows: settings.batch_rows,
         checkpoint_schema: settings.checkpoint_schema.clone(),
+        checkpoint_table: settings.checkpoint_table.clone(),
+        checkpoint_target: settings.checkpoint_target.clone(),
+        marks: settings.marks,
+        partial_columns: settings.partial_columns,
         checkpoint: true,
         recycle_bin: settings.recycle_bin.clone(),
     };

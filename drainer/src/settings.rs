@@ -1,16 +1,20 @@
 //! The settings, checked: units and defaults resolved, and what is not supported refused by name.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use binlog_catalog::{TableFilter, UnknownDdl};
-use binlog_sink::{MySqlTarget, RecycleBin, Target};
+use binlog_cli::tls::Security;
+use binlog_sink::{Marks, MySqlTarget, RecycleBin, Target};
 use binlog_types::{CommitTs, NodeId, parse_retention};
 
-use crate::{Config, Destination, Error, Security, Syncer, TableName};
+use crate::downstream;
+use crate::event_rules::EventRules;
+use crate::ledger::Accepted;
+use crate::select::Selection;
+use crate::{Config, Error, Syncer, TableName};
 
 const DEFAULT_PORT: u16 = 8249;
 const DEFAULT_CHECKPOINT_SCHEMA: &str = "tidb_binlog";
@@ -36,11 +40,19 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     pub(crate) batch_rows: usize,
     pub(crate) checkpoint_schema: String,
-    pub(crate) filter: TableFilter,
-    pub(crate) ignored: HashSet<CommitTs>,
-    pub(crate) sync_ddl: bool,
-    pub(crate) recycle_bin: RecycleBin,
+    pub(crate) checkpoint_table: String,
+    /// None: where the rows are.
+    pub(crate) checkpoint_target: Option<MySqlTarget>,
+    pub(crate) marks: Option<Marks>,
+    pub(crate) partial_columns: bool,
+    pub(crate) selection: Selection,
     pub(crate) unknown_ddl: UnknownDdl,
+    pub(crate) recycle_bin: RecycleBin,
+    pub(crate) accepted: Accepted,
+    pub(crate) security: Security,
+    pub(crate) gzip: bool,
+    /// Where metrics are pushed to, and how often.
+    pub(crate) push: Option<(String, Duration)>,
 }
 
 /// A checked `host:port`.
@@ -72,7 +84,7 @@ impl HostPort {
     }
 }
 
-fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
+pub(crate) fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
     Err(Error::Config(text.into()))
 }
 
@@ -109,6 +121,9 @@ impl Config {
         let syncer = &self.syncer;
         let dispatch = syncer.disable_dispatch.map(|d| !d).or(syncer.enable_dispatch).unwrap_or(true);
         let workers = positive("worker-count", syncer.worker_count)?;
+        let rules =
+            EventRules::new(&syncer.table_migrate_rule, &syncer.binlog_filter_rule, syncer.case_sensitive)
+                .map_err(Error::Config)?;
         Ok(Settings {
             node_id,
             addr,
@@ -125,46 +140,62 @@ impl Config {
                 60 * non_negative("synced-check-time", self.synced_check_time)?,
             ),
             budget: usize::try_from(self.memory_budget.0).unwrap_or(usize::MAX).max(1 << 20),
-            target: target(syncer, env)?,
+            target: downstream::target(syncer, &env)?,
             workers: if dispatch { workers } else { 1 },
             batch_rows: positive("txn-batch", syncer.txn_batch)?,
             checkpoint_schema: match syncer.to.checkpoint.schema.as_str() {
                 "" => DEFAULT_CHECKPOINT_SCHEMA.to_owned(),
                 schema => schema.to_owned(),
             },
-            filter: filter(syncer)?,
-            ignored: syncer
-                .ignore_txn_commit_ts
-                .iter()
-                .map(|ts| non_negative("ignore-txn-commit-ts", *ts).map(CommitTs::new))
-                .collect::<Result<_, _>>()?,
-            sync_ddl: syncer.sync_ddl,
-            recycle_bin: recycle_bin(&syncer.recycle_bin)?,
+            checkpoint_table: match syncer.to.checkpoint.table.as_str() {
+                // As in the original, the table's name counts only where the server is named too.
+                table if !table.is_empty() && !syncer.to.checkpoint.kind.is_empty() => table.to_owned(),
+                _ => "checkpoint".to_owned(),
+            },
+            checkpoint_target: downstream::checkpoint(syncer, &env)?,
+            marks: syncer.loopback_control.then_some(Marks { channel: syncer.channel_id }),
+            // Where DDL is left out, the downstream's tables go their own way.
+            partial_columns: syncer.to.sync_mode == 2 || !syncer.sync_ddl || !rules.is_empty(),
+            selection: Selection {
+                ignored: syncer
+                    .ignore_txn_commit_ts
+                    .iter()
+                    .map(|ts| non_negative("ignore-txn-commit-ts", *ts).map(CommitTs::new))
+                    .collect::<Result<_, _>>()?,
+                own_channel: syncer.loopback_control.then_some(syncer.channel_id),
+                tables: filter(syncer)?,
+                rules,
+                sync_ddl: syncer.sync_ddl,
+            },
             unknown_ddl: syncer
                 .unknown_ddl
                 .parse()
                 .map_err(|e| Error::Config(format!("syncer.unknown-ddl: {e}")))?,
+            recycle_bin: recycle_bin(&syncer.recycle_bin)?,
+            accepted: Accepted::parse(&self.accept_gap, &self.accept_store)?,
+            security: self.security.clone(),
+            gzip: self.compressor == "gzip",
+            push: match (self.metrics_addr.as_str(), non_negative("metrics-interval", self.metrics_interval)?)
+            {
+                ("", _) | (_, 0) => None,
+                (address, seconds) => Some((address.to_owned(), Duration::from_secs(seconds))),
+            },
         })
     }
 
     /// What would otherwise be left out in silence.
     fn refuse_unsupported(&self) -> Result<(), Error> {
         let (syncer, to) = (&self.syncer, &self.syncer.to);
-        let none = Security::default();
+        let mysql = matches!(syncer.db_type.as_str(), "mysql" | "tidb");
         let unsupported = [
-            ("[security]", self.security != none),
-            ("metrics-addr (scrape /metrics instead)", !self.metrics_addr.is_empty()),
-            ("syncer.sql-mode", syncer.sql_mode.as_ref().is_some_and(|mode| !mode.is_empty())),
-            ("syncer.loopback-control", syncer.loopback_control),
             ("syncer.relay.log-dir", !syncer.relay.log_dir.is_empty()),
-            ("syncer.table-migrate-rule", !syncer.table_migrate_rule.is_empty()),
-            ("syncer.binlog-filter-rule", !syncer.binlog_filter_rule.is_empty()),
-            ("syncer.to.encrypted_password", !to.encrypted_password.is_empty()),
-            ("syncer.to.sync-mode = 2", to.sync_mode == 2),
-            ("syncer.to.params", !to.params.is_empty()),
-            ("[syncer.to.security]", to.security != none),
-            ("syncer.to.checkpoint.type", !to.checkpoint.kind.is_empty()),
+            ("syncer.loopback-control with this db-type", syncer.loopback_control && !mysql),
+            ("syncer.to.sync-mode = 2 with this db-type", to.sync_mode == 2 && !mysql),
+            ("syncer.to.checkpoint.type with this db-type", !to.checkpoint.kind.is_empty() && !mysql),
         ];
+        if !matches!(to.sync_mode, 0..=2) {
+            return refuse(format!("sync-mode is {}; use 1 (all columns) or 2 (partial)", to.sync_mode));
+        }
         match unsupported.iter().find(|(_, set)| *set) {
             Some((what, _)) => {
                 refuse(format!("{what} is not supported yet; remove it from the configuration"))
@@ -175,43 +206,6 @@ impl Config {
             None => Ok(()),
         }
     }
-}
-
-fn target(syncer: &Syncer, env: impl Fn(&str) -> Option<String>) -> Result<Target, Error> {
-    let to = &syncer.to;
-    match syncer.db_type.as_str() {
-        "mysql" | "tidb" => mysql(to, env).map(Target::MySql),
-        "sqlite" if to.path.is_empty() => {
-            refuse("db-type is sqlite, but no file is named: set -dest-path, or path in [syncer.to]")
-        }
-        "sqlite" => Ok(Target::Sqlite(PathBuf::from(&to.path))),
-        known @ ("file" | "pb" | "kafka" | "oracle" | "flash") => {
-            refuse(format!("db-type {known} is not supported yet; use mysql, tidb or sqlite"))
-        }
-        other => refuse(format!("unknown db-type {other:?}; use mysql, tidb or sqlite")),
-    }
-}
-
-fn mysql(to: &Destination, env: impl Fn(&str) -> Option<String>) -> Result<MySqlTarget, Error> {
-    let or_env = |set: &str, name: &str, default: &str| {
-        if set.is_empty() {
-            env(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned())
-        } else {
-            set.to_owned()
-        }
-    };
-    let port_text = if to.port == 0 { String::new() } else { to.port.to_string() };
-    let port_text = or_env(&port_text, "MYSQL_PORT", "3306");
-    let Ok(port) = port_text.parse() else {
-        return refuse(format!("invalid port {port_text:?} in [syncer.to] or MYSQL_PORT"));
-    };
-    Ok(MySqlTarget {
-        host: or_env(&to.host, "MYSQL_HOST", "localhost"),
-        port,
-        user: or_env(&to.user, "MYSQL_USER", "root"),
-        password: or_env(&to.password, "MYSQL_PSWD", ""),
-        socket: (!to.socket.is_empty()).then(|| to.socket.clone()),
-    })
 }
 
 fn filter(syncer: &Syncer) -> Result<TableFilter, Error> {
@@ -310,12 +304,12 @@ mod tests {
 
     #[test]
     fn system_schemas_take_part_only_by_name() {
-        let default = config(|_| {}).unwrap().filter;
+        let default = config(|_| {}).unwrap().selection.tables;
         for schema in ["sys", "mysql", "METRICS_SCHEMA", "tidb_binlog"] {
             assert!(!default.allows(schema, "t"), "{schema}");
         }
         assert!(default.allows("shop", "t"));
-        let asked = config(|c| c.syncer.replicate_do_db = vec!["sys".to_owned()]).unwrap().filter;
+        let asked = config(|c| c.syncer.replicate_do_db = vec!["sys".to_owned()]).unwrap().selection.tables;
         assert!(asked.allows("sys", "t") && !asked.allows("shop", "t"));
     }
 
@@ -330,10 +324,44 @@ mod tests {
             text(config(|c| c.syncer.db_type = "kafka".to_owned())).contains("kafka is not supported yet")
         );
         assert!(text(config(|c| c.syncer.db_type = "sqlite".to_owned())).contains("-dest-path"));
-        assert!(text(config(|c| c.syncer.loopback_control = true)).contains("loopback-control"));
+        assert!(text(config(|c| c.syncer.relay.log_dir = "r".to_owned())).contains("relay.log-dir"));
+        assert!(text(config(|c| c.syncer.to.sync_mode = 3)).contains("sync-mode"));
+        assert!(text(config(|c| c.syncer.sql_mode = Some("NONSENSE".to_owned()))).contains("NONSENSE"));
         assert!(text(config(|c| c.syncer.worker_count = 0)).contains("worker-count"));
         assert!(text(config(|c| c.pd_urls = vec!["a:1".to_owned()])).contains("http://"));
         assert!(text(config(|c| c.addr = "http://a:1".to_owned())).contains("addr"));
+    }
+
+    #[test]
+    fn the_downstreams_session_is_configured() {
+        let key = binlog_cli::secret_key(|_| None).unwrap();
+        let settings = config(|c| {
+            let to = &mut c.syncer.to;
+            to.encrypted_password = key.encrypt("s3cret");
+            to.params.insert("tidb_enable_1pc".to_owned(), "1".to_owned());
+            to.params.insert("time_zone".to_owned(), "+08:00".to_owned());
+            to.security.ssl_ca = "/ca.pem".to_owned();
+            to.checkpoint.kind = "mysql".to_owned();
+            to.checkpoint.table = "cp".to_owned();
+            to.checkpoint.encrypted_password = key.encrypt("other");
+            c.syncer.sql_mode = Some("ansi_quotes,STRICT_TRANS_TABLES".to_owned());
+        })
+        .unwrap();
+        let Target::MySql(mysql) = &settings.target else { panic!("mysql is the default") };
+        assert_eq!(mysql.password, "s3cret");
+        assert_eq!(mysql.session, [("tidb_enable_1pc".to_owned(), "1".to_owned())]);
+        assert_eq!(mysql.sql_mode, ["ANSI_QUOTES", "STRICT_TRANS_TABLES"]);
+        assert_eq!(mysql.tls.as_ref().map(|t| t.ca.as_str()), Some("/ca.pem"));
+        assert_eq!(mysql.read_timeout, Some(Duration::from_secs(60)));
+        let elsewhere = settings.checkpoint_target.as_ref().unwrap();
+        assert_eq!((elsewhere.host.as_str(), elsewhere.port), ("127.0.0.1", 3306));
+        assert_eq!((elsewhere.password.as_str(), settings.checkpoint_table.as_str()), ("other", "cp"));
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("other"), "{shown}");
+        let bad = config(|c| {
+            c.syncer.to.params.insert("a = 1; drop".to_owned(), String::new());
+        });
+        assert!(bad.is_err());
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum Command {
     Restore,
     /// `reparo plan -flags`: what a restore with the same flags would do.
     Plan,
+    /// `reparo undo -flags`: the reverse of a range as SQL.
+    Undo,
 }
 
 impl Command {
@@ -21,6 +23,7 @@ impl Command {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let command = match args.first().and_then(|word| word.to_str()) {
             Some("plan") => Command::Plan,
+            Some("undo") => Command::Undo,
             _ => return (Command::Restore, args),
         };
         args.remove(0);
@@ -32,6 +35,7 @@ impl Command {
         match self {
             Command::Restore => &flags::PROGRAM,
             Command::Plan => &flags::PLAN,
+            Command::Undo => &flags::UNDO,
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Origin {
     Addresses(Vec<String>),
     /// The data directories of pumps that do not run.
     Stores(Vec<PathBuf>),
+    /// A directory of the original drainer's binlog files.
+    Files(PathBuf),
 }
 
 /// Where to restore to.
@@ -87,6 +89,13 @@ pub struct Config {
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
     pub dry_run: bool,
+    #[serde(rename = "where")]
+    pub condition: String,
+    pub txn: i64,
+    pub seen_tso: i64,
+    pub overwrite: bool,
+    pub memory: String,
+    pub temp_dir: PathBuf,
     pub txn_batch: i64,
     pub worker_count: i64,
     pub safe_mode: bool,
@@ -118,6 +127,12 @@ impl Default for Config {
             dest_db: None,
             allow_gaps: false,
             dry_run: false,
+            condition: String::new(),
+            txn: 0,
+            seen_tso: 0,
+            overwrite: false,
+            memory: "512MiB".to_owned(),
+            temp_dir: PathBuf::new(),
             txn_batch: 20,
             worker_count: 16,
             safe_mode: false,
@@ -136,6 +151,21 @@ fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
 }
 
 impl Config {
+    /// Memory for folded rows, and where they go beyond it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a size that is none.
+    pub fn limits(&self) -> Result<crate::Limits, Error> {
+        let size: binlog_types::ByteSize =
+            self.memory.parse().map_err(|e| Error::Config(format!("-memory: {e}")))?;
+        let memory = usize::try_from(size.0).unwrap_or(usize::MAX);
+        let mut limits = crate::Limits { memory, ..crate::Limits::default() };
+        if !self.temp_dir.as_os_str().is_empty() {
+            limits.directory.clone_from(&self.temp_dir);
+        }
+        Ok(limits)
+    }
+
     /// Checks what can be checked without asking anyone, and says where to read from.
     ///
     /// # Errors
@@ -159,12 +189,20 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] where none is named, or more than one.
     pub fn origin(&self) -> Result<Origin, Error> {
-        if !self.data_dir.is_empty() {
-            return invalid(
-                "-data-dir (binlog files) is not supported yet: restore from the pumps with -from-pump",
-            );
-        }
         let pump = !matches!(self.from_pump.as_str(), "" | "false");
+        if !self.data_dir.is_empty() {
+            if pump || !self.from_store.is_empty() {
+                return invalid(
+                    "-data-dir, -from-pump and -from-store are different sources: give one of them",
+                );
+            }
+            return match self.dest()? {
+                DestType::Print => Ok(Origin::Files(PathBuf::from(&self.data_dir))),
+                _ => invalid(
+                    "-data-dir (binlog files) can only be printed so far: for a database, restore with -from-pump or -from-store",
+                ),
+            };
+        }
         if !self.from_store.is_empty() {
             if pump {
                 return invalid("-from-pump and -from-store are two sources: give one of them");
@@ -173,7 +211,7 @@ impl Config {
         }
         if !pump {
             return invalid(
-                "say where to read from: -from-pump with -pd-urls or -cluster-dir, -from-pump=HOST:PORT,…, or -from-store=DIR,…",
+                "say where to read from: -from-pump with -pd-urls or -cluster-dir, -from-pump=HOST:PORT,…, -from-store=DIR,…, or -data-dir=DIR with binlog files",
             );
         }
         match self.from_pump.as_str() {
@@ -237,13 +275,10 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        TableFilter::user_tables(
-            &do_dbs,
-            &do_tables,
-            &self.replicate_ignore_db,
-            &pairs(&self.replicate_ignore_table),
-        )
-        .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
+        // The drainer has left out of its files what it was told to.
+        let make = if self.data_dir.is_empty() { TableFilter::user_tables } else { TableFilter::new };
+        make(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
+            .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }
 }
 

@@ -55,7 +55,9 @@ fn the_original_flags_are_accepted() {
 fn contradictions_are_refused_in_words() {
     let message = |args: &[&str]| load(args).validate().unwrap_err().to_string();
     let pump = "-from-pump=a:1";
-    assert!(message(&[pump, "-data-dir=x"]).contains("not supported yet"));
+    assert!(message(&[pump, "-data-dir=x"]).contains("give one of them"));
+    let only_print = message(&["-data-dir=x", "-dest-type=sqlite", "-dest-path=y"]);
+    assert!(only_print.contains("can only be printed"), "{only_print}");
     assert!(message(&[pump, "-dest-type=oracle"]).contains("dest type oracle is not supported"));
     assert!(message(&[pump, "-dest-type=mysql"]).contains("dest-db config must not be empty"));
     assert!(message(&[pump, "-dest-type=sqlite"]).contains("-dest-path"));

@@ -33,7 +33,7 @@ impl Destination {
                     port,
                     user: db.user,
                     password: db.password,
-                    socket: None,
+                    ..MySqlTarget::default()
                 })
             }
         };
@@ -42,11 +42,11 @@ impl Destination {
             cluster,
             workers: count(config.worker_count),
             batch_rows: count(config.txn_batch),
-            checkpoint_schema: "tidb_binlog".to_owned(),
             // One shot: what a crash leaves half done is restored anew.
             checkpoint: false,
             // What the range brings back is known when its schema history is.
             recycle_bin: RecycleBin::Tables(BTreeSet::new()),
+            ..SinkOptions::default()
         };
         let sink = Sink::open(&target, options).await;
         Ok(Destination::Database(Box::new(

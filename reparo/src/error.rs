@@ -104,6 +104,9 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Binlog files cannot be read further.
+    #[error("cannot read the binlog files")]
+    Archive(#[from] binlog_archive::Error),
     /// A record in a store does not mean anything.
     #[error("the record at commit_ts {commit_ts} cannot be read: {what}")]
     Record {
@@ -174,6 +177,36 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A condition cannot be used.
+    #[error(transparent)]
+    Condition(#[from] crate::ConditionError),
+    /// A temporary file cannot be written or read.
+    #[error("no temporary files in {directory}; -temp-dir names another place")]
+    Temporary {
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Even one part of the temporary files does not fit into memory.
+    #[error(
+        "the rows take more than {parts} times the {memory} bytes that -memory gives them: give more, or choose a smaller range or fewer tables"
+    )]
+    TooManyRows {
+        /// The budget.
+        memory: usize,
+        /// Number of parts.
+        parts: usize,
+    },
+    /// A row of an old version of its table cannot be read as one of the present version.
+    #[error("table {table}: a row cannot be carried over to the table's present columns")]
+    Projection {
+        /// Which.
+        table: String,
+        /// Why.
+        #[source]
+        source: binlog_catalog::Error,
     },
     /// A signal ended it.
     #[error("interrupted: restored up to {position}, which is not the end of the range ({through})")]

@@ -28,6 +28,41 @@ pub(crate) const PLAN: Program = Program {
     ..PROGRAM
 };
 
+/// `reparo undo`.
+pub(crate) const UNDO: Program = Program {
+    name: "reparo undo",
+    about: "Writes the reverse of what a range did, as guarded SQL to stdout or -dest-path, and says on stderr what it would do: rows, \
+            conflicts with later changes, DDL, and what cannot be undone. Changes nothing itself. Select with -db, -table, -txn, -where.",
+    flags: &UNDO_FLAGS,
+    ..PROGRAM
+};
+
+const UNDO_FLAGS: [Flag; FLAGS.len() + UNDO_OWN.len()] = joined(FLAGS, UNDO_OWN);
+
+const UNDO_OWN: &[Flag] = &[
+    flag(
+        "where",
+        Kind::Text,
+        "",
+        "Only changes of rows of which this holds, before or after: \"id = 5 AND old.state = 'open'\".",
+    ),
+    flag("txn", Kind::Integer, "0", "Only the transaction with this start_ts or commit_ts."),
+    flag("seen-tso", Kind::Integer, "0", "Changes up to here may conflict; 0: what there is now."),
+    flag("overwrite", Kind::Bool, "false", "Sets rows back, too, that others changed later."),
+    flag("memory", Kind::Text, "512MiB", "For rows; beyond it they go to temporary files."),
+    flag("temp-dir", Kind::Text, "", "Where temporary files go; default: the system's place."),
+];
+
+const fn joined<const N: usize>(a: &[Flag], b: &[Flag]) -> [Flag; N] {
+    let mut out = [a[0]; N];
+    let mut at = 0;
+    while at < N {
+        out[at] = if at < a.len() { a[at] } else { b[at - a.len()] };
+        at += 1;
+    }
+    out
+}
+
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, key: name, kind, default, help }
 }

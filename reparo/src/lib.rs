@@ -9,14 +9,17 @@
 //! - [`Input`]: pumps, or the stores of dead ones: what they hold, what they lack, and their events;
 //! - [`Selection`]: the three together, checked: what every command begins with;
 //! - [`run`]: from source to destination; [`Summary`] says what was covered;
-//! - [`plan`]: what `run` would do.
+//! - [`plan`]: what `run` would do;
+//! - [`undo`]: the reverse of a range, row by row, on [`Condition`]s and folded rows.
 
 mod bounds;
 mod command;
+mod condition;
 mod config;
 mod destination;
 mod error;
 mod flags;
+mod fold;
 mod input;
 mod plan;
 mod print;
@@ -25,15 +28,19 @@ mod run;
 mod selection;
 mod summary;
 mod text;
+mod undo;
 
 pub use bounds::{Bounds, utc};
 pub use command::Command;
+pub use condition::{BoundCondition, Condition, ConditionError};
 pub use config::{Config, DestDb, DestType, Origin, TableName};
 pub use error::Error;
 pub use flags::{PROGRAM, prepare_args};
-pub use input::{Hole, Input, PumpInfo, Pumps, Reading, StoreRecords, Stores};
+pub use fold::Limits;
+pub use input::{Files, Hole, Input, PumpInfo, Pumps, Reading, StoreRecords, Stores};
 pub use plan::{Plan, TableLoad, plan};
 pub use print::write_event as write_print_event;
 pub use run::run;
 pub use selection::Selection;
 pub use summary::{Counts, Summary};
+pub use undo::{Conflict, Loss, Undo, UndoReport, UndoScope, Undone, undo};

@@ -92,6 +92,7 @@ pub async fn plan(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         }
     }
     progress.finish();
+    plan.summary.holes.extend_from_slice(reading.holes());
     plan.summary.elapsed = started.elapsed();
     Ok(plan)
 }

@@ -63,7 +63,9 @@ fn write_value(out: &mut dyn Write, column: &Column, value: &Value) -> io::Resul
         Value::Enum(number) | Value::Set(number) | Value::Bit(number) => write!(out, "{number}"),
         Value::Float(number) => out.write_all(go_float(f64::from(*number)).as_bytes()),
         Value::Double(number) => out.write_all(go_float(*number).as_bytes()),
-        Value::Text(bytes) | Value::Bytes(bytes) if is_lob(column.ty.tp) => {
+        Value::Int(number) | Value::Year(number) => write!(out, "{number}"),
+        // Also a default that stands as text in a column of numbers.
+        Value::Text(bytes) | Value::Bytes(bytes) if !is_shown_as_text(column.ty.tp) => {
             out.write_all(b"[")?;
             for (at, byte) in bytes.iter().enumerate() {
                 if at > 0 {
@@ -78,11 +80,24 @@ fn write_value(out: &mut dyn Write, column: &Column, value: &Value) -> io::Resul
     }
 }
 
-fn is_lob(tp: u8) -> bool {
-    matches!(tp, tp::TINY_BLOB | tp::BLOB | tp::MEDIUM_BLOB | tp::LONG_BLOB)
+/// The types whose values the original shows as text; TEXT and BLOB are not among them.
+fn is_shown_as_text(tp: u8) -> bool {
+    matches!(
+        tp,
+        tp::NEW_DECIMAL
+            | tp::DATE
+            | tp::NEW_DATE
+            | tp::DATETIME
+            | tp::TIMESTAMP
+            | tp::DURATION
+            | tp::JSON
+            | tp::VARCHAR
+            | tp::VAR_STRING
+            | tp::STRING
+    )
 }
 
-/// A float as Go's `%v` shows it: the shortest text that reads back, with an exponent below 1e-4 and from 1e21 on.
+/// A float as Go's `%v` shows it: the shortest text that reads back, with an exponent below 1e-4 and from 1e6 on.
 fn go_float(number: f64) -> String {
     if !number.is_finite() {
         return match number {
@@ -93,7 +108,7 @@ fn go_float(number: f64) -> String {
         .to_owned();
     }
     let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         let text = format!("{number:e}");
         let Some((mantissa, exponent)) = text.split_once('e') else { return text };
         let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));

@@ -100,7 +100,9 @@ fn ddl_stands_after_its_database() {
 fn floats_look_as_go_shows_them() {
     let cases = [
         (1e-5, "1e-05"),
-        (1e20, "100000000000000000000"),
+        (1e20, "1e+20"),
+        (16_777_216.0, "1.6777216e+07"),
+        (999_999.5, "999999.5"),
         (1e21, "1e+21"),
         (123.123, "123.123"),
         (f64::from(1.1f32), "1.100000023841858"),
@@ -112,5 +114,59 @@ fn floats_look_as_go_shows_them() {
     ];
     for (number, expected) in cases {
         assert_eq!(go_float(number), expected);
+    }
+}
+
+/// What is printed of the files that the original drainer wrote.
+async fn printed_files(name: &str) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    binlog_testkit::fixtures::unpack_drainer_files(name, dir.path()).unwrap();
+    let out = dir.path().join("printed.txt");
+    let config = crate::Config {
+        data_dir: dir.path().display().to_string(),
+        dest_path: out.clone(),
+        ..crate::Config::default()
+    };
+    crate::run(&config, std::future::pending()).await.unwrap();
+    std::fs::read(out).unwrap()
+}
+
+#[tokio::test]
+async fn damage_in_a_file_is_passed_over_only_if_told() {
+    let dir = tempfile::tempdir().unwrap();
+    binlog_testkit::fixtures::unpack_drainer_files("txn", dir.path()).unwrap();
+    let file = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).next().unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let restore = async |allow_gaps: bool| {
+        let config = crate::Config {
+            data_dir: dir.path().display().to_string(),
+            dest_path: dir.path().join(format!("{allow_gaps}.txt")),
+            allow_gaps,
+            ..crate::Config::default()
+        };
+        crate::run(&config, std::future::pending()).await
+    };
+    let error = format!("{:#}", anyhow::Error::from(restore(false).await.unwrap_err()));
+    assert!(error.contains("no record at offset"), "{error}");
+    let summary = restore(true).await.unwrap();
+    let [hole] = summary.holes.as_slice() else { panic!("{summary}") };
+    assert!(hole.range.after < hole.range.through && hole.range.through < summary.range.through, "{hole}");
+    assert!(summary.to_string().contains("HOLE: "), "{summary}");
+    let whole = binlog_testkit::fixtures::reparo_print("txn").unwrap();
+    let printed = std::fs::read(dir.path().join("true.txt")).unwrap();
+    assert!(printed.len() < whole.len() && printed.len() > whole.len() / 2, "all but what was hit");
+    assert_eq!(printed[printed.len() - 100..], whole[whole.len() - 100..]);
+}
+
+#[tokio::test]
+async fn files_print_byte_for_byte_as_the_original_prints_them() {
+    for name in ["seed", "types", "txn", "crash"] {
+        let expected = binlog_testkit::fixtures::reparo_print(name).unwrap();
+        let found = printed_files(name).await;
+        let at = found.iter().zip(expected.iter()).position(|(a, b)| a != b);
+        assert!(found == expected, "{name} differs at byte {at:?} of {} and {}", found.len(), expected.len());
     }
 }

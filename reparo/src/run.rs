@@ -28,6 +28,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     let moved =
         pump(&mut reading, &mut destination, range, &mut summary.counts, &mut progress, shutdown).await;
     progress.finish();
+    summary.holes.extend_from_slice(reading.holes());
     match moved {
         Ok(position) => destination.finish(position).await?,
         Err(error) => {

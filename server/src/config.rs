@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use binlog_cli::tls::Security;
 use binlog_types::{ByteSize, NodeId, Retention, parse_retention};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -21,20 +22,6 @@ pub enum PurgedPull {
     Error,
     /// What is left, as the original does it; logged.
     Clamp,
-}
-
-/// TLS settings: PEM files. TLS is on when `ssl_ca` is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct Security {
-    /// The authority's certificate.
-    pub ssl_ca: String,
-    /// This node's certificate.
-    pub ssl_cert: String,
-    /// Its key.
-    pub ssl_key: String,
-    /// Common names that clients may have; empty: clients need no certificate.
-    pub cert_allowed_cn: Vec<String>,
 }
 
 /// `[storage]`.
@@ -216,7 +203,7 @@ impl Config {
     /// The first setting that cannot be.
     pub fn validate(&self) -> Result<(), Error> {
         self.check()?;
-        crate::tls::check(&self.security)
+        Ok(binlog_cli::tls::check(&self.security)?)
     }
 
     /// Resolves defaults and checks every setting.

@@ -21,9 +21,9 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Another pump runs in the data directory.
-    #[error("{0:?} is in use by another pump: stop it, or set another data-dir")]
-    Locked(PathBuf),
+    /// The data directory cannot be had for oneself.
+    #[error(transparent)]
+    DataDir(#[from] binlog_cli::DirError),
     /// The data directory holds binlogs of the original pump that somebody needs.
     #[error(
         "{dir:?} holds binlogs of the original pump that are not read to the end: {found}. This program does not read its files. Either start the \
@@ -80,8 +80,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// TLS settings.
-    #[error("tls config error: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] binlog_cli::tls::TlsError),
     /// A signal came before the pump was up.
     #[error("stopped before the pump was up")]
     Interrupted,

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use binlog_cli::tls::{self, Security};
 use binlog_cluster::{Life, LifeMark, NodeKind, NodeState, NodeStatus};
 use binlog_proto::binlog::NotifyReq;
 use binlog_proto::binlog::cistern_client::CisternClient;
@@ -11,10 +12,9 @@ use futures::future::join_all;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
 
-use crate::config::Security;
 use crate::context::Shared;
 use crate::error::{Error, START_REGISTER};
-use crate::{serve, tls};
+use crate::serve;
 
 const REGISTRATION: &str = "registration-ts";
 /// For all drainers together.

@@ -26,7 +26,7 @@ use crate::node::{Action, Node};
 use crate::oracle::{self, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{follower, gc, idle, push, registrar, resolver, tick};
+use crate::{follower, gc, idle, registrar, resolver, tick};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -311,7 +311,14 @@ impl Running {
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
         if let Some((address, interval)) = context.settings.push.clone() {
-            self.duties.spawn(push::run(context.clone(), address, interval));
+            let (context, stop) = (context.clone(), context.stop.clone());
+            self.duties.spawn(async move {
+                let metrics = context.clone();
+                let gather = move || metrics.metrics.expose().unwrap_or_else(|e| format!("# {e}\n"));
+                let instance = context.node.id().as_str();
+                let push = binlog_cli::push_metrics(&address, instance, interval, gather);
+                stop.run_until_cancelled(push).await;
+            });
         }
         if let Some(pd) = pd {
             self.duties.spawn(resolver::run(context.clone(), TikvClient::new(pd.clone())));

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::http::{Request, Response};
+use binlog_cli::tls::{Connection, Handshake};
 use binlog_proto::binlog::pump_server::PumpServer;
 use binlog_proto::store::store_server::StoreServer;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -31,7 +32,6 @@ use crate::context::Shared;
 use crate::error::Error;
 use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
 use crate::http;
-use crate::tls::{Connection, Handshake};
 
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;

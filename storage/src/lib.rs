@@ -42,6 +42,7 @@ mod overlay;
 mod raw;
 mod scan;
 mod schema;
+mod verify;
 
 mod counters;
 mod health;
@@ -57,8 +58,10 @@ pub use failpoint::{FailHook, FailPoint, FailPoints};
 pub use observer::{BatchObserver, BatchReport};
 pub use options::{Options, Tuning};
 pub use record::{
-    Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write, WriteResult,
+    Behind, Commit, CompletionSink, Fragment, Prewrite, RawRecord, SchemaEntry, Unresolved, Write,
+    WriteResult,
 };
 pub use scan::Scan;
 pub use store::Store;
+pub use verify::{Damage, Verified};
 pub use watch::WatermarkGuard;

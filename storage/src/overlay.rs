@@ -28,6 +28,11 @@ impl Overlay {
         Overlay(records)
     }
 
+    /// All of them, in order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Ready> {
+        self.0.values()
+    }
+
     /// The first record in `(after, through]`.
     pub(crate) fn next(&self, after: CommitTs, through: CommitTs) -> Option<&Ready> {
         if through <= after {

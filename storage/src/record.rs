@@ -91,6 +91,17 @@ pub struct Unresolved {
     pub age: Duration,
 }
 
+/// Where a schema entry lies, as seen by a reader that begins somewhere in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Ahead of the reader, or so near that it may matter.
+    No,
+    /// Behind: only the last such entry of an object matters.
+    Yes,
+    /// Behind, and it says that the object is gone.
+    Gone,
+}
+
 /// One schema object as stored: opaque to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaEntry {

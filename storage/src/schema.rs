@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::format::keys::SchemaKey;
 use crate::format::{meta, sealed};
-use crate::record::SchemaEntry;
+use crate::record::{Behind, SchemaEntry};
 use crate::rocks::{Batch, Cf, Durability};
 use crate::shared::Shared;
 use crate::{Error, identity};
@@ -62,21 +62,65 @@ pub(crate) fn read(
     keep: impl Fn(&SchemaKey) -> bool,
     upper: Option<SchemaKey>,
 ) -> Result<Vec<SchemaEntry>, Error> {
+    let mut entries = Vec::new();
+    visit(shared, lower, keep, upper, |entry| entries.push(entry))?;
+    Ok(entries)
+}
+
+/// As [`read`], without what lies behind a reader; see [`crate::Store::schema_above`].
+pub(crate) fn read_above(
+    shared: &Shared,
+    after: SchemaVersion,
+    behind: impl Fn(&SchemaEntry) -> Behind,
+    forgotten: u8,
+) -> Result<Vec<SchemaEntry>, Error> {
+    let mut entries = Vec::new();
+    // The last entry behind the reader, until it is clear whether another one of its object follows. Versions of an object ascend.
+    let mut last: Option<SchemaEntry> = None;
+    visit(
+        shared,
+        None,
+        |key| key.version > after,
+        None,
+        |entry| {
+            let place = behind(&entry);
+            if let Some(previous) = last.take()
+                && ((previous.kind, previous.id) != (entry.kind, entry.id) || place == Behind::No)
+            {
+                entries.push(previous);
+            }
+            match place {
+                Behind::No => entries.push(entry),
+                Behind::Yes if entry.kind != forgotten => last = Some(entry),
+                Behind::Yes | Behind::Gone => {}
+            }
+        },
+    )?;
+    entries.extend(last);
+    Ok(entries)
+}
+
+fn visit(
+    shared: &Shared,
+    lower: Option<SchemaKey>,
+    keep: impl Fn(&SchemaKey) -> bool,
+    upper: Option<SchemaKey>,
+    mut take: impl FnMut(SchemaEntry),
+) -> Result<(), Error> {
     let db = shared.db()?;
     let lower = lower.map(SchemaKey::encode);
     let upper = upper.map(SchemaKey::encode);
     let lower = lower.as_ref().map_or(&[][..], |key| key);
     let mut cursor = db.cursor(Cf::Schema, lower, upper.as_ref().map(|key| &key[..]), 0);
-    let mut entries = Vec::new();
     while let Some((key, value)) = cursor.entry()? {
         let key = SchemaKey::decode(key).map_err(|error| error.at(|| format!("schema key {key:02x?}")))?;
         if keep(&key) {
             let value = Bytes::copy_from_slice(sealed_body(key, value)?);
-            entries.push(SchemaEntry { kind: key.kind, id: key.id, schema_version: key.version, value });
+            take(SchemaEntry { kind: key.kind, id: key.id, schema_version: key.version, value });
         }
         cursor.advance();
     }
-    Ok(entries)
+    Ok(())
 }
 
 pub(crate) fn put_meta(shared: &Shared, name: &str, value: &[u8]) -> Result<(), Error> {

@@ -19,14 +19,15 @@ use crate::format::meta;
 use crate::identity::{Identity, read_meta};
 use crate::overlay::Overlay;
 use crate::queue::Item;
-use crate::record::{CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
+use crate::record::{Behind, CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
 use crate::rocks::{Cf, Db, Durability, Setup};
 use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::shared::Shared;
+use crate::verify::Verified;
 use crate::watch::{Waker, WatermarkGuard};
 use crate::writer::Writer;
-use crate::{Error, Options, Tuning, gc, raw, recovery, schema};
+use crate::{Error, Options, Tuning, gc, raw, recovery, schema, verify};
 
 /// An open store. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
@@ -303,6 +304,14 @@ impl Store {
         self.shared().db()?.file_bytes(Cf::Log, &LogKey::above(through))
     }
 
+    /// Reads everything, checks every checksum, and says which stretches are damaged.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where a key is not one, [`Error::Closed`].
+    pub fn verify(&self) -> Result<Verified, Error> {
+        verify::verify(self.shared())
+    }
+
     /// Prewrites without a known outcome, oldest first.
     pub fn unresolved(&self, limit: usize) -> Vec<Unresolved> {
         self.shared().pairing.lock().unresolved(limit, self.shared().clock.monotonic())
@@ -323,6 +332,22 @@ impl Store {
     /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
     pub fn schema(&self, after: SchemaVersion) -> Result<Vec<SchemaEntry>, Error> {
         let mut entries = schema::read(self.shared(), None, |key| key.version > after, None)?;
+        entries.sort_by_key(|entry| (entry.schema_version, entry.kind, entry.id));
+        Ok(entries)
+    }
+
+    /// [`Store::schema`] without what lies behind a reader: of the entries of one object that are [`Behind`], only the last is given, and
+    /// not if it says that the object is gone, nor if it is of the kind `forgotten`. Never more than the result is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::Internal`], [`Error::Closed`].
+    pub fn schema_above(
+        &self,
+        after: SchemaVersion,
+        behind: impl Fn(&SchemaEntry) -> Behind,
+        forgotten: u8,
+    ) -> Result<Vec<SchemaEntry>, Error> {
+        let mut entries = schema::read_above(self.shared(), after, behind, forgotten)?;
         entries.sort_by_key(|entry| (entry.schema_version, entry.kind, entry.id));
         Ok(entries)
     }

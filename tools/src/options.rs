@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::dump::{self, DumpOptions, Style};
 use crate::playground::{self, PlaygroundOptions};
 use crate::stat;
+use crate::verify;
 
 /// All subcommands.
 pub fn command() -> Command {
@@ -33,6 +34,15 @@ pub fn command() -> Command {
                 .arg(switch("allow-gaps", "Print what is there where binlogs are purged or missing")),
         )
         .subcommand(source_args(Command::new("stat")).about("Shows what each pump holds"))
+        .subcommand(
+            Command::new("verify")
+                .about("Reads stores and checks every checksum; names each stretch that is damaged or missing")
+                .arg(
+                    many("store", "DIR", "A store, or the data directory of a stopped pump; repeatable")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf)),
+                ),
+        )
         .subcommand(
             Command::new("playground")
                 .about("Pumps, a drainer, a bank's traffic, an accident and the restore, on this machine alone")
@@ -114,6 +124,11 @@ pub async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand() {
         Some(("dump-range", args)) => dump::run(&dump_options(args)?).await,
         Some(("stat", args)) => stat::run(&pumps(args)?).await,
+        Some(("verify", args)) => {
+            let stores: Vec<PathBuf> =
+                args.get_many::<PathBuf>("store").into_iter().flatten().cloned().collect();
+            verify::run(&stores)
+        }
         Some(("playground", args)) => playground::run(playground_options(args)?).await,
         Some((other, _)) => bail!("unknown subcommand {other}"),
         None => bail!("no subcommand"),

@@ -18,8 +18,8 @@ use crate::store;
 /// How long the space may take to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(100);
-/// What is left of the dropped half at the most when it counts as gone: files that lie across the safe point.
-const RESIDUE: f64 = 0.1;
+/// What may be left of the dropped half when it counts as gone: the file that lies across the safe point.
+const RESIDUE: u64 = 80 << 20;
 
 /// Fills with half of the work, collects what was there before, and goes on with the other half meanwhile.
 pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
@@ -66,7 +66,6 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
 fn collect(store: &Store, dir: &Path, point: CommitTs) -> anyhow::Result<(Duration, Duration)> {
     const STEPS: u64 = 10;
     let begun = Instant::now();
-    let old = store.file_bytes(point)?;
     let low = store.safe_point().raw().max(store::FIRST_TS);
     let mut calls = Duration::ZERO;
     for step in 1..=STEPS {
@@ -74,14 +73,13 @@ fn collect(store: &Store, dir: &Path, point: CommitTs) -> anyhow::Result<(Durati
         store.gc(CommitTs::new(low + (point.raw() - low) * step / STEPS))?;
         calls += call.elapsed();
     }
-    let wanted = (old as f64 * RESIDUE) as u64;
     loop {
         // What the writers added meanwhile is not what was there before.
         let left = store.file_bytes(point)?;
-        if left <= wanted {
+        if left <= RESIDUE {
             return Ok((calls, begun.elapsed()));
         }
-        ensure!(begun.elapsed() < PATIENCE, "{left} bytes of {old} are still there in {}", dir.display());
+        ensure!(begun.elapsed() < PATIENCE, "{left} bytes are still there in {}", dir.display());
         std::thread::sleep(POLL);
     }
 }

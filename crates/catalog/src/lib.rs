@@ -26,4 +26,5 @@ pub use model::{
     ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Row, RowChange, SchemaChange,
     Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
 };
+pub use row::Projection;
 pub use value::Value;

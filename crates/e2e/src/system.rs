@@ -146,13 +146,13 @@ impl System {
         Ok(())
     }
 
-    /// Runs `reparo` on the pumps' binlogs with more arguments, to its end.
+    /// Runs `reparo`, or a command of it, on the pumps' binlogs with more arguments, to its end.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn reparo(&self, args: &[String]) -> anyhow::Result<Output> {
+    pub fn reparo(&self, word: Option<&str>, args: &[String]) -> anyhow::Result<Output> {
         let mut command = Command::new(program("reparo"));
-        command.arg("-from-pump").arg(format!("-pd-urls={}", self.cluster.url())).args(args);
+        command.args(word).arg("-from-pump").arg(format!("-pd-urls={}", self.cluster.url())).args(args);
         command.output().context("start reparo")
     }
 
@@ -174,7 +174,7 @@ impl System {
             "-dest-type=mysql".to_owned(),
             format!("-config={}", config.display()),
         ];
-        let output = self.reparo(&args)?;
+        let output = self.reparo(None, &args)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "reparo ended with {}:\n{said}", output.status);
         Ok(())

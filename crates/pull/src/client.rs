@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-use crate::Error;
 use crate::error::hex;
+use crate::{Dial, Error, SchemaBase};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,12 +71,21 @@ impl PumpClient {
     /// # Errors
     /// [`Error::BadAddress`], or [`Error::Rpc`] when nobody answers.
     pub async fn connect_as(name: &NodeId, host: &str, cluster: ClusterId) -> Result<Self, Error> {
+        Self::dial(name, host, cluster, &Dial::default()).await
+    }
+
+    /// [`PumpClient::connect_as`], with TLS where `dial` has it.
+    ///
+    /// # Errors
+    /// As [`PumpClient::connect_as`].
+    pub async fn dial(name: &NodeId, host: &str, cluster: ClusterId, dial: &Dial) -> Result<Self, Error> {
         let bad = |why: String| Error::BadAddress { pump: name.clone(), host: host.to_owned(), why };
-        let bare = host.strip_prefix("http://").unwrap_or(host);
+        let bare = host.strip_prefix("http://").or_else(|| host.strip_prefix("https://")).unwrap_or(host);
         if bare.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             return Err(bad("write host:port".to_owned()));
         }
-        let endpoint = Endpoint::from_shared(format!("http://{bare}"))
+        let scheme = if dial.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{bare}"))
             .map_err(|e| bad(e.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -85,6 +94,15 @@ impl PumpClient {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .tcp_nodelay(true);
+        if let Some(tls) = &dial.tls {
+            // The files may be in the middle of their renewal: worth another try.
+            let config = tls.load().map_err(|why| Error::Rpc {
+                pump: name.clone(),
+                host: host.to_owned(),
+                status: Box::new(Status::unavailable(why)),
+            })?;
+            endpoint = endpoint.tls_config(config).map_err(|e| bad(chain(&e)))?;
+        }
         let channel = endpoint.connect().await.map_err(|e| {
             let status = Status::unavailable(chain(&e));
             Error::Rpc { pump: name.clone(), host: host.to_owned(), status: Box::new(status) }
@@ -108,6 +126,11 @@ impl PumpClient {
         self.known.lock().identity = Some(identity);
     }
 
+    /// Forgets the store that was met before: whichever is there is taken.
+    pub(crate) fn forget(&self) {
+        self.known.lock().identity = None;
+    }
+
     /// Asks who is there, and remembers it.
     ///
     /// # Errors
@@ -129,10 +152,11 @@ impl PumpClient {
     }
 
     fn check_identity(&self, reply: &HelloResponse) -> Result<(), Error> {
-        let wrong = |why: String| Error::WrongStore { pump: self.name.clone(), why };
+        let own = hex(&reply.store_uuid);
+        let wrong = |why: String| Error::WrongStore { pump: self.name.clone(), why, own: own.clone() };
         let uuid: [u8; 16] = reply.store_uuid[..]
             .try_into()
-            .map_err(|_| wrong(format!("its store uuid {} is not 16 bytes long", hex(&reply.store_uuid))))?;
+            .map_err(|_| wrong(format!("its store uuid {own} is not 16 bytes long")))?;
         let (uuid, watermark) = (StoreUuid(uuid), CommitTs::new(reply.watermark));
         let mut known = self.known.lock();
         known.cluster = ClusterId(reply.cluster_id);
@@ -209,6 +233,7 @@ impl PumpClient {
         &self,
         after: SchemaVersion,
         need: SchemaVersion,
+        base: SchemaBase,
         wait: Duration,
     ) -> Result<(Vec<SchemaObject>, SchemaVersion), Error> {
         self.schema_call(SchemaRequest {
@@ -217,6 +242,8 @@ impl PumpClient {
             need_version: need.0,
             need_job: 0,
             wait_millis: millis(wait),
+            base_version: base.version.0,
+            base_ts: base.ts.raw(),
         })
         .await
     }
@@ -232,6 +259,7 @@ impl PumpClient {
             need_version: 0,
             need_job: job.0,
             wait_millis: millis(wait),
+            ..SchemaRequest::default()
         };
         Ok(self.schema_call(request).await?.0)
     }

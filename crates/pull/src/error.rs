@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 pub enum Error {
     /// The pump no longer has what was asked for.
     #[error(
-        "pump {pump}: binlogs at or below {safe_point} are purged, but {after} was asked for; restore from a newer backup, or start after the safe point and accept the gap"
+        "pump {pump}: binlogs in ({after}, {safe_point}] are purged; copy the data anew from a backup at or above {safe_point}, or go on without them: drainer -accept-gap={pump}:{after}-{safe_point}"
     )]
     Purged {
         /// Who said so.
@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// The pump knows that a stretch of its stream is incomplete.
     #[error(
-        "pump {pump}: binlogs in ({after}, {through}] are incomplete: {reason}; start after {through} to accept the gap"
+        "pump {pump}: binlogs in ({after}, {through}] are incomplete: {reason}; repair what they changed by hand, and go on without them: drainer -accept-gap={pump}:{after}-{through}"
     )]
     Gap {
         /// Who said so.
@@ -46,12 +46,22 @@ pub enum Error {
     },
     /// The pump's store is not the one that was read before: replaced, or set back to an older state.
     #[error(
-        "pump {pump}: {why}; binlogs may be missing: check the pump's data directory, then restart to accept its store"
+        "pump {pump}: {why}; binlogs may be missing: check the pump's data directory; to take its store as it is: drainer -accept-store={pump}:{own}"
     )]
     WrongStore {
         /// Who it is about.
         pump: NodeId,
         /// What differs.
+        why: String,
+        /// The uuid of the store that it has now.
+        own: String,
+    },
+    /// What was learned of a pump cannot be put on record.
+    #[error("pump {pump}: {why}")]
+    Ledger {
+        /// Who it is about.
+        pump: NodeId,
+        /// Why not.
         why: String,
     },
     /// The range reaches past what the pump can promise so far.
@@ -152,7 +162,7 @@ pub enum Error {
     },
     /// No pump can say what the schema is.
     #[error(
-        "none of the pumps ({pumps}) serves the schema history; at least one pump of this version is needed to decode rows"
+        "none of the pumps ({pumps}) serves the schema history, and there is no TiKV to read it from: at least one pump of this version is needed to decode rows"
     )]
     NoSchema {
         /// Who was asked.
@@ -192,6 +202,12 @@ pub enum Error {
         /// Why.
         source: Box<binlog_catalog::Error>,
     },
+    /// The schema history cannot be read from where the pumps' lack of it sent us.
+    #[error("schema history from TiKV: {why}")]
+    SchemaSource {
+        /// Why not.
+        why: String,
+    },
     /// A task of the stream ended by itself: a defect.
     #[error("the task that pulls from pump {pump} died")]
     TaskDied {
@@ -207,6 +223,7 @@ impl Error {
             Error::NotYet { .. }
             | Error::SchemaNotYet { .. }
             | Error::NotOnline { .. }
+            | Error::SchemaSource { .. }
             | Error::Ended { .. } => true,
             Error::Rpc { status, .. } => match status.code() {
                 Code::Ok
@@ -241,6 +258,7 @@ impl Error {
             | Error::Interpret { .. }
             | Error::Payload { .. }
             | Error::Schema { .. }
+            | Error::Ledger { .. }
             | Error::TaskDied { .. } => false,
         }
     }
@@ -271,6 +289,7 @@ impl Error {
             Some(Kind::WrongStore(w)) => Error::WrongStore {
                 pump,
                 why: format!("its store is {}, not {} as before", hex(&w.own), hex(&w.requested)),
+                own: hex(&w.own),
             },
             Some(Kind::NotOnline(n)) => Error::NotOnline { pump, state: n.state },
             None if is_original_cluster_mismatch(&status) => {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter, UnknownDdl};
-use binlog_types::{CommitTs, JobId, SchemaVersion, TableId};
+use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter};
+use binlog_types::{CommitTs, JobId, SchemaVersion, TableId, Ts};
 use tokio::time::Instant;
 
 use crate::budget::Permit;
 use crate::narrow::narrow;
 use crate::schema::pause;
-use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaFetcher, StreamOptions};
+use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaBase, SchemaFetcher, StreamOptions};
 
 /// How long one question for the schema waits.
 const SLICE: Duration = Duration::from_secs(2);
@@ -46,13 +46,29 @@ pub struct EventStream {
     stream: MergedStream,
     schema: SchemaFetcher,
     interpreter: Interpreter,
-    filter: TableFilter,
+    select: Selector,
     progress: Progress,
     /// The history is fetched up to here; −1: nothing yet.
     fetched: SchemaVersion,
     /// The history has grown since the last batch.
     grown: bool,
     work: Option<Work>,
+}
+
+/// What of each event takes part; None: nothing.
+pub struct Selector(Box<dyn FnMut(Event) -> Option<Event> + Send>);
+
+impl Selector {
+    /// From a function, which is given the events in order.
+    pub fn new(select: impl FnMut(Event) -> Option<Event> + Send + 'static) -> Self {
+        Selector(Box::new(select))
+    }
+}
+
+impl std::fmt::Debug for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Selector(…)")
+    }
 }
 
 /// A batch on its way through the interpreter. It is kept here, so that `next` may be cancelled at any await.
@@ -93,25 +109,38 @@ impl EventStream {
         start: Start,
         filter: TableFilter,
     ) -> Result<Self, Error> {
-        let schema = SchemaFetcher::new(options.cluster, members.clone());
+        Self::open_with(options, members, start, Selector::new(move |event| narrow(event, &filter))).await
+    }
+
+    /// [`EventStream::open`] for a reader that has more to say about what takes part.
+    ///
+    /// # Errors
+    /// As [`EventStream::open`].
+    pub async fn open_with(
+        options: StreamOptions,
+        members: Vec<Member>,
+        start: Start,
+        select: Selector,
+    ) -> Result<Self, Error> {
+        let schema = SchemaFetcher::new(options.cluster, members.clone()).with(
+            options.dial.clone(),
+            behind(start),
+            options.schema.clone(),
+        );
+        let mut interpreter = Interpreter::new(start);
+        interpreter.set_unknown_ddl(options.unknown_ddl);
         let stream = MergedStream::new(options, members);
         let progress = stream.progress();
-        let interpreter = Interpreter::new(start);
         Ok(EventStream {
             stream,
             schema,
             interpreter,
-            filter,
+            select,
             progress,
             fetched: SchemaVersion(-1),
             grown: false,
             work: None,
         })
-    }
-
-    /// As [`Interpreter::set_unknown_ddl`].
-    pub fn set_unknown_ddl(&mut self, policy: UnknownDdl) {
-        self.interpreter.set_unknown_ddl(policy);
     }
 
     /// As [`MergedStream::set_members`].
@@ -162,7 +191,7 @@ impl EventStream {
         while let Some(record) = work.batch.records.get(work.at) {
             let need = match step(&mut self.interpreter, record)? {
                 Step::Event(event) => {
-                    match narrow(event, &self.filter) {
+                    match (self.select.0)(event) {
                         Some(event) => work.out.events.push(event),
                         None => work.out.skipped += 1,
                     }
@@ -271,6 +300,22 @@ impl EventStream {
         *self.progress.schema.lock() = text;
         pause().await;
         Ok(())
+    }
+}
+
+/// What a reader that begins at `start` need not know step by step. Not all up to the start: rows may have been written under older
+/// versions, and jobs may have ended before their binlogs were committed.
+fn behind(start: Start) -> SchemaBase {
+    const VERSIONS: i64 = 1024;
+    const MILLIS: u64 = 60 * 60 * 1000;
+    match start {
+        Start::Version(version) => {
+            SchemaBase { version: SchemaVersion((version.0 - VERSIONS).max(0)), ts: CommitTs::ZERO }
+        }
+        Start::At(ts) => {
+            let physical = ts.ts().physical().saturating_sub(MILLIS);
+            SchemaBase { version: SchemaVersion(0), ts: CommitTs::from(Ts::compose(physical, 0)) }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use binlog_proto::split_prewrite;
 use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 use prost::Message as _;
+use tonic::codec::CompressionEncoding;
 
 use crate::budget::Permit;
 use crate::record::{Held, RECORD_OVERHEAD};
@@ -20,6 +21,11 @@ pub(crate) async fn pull(run: &Run, client: &PumpClient) -> Result<(), Error> {
     let after = run.inbox.position();
     tracing::info!(%after, "the pump has no range service: pulling as the original drainer does; it cannot say whether binlogs after this position were purged");
     let mut original = OriginalClient::new(client.channel.clone()).max_decoding_message_size(usize::MAX);
+    if run.options.dial.gzip {
+        // Go's server answers in the encoding of the request.
+        original =
+            original.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+    }
     let start = Pos { suffix: 0, offset: after.as_i64() };
     let request = PullBinlogReq { cluster_id: run.options.cluster.0, start_from: Some(start) };
     let status =

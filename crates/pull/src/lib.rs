@@ -12,8 +12,10 @@
 mod assemble;
 mod budget;
 mod client;
+mod dial;
 mod error;
 mod events;
+mod ledger;
 mod legacy;
 mod merge;
 mod narrow;
@@ -24,10 +26,12 @@ mod source;
 mod stream;
 
 pub use client::{Identity, PumpClient, ScanStream};
+pub use dial::{Dial, PemFiles};
 pub use error::Error;
-pub use events::{EventBatch, EventStream};
+pub use events::{EventBatch, EventStream, Selector};
+pub use ledger::{Hole, NoLedger, PumpLedger};
 pub use narrow::narrow;
 pub use progress::{MemberProgress, Progress};
 pub use record::{Batch, Record};
-pub use schema::SchemaFetcher;
+pub use schema::{SchemaBase, SchemaFetcher, SchemaSource};
 pub use stream::{Member, MergedStream, StreamOptions};

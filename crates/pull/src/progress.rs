@@ -1,6 +1,7 @@
 //! What a stream is doing: read by status pages while the stream itself is busy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use binlog_types::{CommitTs, NodeId};
 use parking_lot::Mutex;
@@ -20,6 +21,8 @@ pub struct MemberProgress {
     pub doing: String,
     /// Whether a connection stands.
     pub connected: bool,
+    /// How long there has been no connection; None: there is one.
+    pub apart: Option<Duration>,
 }
 
 /// A view of a stream's state; cheap to clone, and lives as long as anybody holds it.

@@ -1,17 +1,44 @@
 //! Schema objects from all pumps, united.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_types::{ClusterId, JobId, SchemaVersion};
+use binlog_types::{ClusterId, CommitTs, JobId, SchemaVersion};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{Error, Member, PumpClient};
+use crate::{Dial, Error, Member, PumpClient};
 
 /// How much longer the other pumps may take once one has answered: their histories are compared, but a dead one does not hold anybody up.
 const GRACE: Duration = Duration::from_millis(300);
+
+/// What lies so far behind a reader that only the state it led to matters: of each object the newest version of it, without dropped
+/// objects and jobs. Zero: nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchemaBase {
+    /// Versions at or below it.
+    pub version: SchemaVersion,
+    /// Objects that were made at or before it.
+    pub ts: CommitTs,
+}
+
+/// Where the schema history comes from if no pump serves it: all of them are original ones.
+pub trait SchemaSource: std::fmt::Debug + Send + Sync {
+    /// As [`SchemaFetcher::versions`].
+    fn versions(
+        &self,
+        after: SchemaVersion,
+        need: SchemaVersion,
+        base: SchemaBase,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<(Vec<SchemaObject>, SchemaVersion), Error>>;
+
+    /// As [`SchemaFetcher::job`].
+    fn job(&self, job: JobId, wait: Duration) -> BoxFuture<'_, Result<Option<Vec<SchemaObject>>, Error>>;
+}
 
 /// Fetches schema history from the pumps.
 #[derive(Debug)]
@@ -19,12 +46,17 @@ pub struct SchemaFetcher {
     cluster: ClusterId,
     members: Vec<Member>,
     clients: BTreeMap<String, PumpClient>,
+    dial: Dial,
+    base: SchemaBase,
+    source: Option<Arc<dyn SchemaSource>>,
+    /// The source was used: it is from now on, for it has what the pumps' later answers would have.
+    without_pumps: bool,
 }
 
 /// What is asked of every pump.
 #[derive(Clone, Copy)]
 enum Question {
-    Versions { after: SchemaVersion, need: SchemaVersion },
+    Versions { after: SchemaVersion, need: SchemaVersion, base: SchemaBase },
     Job(JobId),
 }
 
@@ -33,7 +65,22 @@ type Answer = (Vec<SchemaObject>, SchemaVersion);
 impl SchemaFetcher {
     /// A fetcher; nothing is connected yet.
     pub fn new(cluster: ClusterId, members: Vec<Member>) -> Self {
-        SchemaFetcher { cluster, members, clients: BTreeMap::new() }
+        SchemaFetcher {
+            cluster,
+            members,
+            clients: BTreeMap::new(),
+            dial: Dial::default(),
+            base: SchemaBase::default(),
+            source: None,
+            without_pumps: false,
+        }
+    }
+
+    /// The same, with all that differs from a plain reader of everything.
+    #[must_use]
+    pub fn with(mut self, dial: Dial, base: SchemaBase, source: Option<Arc<dyn SchemaSource>>) -> Self {
+        (self.dial, self.base, self.source) = (dial, base, source);
+        self
     }
 
     /// Changes who is asked.
@@ -53,7 +100,10 @@ impl SchemaFetcher {
         need: SchemaVersion,
         wait: Duration,
     ) -> Result<(Vec<SchemaObject>, SchemaVersion), Error> {
-        self.ask(Question::Versions { after, need }, wait).await
+        match self.pumps_or_source(Question::Versions { after, need, base: self.base }, wait).await? {
+            Ok(answer) => Ok(answer),
+            Err(source) => source.versions(after, need, self.base, wait).await,
+        }
     }
 
     /// The objects of one DDL job, once a pump knows it; None where none does within `wait`.
@@ -61,11 +111,31 @@ impl SchemaFetcher {
     /// # Errors
     /// As [`SchemaFetcher::versions`], and what a pump answers when none could be asked.
     pub async fn job(&mut self, job: JobId, wait: Duration) -> Result<Option<Vec<SchemaObject>>, Error> {
-        match self.ask(Question::Job(job), wait).await {
-            Ok((objects, _)) if objects.is_empty() => Ok(None),
-            Ok((objects, _)) => Ok(Some(objects)),
+        match self.pumps_or_source(Question::Job(job), wait).await {
+            Ok(Ok((objects, _))) if objects.is_empty() => Ok(None),
+            Ok(Ok((objects, _))) => Ok(Some(objects)),
+            Ok(Err(source)) => source.job(job, wait).await,
             Err(Error::SchemaNotYet { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What the pumps say, or who is to be asked instead.
+    async fn pumps_or_source(
+        &mut self,
+        question: Question,
+        wait: Duration,
+    ) -> Result<Result<Answer, Arc<dyn SchemaSource>>, Error> {
+        if let Some(source) = self.source.clone().filter(|_| self.without_pumps) {
+            return Ok(Err(source));
+        }
+        match (self.ask(question, wait).await, &self.source) {
+            (Err(Error::NoSchema { pumps }), Some(source)) => {
+                tracing::info!(pumps, "no pump serves the schema history: it is read from TiKV");
+                self.without_pumps = true;
+                Ok(Err(Arc::clone(source)))
+            }
+            (answer, _) => answer.map(Ok),
         }
     }
 
@@ -77,7 +147,8 @@ impl SchemaFetcher {
             .iter()
             .map(|member| {
                 let client = self.clients.get(&member.host).cloned();
-                async move { (member, ask_one(cluster, member, client, question, wait).await) }
+                let dial = &self.dial;
+                async move { (member, ask_one(cluster, member, client, dial, question, wait).await) }
             })
             .collect();
         // A pump that neither answers nor refuses is given up some time after its wait.
@@ -117,7 +188,14 @@ impl SchemaFetcher {
         }
         if answers.is_empty() {
             return Err(match failure {
-                Some(error) if original < self.members.len() => error,
+                // A pump that cannot be reached may be one of ours; where another way is open, nobody waits for it.
+                Some(error)
+                    if original == 0
+                        || (original < self.members.len() && self.source.is_none())
+                        || matches!(error, Error::SchemaNotYet { .. }) =>
+                {
+                    error
+                }
                 _ => Error::NoSchema {
                     pumps: self.members.iter().map(|m| m.id.as_str()).collect::<Vec<_>>().join(", "),
                 },
@@ -131,15 +209,16 @@ async fn ask_one(
     cluster: ClusterId,
     member: &Member,
     client: Option<PumpClient>,
+    dial: &Dial,
     question: Question,
     wait: Duration,
 ) -> Result<(PumpClient, Answer), Error> {
     let client = match client {
         Some(client) => client,
-        None => PumpClient::connect_as(&member.id, &member.host, cluster).await?,
+        None => PumpClient::dial(&member.id, &member.host, cluster, dial).await?,
     };
     let answer = match question {
-        Question::Versions { after, need } => client.schema(after, need, wait).await?,
+        Question::Versions { after, need, base } => client.schema(after, need, base, wait).await?,
         Question::Job(job) => (client.schema_of_job(job, wait).await?, SchemaVersion(0)),
     };
     Ok((client, answer))

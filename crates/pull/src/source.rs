@@ -7,13 +7,15 @@ use binlog_types::{ClusterId, CommitTs, NodeId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::assemble::Assembler;
 use crate::budget::{Permit, Share};
+use crate::ledger::{Hole, PumpLedger};
 use crate::progress::MemberProgress;
 use crate::record::{Held, RECORD_OVERHEAD};
-use crate::{Error, Identity, Member, PumpClient, legacy};
+use crate::{Dial, Error, Identity, Member, PumpClient, legacy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
@@ -37,6 +39,8 @@ struct State {
     failed: Option<Error>,
     doing: String,
     connected: bool,
+    /// Since when no connection stands.
+    apart: Option<Instant>,
 }
 
 impl Inbox {
@@ -47,8 +51,15 @@ impl Inbox {
         bell: Arc<Notify>,
     ) -> Self {
         let doing = "connecting".to_owned();
-        let state =
-            State { records: Vec::new(), complete: after, identity, failed: None, doing, connected: false };
+        let state = State {
+            records: Vec::new(),
+            complete: after,
+            identity,
+            failed: None,
+            doing,
+            connected: false,
+            apart: Some(Instant::now()),
+        };
         Inbox { member, state: Mutex::new(state), bell }
     }
 
@@ -88,6 +99,7 @@ impl Inbox {
             complete_through: state.complete,
             doing: state.doing.clone(),
             connected: state.connected,
+            apart: state.apart.map(|since| since.elapsed()),
         }
     }
 
@@ -109,6 +121,7 @@ impl Inbox {
         let mut state = self.state.lock();
         state.doing = doing.into();
         state.connected = connected;
+        state.apart = if connected { None } else { state.apart.or_else(|| Some(Instant::now())) };
     }
 
     fn fail(&self, error: Error) {
@@ -124,6 +137,8 @@ impl Inbox {
 /// What a source needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceOptions {
+    pub(crate) dial: Dial,
+    pub(crate) ledger: Arc<dyn PumpLedger>,
     pub(crate) cluster: ClusterId,
     pub(crate) through: Option<CommitTs>,
     pub(crate) patterns: Vec<String>,
@@ -175,7 +190,7 @@ impl Run {
     async fn run(self) {
         let _note = DeathNote(Arc::clone(&self.inbox));
         let mut pause = FIRST_PAUSE;
-        let mut last_log: Option<(String, tokio::time::Instant)> = None;
+        let mut last_log: Option<(String, Instant)> = None;
         loop {
             let before = self.inbox.position();
             let error = match self.pull().await {
@@ -184,7 +199,10 @@ impl Run {
                     return;
                 }
                 Err(error) if error.is_retryable() => error,
-                Err(error) => return self.inbox.fail(error),
+                Err(error) => match self.pass(error) {
+                    Ok(()) => continue,
+                    Err(error) => return self.inbox.fail(error),
+                },
             };
             if self.inbox.position() > before {
                 pause = FIRST_PAUSE;
@@ -192,11 +210,35 @@ impl Run {
             let text = error.to_string();
             if last_log.as_ref().is_none_or(|(was, at)| *was != text || at.elapsed() >= LOG_EVERY) {
                 tracing::warn!(host = self.inbox.member.host, position = %self.inbox.position(), error = text, "pulling failed, trying again");
-                last_log = Some((text.clone(), tokio::time::Instant::now()));
+                last_log = Some((text.clone(), Instant::now()));
             }
             self.inbox.says(text, false);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Goes on behind a hole that the operator has accepted; gives back every other error.
+    fn pass(&self, error: Error) -> Result<(), Error> {
+        let pump = self.pump();
+        let (hole, reason) = match &error {
+            Error::Purged { safe_point, .. } => {
+                let after = self.inbox.position();
+                (Hole { pump: pump.clone(), after, through: *safe_point }, "purged")
+            }
+            Error::Gap { after, through, reason, .. } => {
+                (Hole { pump: pump.clone(), after: *after, through: *through }, reason.as_str())
+            }
+            _ => return Err(error),
+        };
+        match self.options.ledger.accepts(&hole, reason) {
+            Ok(true) => {
+                tracing::warn!(%hole, reason, "binlogs are missing, and are left out as accept-gap says");
+                self.inbox.advance(hole.through);
+                Ok(())
+            }
+            Ok(false) => Err(error),
+            Err(why) => Err(Error::Ledger { pump: pump.clone(), why }),
         }
     }
 
@@ -206,9 +248,11 @@ impl Run {
 
     /// Pulls over one connection. Ok: the range is done.
     async fn pull(&self) -> Result<(), Error> {
+        let (dial, ledger) = (&self.options.dial, &self.options.ledger);
         let client =
-            PumpClient::connect_as(self.pump(), &self.inbox.member.host, self.options.cluster).await?;
-        if let Some(identity) = self.inbox.identity() {
+            PumpClient::dial(self.pump(), &self.inbox.member.host, self.options.cluster, dial).await?;
+        let known = self.inbox.identity().or_else(|| ledger.known(self.pump()));
+        if let Some(identity) = known {
             client.remember(identity);
         }
         match client.hello().await {
@@ -216,9 +260,23 @@ impl Run {
             Err(error) if error.is_unimplemented() => {
                 return legacy::pull(self, &client).await;
             }
+            Err(error @ Error::WrongStore { .. }) => {
+                client.forget();
+                client.hello().await?;
+                if !client.identity().is_some_and(|now| ledger.accepts_store(self.pump(), now.uuid)) {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "the store is taken as it is, as accept-store says");
+            }
             Err(error) => return Err(error),
         }
         let identity = client.identity();
+        if let Some(identity) = identity
+            && known != Some(identity)
+        {
+            let failed = |why| Error::Ledger { pump: self.pump().clone(), why };
+            ledger.met(self.pump(), identity).map_err(failed)?;
+        }
         self.inbox.state.lock().identity = identity;
         self.scan(&client, identity.map_or(CommitTs::ZERO, |i| i.watermark)).await
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use binlog_catalog::UnknownDdl;
 use binlog_types::{ClusterId, CommitTs, NodeId};
 use tokio::sync::Notify;
 
 use crate::budget::Share;
+use crate::ledger::{NoLedger, PumpLedger};
 use crate::merge::Merge;
 use crate::source::{Inbox, Source, SourceOptions};
-use crate::{Batch, Error, Progress};
+use crate::{Batch, Dial, Error, Progress, SchemaSource};
 
 /// The least that a pump's share of the budget is, in bytes.
 const SMALLEST_SHARE: usize = 1 << 20;
@@ -28,6 +30,12 @@ pub struct Member {
 /// What to pull.
 #[derive(Clone, Debug)]
 pub struct StreamOptions {
+    /// How pumps are connected to.
+    pub dial: Dial,
+    /// What is remembered of them.
+    pub ledger: Arc<dyn PumpLedger>,
+    /// Asked for the schema history where no pump serves it.
+    pub schema: Option<Arc<dyn SchemaSource>>,
     /// The cluster that the pumps must belong to; 0: whichever they say.
     pub cluster: ClusterId,
     /// Exclusive.
@@ -38,6 +46,25 @@ pub struct StreamOptions {
     pub table_patterns: Vec<String>,
     /// Bytes of payload in flight over all pumps.
     pub budget: usize,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
+}
+
+impl Default for StreamOptions {
+    /// Everything from the beginning, for ever, over plain text and from any cluster.
+    fn default() -> Self {
+        StreamOptions {
+            dial: Dial::default(),
+            ledger: Arc::new(NoLedger),
+            schema: None,
+            cluster: ClusterId(0),
+            after: CommitTs::ZERO,
+            through: None,
+            table_patterns: Vec::new(),
+            budget: 64 << 20,
+            unknown_ddl: UnknownDdl::default(),
+        }
+    }
 }
 
 /// Pulls from every member and merges.
@@ -94,6 +121,8 @@ impl MergedStream {
             tracing::info!(pump = %id, host = member.host, %after, "pulling");
             let inbox = Inbox::new(member, after, identity, Arc::clone(&self.bell));
             let options = SourceOptions {
+                dial: self.options.dial.clone(),
+                ledger: Arc::clone(&self.options.ledger),
                 cluster: self.options.cluster,
                 through: self.options.through,
                 patterns: self.options.table_patterns.clone(),

@@ -127,6 +127,21 @@ pub enum Error {
         /// What is there.
         text: String,
     },
+    /// The checkpoint row is not what this sink wrote last.
+    #[error(
+        "{table}: the checkpoint of cluster {cluster} was changed by somebody else: it is {found:?}, this drainer wrote {ours:?}; \
+         two drainers of one cluster need a checkpoint schema each ([syncer.to.checkpoint] schema); if it was set on purpose, restart"
+    )]
+    CheckpointTaken {
+        /// Cluster id.
+        cluster: u64,
+        /// The table.
+        table: String,
+        /// What was saved last; empty: nothing.
+        ours: String,
+        /// What is there; empty: nothing.
+        found: String,
+    },
     /// A savepoint file cannot be read or written.
     #[error("savepoint {path}: {source}")]
     SavepointIo {
@@ -161,6 +176,7 @@ impl Error {
             | Error::RowShape { .. }
             | Error::KeyUnbound { .. }
             | Error::BadCheckpoint { .. }
+            | Error::CheckpointTaken { .. }
             | Error::SavepointIo { .. }
             | Error::BadSavepoint { .. } => false,
         }

@@ -58,6 +58,11 @@ impl Layout {
     }
 }
 
+/// Positions of the columns by which a sink finds a row of `table`; `None`: it has no key, and all columns together find it.
+pub fn key_columns(table: &Table) -> Option<Vec<usize>> {
+    row_key(table)
+}
+
 /// The primary key or else the first unique index over NOT NULL columns, if the sink writes all its columns: a key over generated
 /// columns is in no row and so cannot identify one.
 fn row_key(table: &Table) -> Option<Vec<usize>> {

@@ -10,6 +10,7 @@
 //!                                         └─ keyless: one lane, with progress
 //! ```
 
+mod amend;
 mod checkpoint;
 mod ddl;
 mod dml;
@@ -25,10 +26,13 @@ mod render;
 mod sink;
 mod sqlite;
 
+pub use amend::{Amendment, render_amendment};
 pub use checkpoint::{Checkpoint, FileCheckpoint};
 pub use ddl::recycle::RecycleBin;
 pub use error::{Error, Place};
+pub use layout::key_columns;
+pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};
 pub use names::sqlite_table_name;
-pub use options::{MySqlTarget, SinkOptions, Target};
+pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use sink::Sink;

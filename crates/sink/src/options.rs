@@ -3,11 +3,12 @@
 use crate::RecycleBin;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use binlog_types::ClusterId;
 
 /// A MySQL, MariaDB or TiDB server.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct MySqlTarget {
     /// Name or address.
     pub host: String,
@@ -19,6 +20,25 @@ pub struct MySqlTarget {
     pub password: String,
     /// Path of a unix socket, in place of host and port.
     pub socket: Option<String>,
+    /// TLS, with the server's certificate checked against this authority; None: TLS where the server offers it, unchecked.
+    pub tls: Option<TlsFiles>,
+    /// Modes of the session beside those that this crate relies on.
+    pub sql_mode: Vec<String>,
+    /// Session variables to set. What the server refuses is an error.
+    pub session: Vec<(String, String)>,
+    /// How long the server may take to answer a row statement. DDL may take as long as it takes.
+    pub read_timeout: Option<Duration>,
+}
+
+/// Paths of PEM files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority.
+    pub ca: String,
+    /// Our certificate; empty: none.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
 }
 
 impl fmt::Debug for MySqlTarget {
@@ -37,6 +57,7 @@ impl fmt::Display for MySqlTarget {
 }
 
 /// Where to.
+#[allow(clippy::large_enum_variant, reason = "there is one of it a process")]
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A server; whether it is MySQL, MariaDB or TiDB is asked when it is opened.
@@ -65,8 +86,40 @@ pub struct SinkOptions {
     pub batch_rows: usize,
     /// Schema of the checkpoint, progress and intent tables (MySQL).
     pub checkpoint_schema: String,
+    /// Name of the checkpoint table (MySQL).
+    pub checkpoint_table: String,
+    /// Another server for the checkpoint table (MySQL). What belongs to the rows, progress and intents, stays with them.
+    pub checkpoint_target: Option<MySqlTarget>,
+    /// Marks of what this sink writes (MySQL); None: no marks.
+    pub marks: Option<Marks>,
+    /// The target's tables may lack columns: values for those are left out (MySQL).
+    pub partial_columns: bool,
     /// Keep a checkpoint and apply exactly once. False (one-shot restore): nothing is kept beside the data.
     pub checkpoint: bool,
     /// Dropped and truncated tables that are kept aside.
     pub recycle_bin: RecycleBin,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        SinkOptions {
+            cluster: ClusterId(0),
+            workers: 1,
+            batch_rows: 20,
+            checkpoint_schema: "tidb_binlog".to_owned(),
+            checkpoint_table: "checkpoint".to_owned(),
+            checkpoint_target: None,
+            marks: None,
+            partial_columns: false,
+            checkpoint: true,
+            recycle_bin: RecycleBin::Off,
+        }
+    }
+}
+
+/// Two clusters that replicate to each other tell their own changes by a row that each transaction of a drainer touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Whose marks: a reader drops transactions with its own.
+    pub channel: i64,
 }

@@ -65,7 +65,7 @@ impl Sink {
     /// With the table, the position and the statement.
     pub async fn apply(&mut self, events: Vec<Event>) -> Result<(), Error> {
         match &mut self.backend {
-            Backend::MySql(sink) => Box::pin(sink.apply(&events)).await,
+            Backend::MySql(sink) => Box::pin(sink.apply_narrowed(events)).await,
             Backend::Sqlite(sink) => Box::pin(sink.apply(&events)).await,
         }
     }

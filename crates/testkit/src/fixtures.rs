@@ -68,6 +68,28 @@ pub fn writes(name: &str) -> anyhow::Result<Vec<WriteFrame>> {
     Ok(frames)
 }
 
+/// Lays the binlog files that the original drainer wrote of a capture into `dir`.
+///
+/// # Errors
+/// When the capture has none.
+pub fn unpack_drainer_files(name: &str, dir: &Path) -> anyhow::Result<()> {
+    let from = testdata_dir().join(name).join("drainer-file");
+    for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+        let path = entry?.path();
+        let stem = path.file_stem().context("a name")?;
+        fs::write(dir.join(stem), load(&path)?)?;
+    }
+    Ok(())
+}
+
+/// What the original reparo printed from those files.
+///
+/// # Errors
+/// When the capture has no such text.
+pub fn reparo_print(name: &str) -> anyhow::Result<Bytes> {
+    load(&testdata_dir().join(name).join("reparo-print.txt.zst"))
+}
+
 /// What the original pump number `pump` answered to `PullBinlogs` from 0, without its fakes: `Entity.payload`s.
 ///
 /// # Errors

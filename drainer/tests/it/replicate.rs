@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::site::Site;
 
-async fn http(addr: &str, request: &str) -> String {
+pub(crate) async fn http(addr: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let text =
         format!("{request} HTTP/1.1\r\nHost: {addr}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

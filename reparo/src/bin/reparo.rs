@@ -36,6 +36,14 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
                 // It is about the data, which may be on stdout.
                 writeln!(std::io::stderr(), "{summary}")?;
             }
+            Command::Undo => {
+                let report = binlog_reparo::undo(config, shutdown()).await?;
+                writeln!(std::io::stderr(), "{report}")?;
+                anyhow::ensure!(
+                    config.dry_run || report.complete(),
+                    "not all of it goes back, see the report"
+                );
+            }
             Command::Restore | Command::Plan => {
                 let plan = binlog_reparo::plan(config, shutdown()).await?;
                 writeln!(std::io::stdout(), "{plan}")?;

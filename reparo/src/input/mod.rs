@@ -1,5 +1,6 @@
 //! Where the binlogs of a range come from.
 
+mod files;
 mod pumps;
 mod reading;
 mod stores;
@@ -9,8 +10,9 @@ use std::fmt;
 use binlog_catalog::TableFilter;
 use binlog_types::{ClusterId, CommitTs, Range};
 
-use crate::{Config, Error, Origin};
+use crate::{Config, DestType, Error, Origin};
 
+pub use files::Files;
 pub use pumps::{PumpInfo, Pumps};
 pub use reading::Reading;
 pub use stores::{StoreRecords, Stores};
@@ -39,6 +41,8 @@ pub enum Input {
     Pumps(Pumps),
     /// Directories of pumps that do not run.
     Stores(Stores),
+    /// The original drainer's binlog files.
+    Files(Files),
 }
 
 impl Input {
@@ -48,6 +52,11 @@ impl Input {
     /// When a part of it cannot be read: a range without one of the pumps would have holes.
     pub async fn open(config: &Config) -> Result<Self, Error> {
         match config.origin()? {
+            // As the original prints them; elsewhere as pumps would give them.
+            Origin::Files(dir) => {
+                let zone = (config.dest()? != DestType::Print).then(jiff::tz::TimeZone::system);
+                Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
+            }
             Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),
             origin @ (Origin::Registry | Origin::Addresses(_)) => {
                 Ok(Input::Pumps(Pumps::connect(&origin, config).await?))
@@ -60,6 +69,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.cluster,
             Input::Stores(stores) => stores.cluster(),
+            Input::Files(_) => ClusterId(0),
         }
     }
 
@@ -68,6 +78,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.pumps.iter().map(|p| format!("pump {}", p.member.id)).collect(),
             Input::Stores(stores) => stores.names(),
+            Input::Files(files) => files.names(),
         }
     }
 
@@ -76,6 +87,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.notes(),
             Input::Stores(stores) => stores.notes(),
+            Input::Files(files) => files.notes(),
         }
     }
 
@@ -84,6 +96,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.newest(),
             Input::Stores(stores) => stores.newest(),
+            Input::Files(files) => files.newest(),
         }
     }
 
@@ -95,6 +108,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.check(range, allow),
             Input::Stores(stores) => stores.check(range, allow),
+            Input::Files(files) => files.check(range, allow),
         }
     }
 
@@ -105,7 +119,7 @@ impl Input {
     pub async fn wait(&self, through: CommitTs) -> Result<(), Error> {
         match self {
             Input::Pumps(pumps) => pumps.wait(through).await,
-            Input::Stores(_) => Ok(()),
+            Input::Stores(_) | Input::Files(_) => Ok(()),
         }
     }
 
@@ -117,6 +131,7 @@ impl Input {
         match self {
             Input::Pumps(pumps) => pumps.read(range, filter).await,
             Input::Stores(stores) => stores.read(range, filter),
+            Input::Files(files) => Ok(files.read(range, filter)),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Pumps {
                 }
             }
             Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
-            Origin::Stores(_) => Err(Error::NoPump),
+            Origin::Stores(_) | Origin::Files(_) => Err(Error::NoPump),
         }
     }
 
@@ -116,8 +116,8 @@ impl Pumps {
             cluster: self.cluster,
             after: range.after,
             through: Some(range.through),
-            table_patterns: Vec::new(),
             budget: BUDGET,
+            ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
         let stream = stream.map_err(|source| Error::Pull { position: range.after, source })?;

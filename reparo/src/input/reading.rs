@@ -6,19 +6,41 @@ use binlog_pull::{EventBatch, EventStream};
 use binlog_types::CommitTs;
 use tokio::sync::mpsc;
 
+use super::Hole;
 use crate::Error;
 
 const IDLE_LOG: Duration = Duration::from_secs(10);
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a reader thread hands over.
-pub(crate) type Parcel = Result<EventBatch, Error>;
+#[derive(Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) batch: EventBatch,
+    /// What turned out to be missing, and was allowed to be.
+    pub(crate) holes: Vec<Hole>,
+}
+
+/// Hands over what `next` makes, to the end or to the first error.
+pub(crate) fn hand_over(
+    out: &mpsc::Sender<Result<Parcel, Error>>,
+    mut next: impl FnMut() -> Result<Parcel, Error>,
+) {
+    loop {
+        let parcel = next();
+        let last = parcel.as_ref().map_or(true, |parcel| parcel.batch.end);
+        // A receiver that is gone wants no more.
+        if out.blocking_send(parcel).is_err() || last {
+            return;
+        }
+    }
+}
 
 /// A range on its way out of its source.
 #[derive(Debug)]
 pub struct Reading {
     from: From,
     position: CommitTs,
+    holes: Vec<Hole>,
     /// Seconds since something came.
     idle: u64,
 }
@@ -26,23 +48,28 @@ pub struct Reading {
 #[derive(Debug)]
 enum From {
     Stream(Box<EventStream>),
-    Thread(mpsc::Receiver<Parcel>),
+    Thread(mpsc::Receiver<Result<Parcel, Error>>),
 }
 
 impl Reading {
     /// Of pumps.
     pub(crate) fn of_stream(stream: EventStream, after: CommitTs) -> Self {
-        Reading { from: From::Stream(Box::new(stream)), position: after, idle: 0 }
+        Reading { from: From::Stream(Box::new(stream)), position: after, holes: Vec::new(), idle: 0 }
     }
 
     /// Of a thread that ends when the receiver is dropped.
-    pub(crate) fn of_thread(parcels: mpsc::Receiver<Parcel>, after: CommitTs) -> Self {
-        Reading { from: From::Thread(parcels), position: after, idle: 0 }
+    pub(crate) fn of_thread(parcels: mpsc::Receiver<Result<Parcel, Error>>, after: CommitTs) -> Self {
+        Reading { from: From::Thread(parcels), position: after, holes: Vec::new(), idle: 0 }
     }
 
     /// Everything at or below it was handed out.
     pub fn position(&self) -> CommitTs {
         self.position
+    }
+
+    /// What turned out to be missing while it was read, and was allowed to be.
+    pub fn holes(&self) -> &[Hole] {
+        &self.holes
     }
 
     /// The next batch. Cancel safe. After a batch that is the `end` it must not be called again.
@@ -53,7 +80,11 @@ impl Reading {
         let position = self.position;
         let batch = match &mut self.from {
             From::Thread(parcels) => match parcels.recv().await {
-                Some(parcel) => parcel?,
+                Some(parcel) => {
+                    let parcel = parcel?;
+                    self.holes.extend(parcel.holes);
+                    parcel.batch
+                }
                 None => return Err(Error::ReaderDied { position }),
             },
             From::Stream(stream) => loop {

@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::pumps::{missing, purged};
-use super::reading::Parcel;
+use super::reading::{Parcel, hand_over};
 use super::{Hole, Reading};
 use crate::{Error, utc};
 
@@ -156,9 +156,9 @@ impl Stores {
             what: format!("the schema history is unreadable: {e}"),
         })?;
         let records = self.records(range)?;
-        let decoder = Decoder { records, interpreter, filter, known, through: range.through };
+        let mut decoder = Decoder { records, interpreter, filter, known, through: range.through };
         let (sender, receiver) = mpsc::channel(BATCHES);
-        tokio::task::spawn_blocking(move || decoder.run(&sender));
+        tokio::task::spawn_blocking(move || hand_over(&sender, || decoder.batch()));
         Ok(Reading::of_thread(receiver, range.after))
     }
 
@@ -197,18 +197,7 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn run(mut self, out: &mpsc::Sender<Parcel>) {
-        loop {
-            let parcel = self.batch();
-            let last = parcel.as_ref().map_or(true, |batch| batch.end);
-            // A receiver that is gone wants no more.
-            if out.blocking_send(parcel).is_err() || last {
-                return;
-            }
-        }
-    }
-
-    fn batch(&mut self) -> Parcel {
+    fn batch(&mut self) -> Result<Parcel, Error> {
         let mut batch = EventBatch::default();
         let mut bytes = 0;
         while bytes < BATCH_BYTES {
@@ -224,7 +213,7 @@ impl Decoder {
         }
         batch.schema_version = self.interpreter.schema_version();
         batch.recovered = self.interpreter.history().recovered_tables().map(|(table, _)| table).collect();
-        Ok(batch)
+        Ok(Parcel { batch, holes: Vec::new() })
     }
 
     fn decode(&mut self, record: &Record, batch: &mut EventBatch) -> Result<(), Error> {

@@ -10,25 +10,20 @@
 
 pub(crate) mod original;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use binlog_cli::{DirLock, hostname, replace_file};
 use binlog_types::NodeId;
-use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
 use crate::config::HostPort;
-
-const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 /// A locked data directory.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    /// Unlocked by the system when it is closed.
-    _lock: File,
+    _lock: DirLock,
 }
 
 impl DataDir {
@@ -37,24 +32,7 @@ impl DataDir {
     /// # Errors
     /// When another process holds it.
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(Error::file("create", path))?;
-        let lock_path = path.join(".lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(Error::file("open", &lock_path))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataDir { path: path.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked(path.to_owned())),
-            Err(errno) => Err(Error::file("lock", lock_path)(errno.into())),
-        }
+        Ok(DataDir { path: path.to_owned(), _lock: DirLock::take(path)? })
     }
 
     /// Where the store lives.
@@ -86,29 +64,16 @@ impl DataDir {
                 let id = match configured {
                     Some(id) => id.clone(),
                     None => {
-                        let name = fs::read_to_string(HOSTNAME).map_err(Error::file("read", HOSTNAME))?;
-                        NodeId::new(&format!("{}:{}", name.trim(), listen.port))
+                        let name = hostname().map_err(Error::file("ask for", "this machine's name"))?;
+                        NodeId::new(&format!("{name}:{}", listen.port))
                             .map_err(|e| Error::Config(format!("{e}; set node-id")))?
                     }
                 };
-                write_durably(&path, id.as_str().as_bytes()).map_err(Error::file("write", &path))?;
+                replace_file(&path, id.as_str().as_bytes()).map_err(Error::file("write", &path))?;
                 Ok(id)
             }
             Err(e) => Err(Error::file("read", path)(e)),
         }
-    }
-}
-
-/// A rename over the old file, both synced, so that a crash leaves the one or the other.
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let staged = path.with_extension("tmp");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&staged)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&staged, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
     }
 }
 
@@ -118,15 +83,6 @@ mod tests {
 
     fn listen() -> HostPort {
         HostPort { host: "127.0.0.1".to_owned(), port: 8250 }
-    }
-
-    #[test]
-    fn a_directory_has_one_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = DataDir::lock(dir.path()).unwrap();
-        assert!(matches!(DataDir::lock(dir.path()), Err(Error::Locked(_))));
-        drop(first);
-        DataDir::lock(dir.path()).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use binlog_proto::store as wire;
 use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_storage::{SchemaEntry, Store};
+use binlog_storage::{Behind, SchemaEntry, Store};
 use binlog_types::SchemaVersion;
 use prost::Message;
 use tonic::Status;
@@ -22,10 +22,15 @@ pub(super) async fn read(
     wait(context, request).await?;
     let store = context.store.clone();
     let (after, job) = (SchemaVersion(request.after_version), request.need_job);
+    let base = Base { version: SchemaVersion(request.base_version), ts: request.base_ts };
     let (entries, complete) = reader::blocking(move || {
         // The version first: what is complete up to it is then read.
         let complete = store.schema_version();
-        let mut entries = store.schema(after)?;
+        let mut entries = if base.is_none() {
+            store.schema(after)?
+        } else {
+            store.schema_above(after, |entry| base.covers(entry), ObjectKind::Job as u8)?
+        };
         if job > 0 {
             let found = store.schema_object(ObjectKind::Job as u8, job)?;
             entries.extend(found.into_iter().filter(|entry| entry.schema_version <= after));
@@ -37,6 +42,34 @@ pub(super) async fn read(
     .map_err(|e| e.into_status())?
     .map_err(|e| status::of_store(&e))?;
     batches(&entries, complete)
+}
+
+/// What lies behind the reader; see the protocol.
+#[derive(Clone, Copy)]
+struct Base {
+    version: SchemaVersion,
+    ts: u64,
+}
+
+impl Base {
+    fn is_none(self) -> bool {
+        self.version.0 <= 0 && self.ts == 0
+    }
+
+    /// Whether the entry is behind; and whether it says that its object is gone.
+    fn covers(self, entry: &SchemaEntry) -> Behind {
+        let decoded = SchemaObject::decode(entry.value.clone()).ok();
+        let made = decoded.as_ref().map_or(0, |object| object.finished_ts);
+        let behind = entry.schema_version <= self.version
+            || (made != 0 && made <= self.ts)
+            || (entry.schema_version.0 == 0 && self.ts != 0);
+        match decoded {
+            // What cannot be read is sent on, and refused there by name.
+            Some(object) if behind && object.dropped => Behind::Gone,
+            Some(_) if behind => Behind::Yes,
+            _ => Behind::No,
+        }
+    }
 }
 
 async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Status> {

@@ -9,8 +9,11 @@ use binlog_types::{CommitTs, StartTs};
 /// An outcome that is on its way usually comes before this.
 const FIRST_AFTER: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_secs(1);
-/// An outcome is to be known within five seconds of its being there, whenever that is.
-const MAX_BACKOFF: Duration = Duration::from_secs(3);
+/// Where neither lock nor outcome is seen. An outcome is to be known within five seconds of its being there, whenever that is, and a lock that
+/// turns up and ends between two questions takes two more: one that sees it, and a [`BACKOFF`] later one that ends it.
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
+/// While a lock stands: one question more is enough then.
+const LOCKED_BACKOFF: Duration = Duration::from_secs(3);
 /// A transaction whose prewrite binlog is this old and which never locked its primary key will not do so any more.
 const HOPELESS_AFTER: Duration = Duration::from_secs(600);
 
@@ -105,7 +108,7 @@ impl Schedule {
         probe.asked = false;
         probe.locked = matches!(answer, Answer::Locked { .. });
         let pause = match answer {
-            Answer::Locked { ends_in } => ends_in.clamp(BACKOFF, MAX_BACKOFF),
+            Answer::Locked { ends_in } => ends_in.clamp(BACKOFF, LOCKED_BACKOFF),
             _ => {
                 let pause = probe.pause;
                 probe.pause = (pause * 2).min(MAX_BACKOFF);

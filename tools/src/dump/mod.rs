@@ -82,6 +82,7 @@ async fn dump<W: Write>(options: &DumpOptions, printer: &mut Printer<W>) -> anyh
     match (options.style, &input) {
         (Style::Decoded { .. }, input) => decoded(input.read(range, config.filter()?).await?, printer).await,
         (Style::Raw { .. }, Input::Pumps(pumps)) => raw_of_pumps(pumps, range, printer).await,
+        (Style::Raw { .. }, Input::Files(_)) => anyhow::bail!("binlog files are not shown raw"),
         (Style::Raw { .. }, Input::Stores(stores)) => {
             let mut records = stores.records(range)?;
             while let Some(record) = records.next()? {
@@ -118,8 +119,8 @@ async fn raw_of_pumps<W: Write>(pumps: &Pumps, range: Range, printer: &mut Print
         cluster: pumps.cluster,
         after: range.after,
         through: Some(range.through),
-        table_patterns: Vec::new(),
         budget: BUDGET,
+        ..StreamOptions::default()
     };
     let mut stream = MergedStream::new(options, pumps.members());
     loop {

@@ -55,7 +55,10 @@ fn reparo_refuses_what_it_cannot_do() {
     assert!(output.stdout.is_empty(), "stdout is for data alone");
     let output = reparo().args(["-nonsense"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    let output = reparo().args(["-data-dir", "x"]).output().unwrap();
+    let output = reparo().args(["-data-dir", "not/there"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("not supported yet"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot read not/there: No such file"), "{}", text(&output.stderr));
+    let output = reparo().args(["-data-dir", "x", "-dest-type", "sql"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("can only be printed so far"), "{}", text(&output.stderr));
 }

@@ -7,10 +7,12 @@ mod convert;
 mod decode;
 mod format2;
 mod plan;
+mod project;
 mod text;
 
 pub(crate) use convert::{datum_of, value_of};
 pub(crate) use plan::Plan;
+pub use project::Projection;
 
 /// Id under which TiDB's hidden row id stands in a row.
 pub(crate) const ROW_ID: i64 = -1;

@@ -9,6 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::replay::records;
 
 #[path = "../../../../fuzz/src/targets.rs"]
+#[allow(unreachable_pub, reason = "it is a library for the fuzzers")]
 mod targets;
 
 /// Real bytes for every target: rows and transactions, jobs, statements.

@@ -1,9 +1,11 @@
 //! The merged stream over connections that break, pumps that come and go, and a budget that is too small.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_pull::{Batch, Error, MergedStream, StreamOptions};
-use binlog_types::{ClusterId, CommitTs};
+use binlog_pull::{Batch, Error, Hole, Identity, MergedStream, PumpLedger, StreamOptions};
+use binlog_types::{ClusterId, CommitTs, NodeId, StoreUuid};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::fake::Pump;
@@ -13,8 +15,8 @@ pub(crate) fn options(after: u64, through: Option<u64>) -> StreamOptions {
         cluster: ClusterId(7),
         after: CommitTs::new(after),
         through: through.map(CommitTs::new),
-        table_patterns: vec![],
         budget: 16 << 20,
+        ..StreamOptions::default()
     }
 }
 
@@ -110,6 +112,71 @@ async fn another_store_at_the_same_place_is_a_typed_stop() {
     let _a = a.up().await;
     let error = stop(&mut stream).await;
     assert!(matches!(error, Error::WrongStore { .. }), "{error}");
+}
+
+/// Knows a store, and accepts what it is told to.
+#[derive(Debug, Default)]
+struct Ledger {
+    known: Mutex<Option<Identity>>,
+    store: Option<StoreUuid>,
+    hole: Option<Hole>,
+}
+
+impl PumpLedger for Ledger {
+    fn known(&self, _: &NodeId) -> Option<Identity> {
+        *self.known.lock()
+    }
+
+    fn met(&self, _: &NodeId, identity: Identity) -> Result<(), String> {
+        *self.known.lock() = Some(identity);
+        Ok(())
+    }
+
+    fn accepts_store(&self, _: &NodeId, uuid: StoreUuid) -> bool {
+        self.store == Some(uuid)
+    }
+
+    fn accepts(&self, hole: &Hole, _: &str) -> Result<bool, String> {
+        Ok(self.hole.as_ref() == Some(hole))
+    }
+}
+
+fn with(after: u64, ledger: Ledger) -> StreamOptions {
+    StreamOptions { ledger: Arc::new(ledger), ..options(after, None) }
+}
+
+#[tokio::test]
+async fn a_store_is_remembered_over_restarts_and_accepted_by_name() {
+    let a = Pump::start("a").await;
+    a.add([10]);
+    a.set_watermark(20);
+    let earlier = Identity { uuid: StoreUuid([9; 16]), incarnation: 1, watermark: CommitTs::new(5) };
+    let remembers = |store| Ledger { known: Mutex::new(Some(earlier)), store, hole: None };
+    let error = stop(&mut MergedStream::new(with(0, remembers(None)), vec![a.member()])).await;
+    assert!(matches!(&error, Error::WrongStore { .. }), "{error}");
+    let text = error.to_string();
+    let uuid = text.rsplit("-accept-store=a:").next().unwrap();
+    let bytes: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&uuid[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let now = StoreUuid(bytes.try_into().unwrap());
+    let mut stream = MergedStream::new(with(0, remembers(Some(now))), vec![a.member()]);
+    assert_eq!(read(&mut stream, 20).await, [10]);
+}
+
+#[tokio::test]
+async fn a_hole_is_passed_where_it_was_accepted_exactly() {
+    let a = Pump::start("a").await;
+    a.state.lock().safe_point = 15;
+    a.add([18]);
+    a.set_watermark(20);
+    let hole = |through| Ledger {
+        hole: Some(Hole { pump: a.member().id, after: CommitTs::new(3), through: CommitTs::new(through) }),
+        ..Ledger::default()
+    };
+    let error = stop(&mut MergedStream::new(with(3, hole(14)), vec![a.member()])).await;
+    assert!(error.to_string().ends_with("-accept-gap=a:3-15"), "{error}");
+    let mut stream = MergedStream::new(with(3, hole(15)), vec![a.member()]);
+    assert_eq!(read(&mut stream, 20).await, [18]);
 }
 
 #[tokio::test]

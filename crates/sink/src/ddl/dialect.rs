@@ -39,6 +39,11 @@ impl Dialect {
         }
     }
 
+    /// Whether it is TiDB.
+    pub(crate) fn is_tidb(&self) -> bool {
+        self.kind == Kind::TiDb
+    }
+
     /// Whether JSON columns are compared as JSON (MariaDB's are text).
     pub(crate) fn has_json_type(&self) -> bool {
         matches!(self.kind, Kind::MySql | Kind::TiDb)

@@ -141,7 +141,7 @@ async fn put(
 }
 
 async fn run(connection: &mut Connection, layout: &Layout, net: &Net<'_>, sql: &str) -> Result<(), Error> {
-    match connection.execute(sql).await {
+    match connection.execute_rows(sql).await {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::statement(&layout.place(net.commit_ts), sql, source)),
     }
@@ -173,7 +173,7 @@ async fn run_step(connection: &mut Connection, step: &Ordered<'_>) -> Result<(),
         ),
     };
     let failed = |sql: &str, source| Error::statement(&layout.place(step.commit_ts), sql, source);
-    let found = connection.execute(&sql).await.map_err(|e| failed(&sql, e))?;
+    let found = connection.execute_rows(&sql).await.map_err(|e| failed(&sql, e))?;
     if let ChangeKind::Update { after, .. } = step.kind
         && found == 0
     {
@@ -183,7 +183,7 @@ async fn run_step(connection: &mut Connection, step: &Ordered<'_>) -> Result<(),
         let mut sql = statement::insert_head("INSERT", layout, &columns);
         statement::push_values(&mut sql, layout, &columns, after);
         sql.push_str(&format!(" ON DUPLICATE KEY UPDATE {}", statement::assignments(layout, after)));
-        connection.execute(&sql).await.map_err(|e| failed(&sql, e))?;
+        connection.execute_rows(&sql).await.map_err(|e| failed(&sql, e))?;
     }
     Ok(())
 }

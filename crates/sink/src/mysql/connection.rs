@@ -6,7 +6,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
 
 use crate::error::{Class, class_of, server_code};
-use crate::{Error, MySqlTarget};
+use crate::{Error, MySqlTarget, literal};
 
 /// Attempts at a statement or a connection before the error is given to the caller: with the pauses below, over four minutes,
 /// which a restart of the server fits into.
@@ -24,6 +24,9 @@ const REQUIRED: [&str; 4] = [
     "SET NAMES utf8mb4",
     "SET SESSION foreign_key_checks = 0",
 ];
+
+/// As above.
+const REQUIRED_MODES: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
 /// Settings that only some servers have, or let everyone set: the refusal of one is no error.
 const WHERE_KNOWN: [&str; 6] = [
@@ -43,11 +46,68 @@ pub(crate) struct Connection {
     live: Option<MySqlConnection>,
     /// The server's number of the last connection: after it broke, the server may still be at work on its last statement.
     id: Option<u64>,
+    /// The first statement of every transaction; see [`super::marks`].
+    mark: Option<String>,
 }
 
 impl Connection {
     pub(crate) fn new(target: &MySqlTarget) -> Self {
-        Connection { target: target.clone(), live: None, id: None }
+        Connection { target: target.clone(), live: None, id: None, mark: None }
+    }
+
+    /// The same, marking its transactions.
+    pub(crate) fn marked(target: &MySqlTarget, mark: Option<String>) -> Self {
+        Connection { mark, ..Self::new(target) }
+    }
+
+    /// What begins a transaction: with the mark, where there is one.
+    pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        self.within("START TRANSACTION").await?;
+        if let Some(mark) = self.mark.clone() {
+            self.within(&mark).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a row statement that may run twice, as a transaction of its own, until it succeeds or fails for good.
+    pub(crate) async fn execute_rows(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let mut pause = Pause::default();
+        loop {
+            let result = if self.mark.is_some() {
+                let result = self.marked_once(sql).await;
+                if result.is_err() {
+                    self.rollback().await;
+                }
+                result
+            } else {
+                self.within(sql).await
+            };
+            match result {
+                Err(error) if class_of(&error) != Class::Permanent && pause.wait(&error).await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn marked_once(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        self.begin().await?;
+        let rows = self.within(sql).await?;
+        self.within("COMMIT").await?;
+        Ok(rows)
+    }
+
+    /// [`Connection::execute_once`], within the read time-out.
+    pub(crate) async fn within(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let Some(limit) = self.target.read_timeout else { return self.execute_once(sql).await };
+        match tokio::time::timeout(limit, self.execute_once(sql)).await {
+            Ok(result) => result,
+            Err(_) => {
+                // The answer would be taken for that of the next statement.
+                self.live = None;
+                let text = format!("no answer within the read-timeout of {limit:?}");
+                Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+            }
+        }
     }
 
     /// The connection, opened if need be. One attempt.
@@ -161,7 +221,7 @@ impl Pause {
 async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
     let mut options = MySqlConnectOptions::new()
         .username(&target.user)
-        .ssl_mode(MySqlSslMode::Preferred)
+        .ssl_mode(if target.tls.is_some() { MySqlSslMode::VerifyIdentity } else { MySqlSslMode::Preferred })
         .charset("utf8mb4")
         .pipes_as_concat(false)
         .no_engine_substitution(false)
@@ -170,6 +230,12 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
         .disable_statement_logging();
     if !target.password.is_empty() {
         options = options.password(&target.password);
+    }
+    if let Some(tls) = &target.tls {
+        options = options.ssl_ca(&tls.ca);
+        if !tls.cert.is_empty() {
+            options = options.ssl_client_cert(&tls.cert).ssl_client_key(&tls.key);
+        }
     }
     options = match &target.socket {
         Some(path) => options.socket(path),
@@ -186,6 +252,18 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
             Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => {}
             Err(error) => return Err(error),
         }
+    }
+    if !target.sql_mode.is_empty() {
+        let modes = format!("{REQUIRED_MODES},{}", target.sql_mode.join(","));
+        let sql = format!("SET SESSION sql_mode = {}", literal::text(&modes));
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+    }
+    for (name, value) in &target.session {
+        // A name is checked where it comes from; a number stays one, for many variables take nothing else.
+        let value = if value.parse::<i64>().is_ok() { value.clone() } else { literal::text(value) };
+        sqlx::raw_sql(AssertSqlSafe(format!("SET SESSION {name} = {value}")))
+            .execute(&mut connection)
+            .await?;
     }
     Ok(connection)
 }

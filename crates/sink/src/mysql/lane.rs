@@ -110,7 +110,7 @@ async fn transaction(
     let place = || last.layout.place(last.commit_ts);
     let sql_failure = |sql: &str, source| Failure::Sql { place: place(), sql: sql.to_owned(), source };
     let begin = "START TRANSACTION";
-    connection.execute_once(begin).await.map_err(|e| (sql_failure(begin, e), false))?;
+    connection.begin().await.map_err(|e| (sql_failure(begin, e), false))?;
     for step in steps {
         let found = connection.execute_once(&step.sql).await.map_err(|source| {
             (Failure::Sql { place: step.place.clone(), sql: step.sql.clone(), source }, false)

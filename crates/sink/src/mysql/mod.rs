@@ -1,9 +1,12 @@
 //! MySQL, MariaDB and TiDB.
 
 mod apply;
+mod checkpoint;
 mod connection;
 mod ddl;
 mod lane;
+pub(crate) mod marks;
+mod partial;
 mod server;
 mod state;
 
@@ -18,6 +21,7 @@ use crate::notices::Notices;
 use crate::position::Position;
 use crate::{Checkpoint, Error, MySqlTarget, RecycleBin, SinkOptions};
 use connection::Connection;
+use partial::TargetColumns;
 use server::Server;
 use state::State;
 
@@ -33,23 +37,33 @@ pub(crate) struct MySqlSink {
     state: Option<State>,
     notices: Notices,
     bin: Bin,
+    columns: TargetColumns,
 }
 
 impl MySqlSink {
     pub(crate) async fn open(target: &MySqlTarget, mut options: SinkOptions) -> Result<Self, Error> {
         options.workers = options.workers.max(1);
         options.batch_rows = options.batch_rows.max(1);
-        let mut main = Connection::new(target);
+        let mark = |id| options.marks.map(|marks| marks::statement(marks, id));
+        let mut main = Connection::marked(target, mark(options.workers));
         let server = Server::ask(&mut main).await?;
-        let state = if options.checkpoint {
-            Some(State::open(&mut main, &options.checkpoint_schema, options.cluster).await?)
-        } else {
-            None
-        };
+        if let Some(marks) = options.marks {
+            marks::open(&mut main, marks, options.workers + 1).await?;
+        }
+        let state = if options.checkpoint { Some(State::open(&mut main, &options).await?) } else { None };
         let bin = bin(&mut main, &server, options.recycle_bin.clone()).await?;
-        let workers = (0..options.workers).map(|_| Connection::new(target)).collect();
+        let workers = (0..options.workers).map(|id| Connection::marked(target, mark(id))).collect();
         tracing::info!(target = %target, server = server.version, dialect = server.dialect.name(), "sink is open");
-        Ok(MySqlSink { options, server, main, workers, state, notices: Notices::default(), bin })
+        Ok(MySqlSink {
+            options,
+            server,
+            main,
+            workers,
+            state,
+            notices: Notices::default(),
+            bin,
+            columns: TargetColumns::default(),
+        })
     }
 
     pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
@@ -62,7 +76,7 @@ impl MySqlSink {
 
     pub(crate) async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
         match &mut self.state {
-            Some(state) => state.save(&mut self.main, checkpoint).await,
+            Some(state) => state.save(&mut self.main, checkpoint, self.server.dialect.is_tidb()).await,
             None => Ok(()),
         }
     }
@@ -114,7 +128,35 @@ impl MySqlSink {
         lane.and(keyed)
     }
 
-    pub(crate) async fn close(self) {
+    /// Applies events whose rows may have more columns than the target's tables.
+    pub(crate) async fn apply_narrowed(&mut self, mut events: Vec<Event>) -> Result<(), Error> {
+        if !self.options.partial_columns {
+            return self.apply(&events).await;
+        }
+        // What a table has is asked for anew after each DDL, so what is between two of them is looked at by itself.
+        while !events.is_empty() {
+            let end = events
+                .iter()
+                .position(|event| matches!(event, Event::Ddl(_)))
+                .map_or(events.len(), |ddl| ddl + 1);
+            let rest = events.split_off(end);
+            self.columns.narrow(&mut self.main, &mut events).await?;
+            self.apply(&events).await?;
+            if matches!(events.last(), Some(Event::Ddl(_))) {
+                self.columns.forget();
+            }
+            events = rest;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(mut self) {
+        if let Some(marks) = self.options.marks {
+            marks::close(&mut self.main, marks).await;
+        }
+        if let Some(state) = self.state {
+            state.close().await;
+        }
         self.main.close().await;
         for worker in self.workers {
             worker.close().await;

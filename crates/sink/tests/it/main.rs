@@ -5,5 +5,6 @@
 mod captures;
 mod replay;
 mod schema;
+mod session;
 mod support;
 mod twice;

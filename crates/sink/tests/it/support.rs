@@ -6,7 +6,7 @@ use std::sync::Arc;
 use binlog_catalog::{
     ChangeKind, Ddl, Event, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction, Value,
 };
-use binlog_sink::{MySqlTarget, RecycleBin, Sink, SinkOptions, Target};
+use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
 use binlog_testkit::{Mariadb, Truth, TruthTable};
 use binlog_types::{ClusterId, CommitTs, JobId, SchemaVersion, StartTs, TableId};
 use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection, ValueRef};
@@ -14,14 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection, ValueRef};
 pub(crate) const CLUSTER: ClusterId = ClusterId(7_710_986_823_498_564_611);
 
 pub(crate) fn options() -> SinkOptions {
-    SinkOptions {
-        cluster: CLUSTER,
-        workers: 4,
-        batch_rows: 20,
-        checkpoint_schema: "tidb_binlog".into(),
-        checkpoint: true,
-        recycle_bin: RecycleBin::Off,
-    }
+    SinkOptions { cluster: CLUSTER, workers: 4, batch_rows: 20, ..SinkOptions::default() }
 }
 
 pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
@@ -29,8 +22,7 @@ pub(crate) fn mariadb_target(server: &Mariadb) -> Target {
         host: "127.0.0.1".into(),
         port: server.port(),
         user: "root".into(),
-        password: String::new(),
-        socket: None,
+        ..MySqlTarget::default()
     })
 }
 

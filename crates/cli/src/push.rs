@@ -6,19 +6,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::context::Shared;
-
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Pushes every interval until the pump stops.
-pub(crate) async fn run(context: Shared, address: String, interval: Duration) {
+/// Pushes what `gather` says for `instance`, every interval, until the future is dropped. A failure is logged when it begins.
+pub async fn push_metrics(
+    address: &str,
+    instance: &str,
+    interval: Duration,
+    gather: impl Fn() -> String + Clone + Send + 'static,
+) {
     let mut last_failure = String::new();
     loop {
-        tokio::select! {
-            () = context.stop.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
-        }
-        let pushed = match timeout(DEADLINE, push(&context, &address)).await {
+        tokio::time::sleep(interval).await;
+        let pushed = match timeout(DEADLINE, push(address, instance, gather.clone())).await {
             Ok(pushed) => pushed,
             Err(_) => Err(format!("no answer within {DEADLINE:?}")),
         };
@@ -33,16 +33,16 @@ pub(crate) async fn run(context: Shared, address: String, interval: Duration) {
     }
 }
 
-async fn push(context: &Shared, address: &str) -> Result<(), String> {
-    let shared = context.clone();
-    let body = tokio::task::spawn_blocking(move || shared.metrics.expose())
-        .await
-        .map_err(|e| e.to_string())?
-        .map_err(|e| e.to_string())?;
+async fn push(
+    address: &str,
+    instance: &str,
+    gather: impl FnOnce() -> String + Send + 'static,
+) -> Result<(), String> {
+    let body = tokio::task::spawn_blocking(gather).await.map_err(|e| e.to_string())?;
     let mut stream = TcpStream::connect(host_of(address)).await.map_err(|e| e.to_string())?;
     let head = format!(
         "POST /metrics/job/binlog/instance/{} HTTP/1.0\r\nHost: {}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
-        context.node.id(),
+        instance,
         host_of(address),
         body.len()
     );

@@ -11,9 +11,12 @@ use tonic::transport::server::Connected;
 
 /// An accepted connection after its handshake.
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub enum Connection {
+    /// Without TLS.
     Plain(TcpStream),
+    /// With it.
     Tls(Box<TlsStream<TcpStream>>),
+    /// From this machine.
     Unix(UnixStream),
 }
 

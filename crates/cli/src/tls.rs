@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,17 +19,34 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::config::Security;
-use crate::error::Error;
+pub use self::stream::Connection;
 
-pub(crate) use self::stream::Connection;
+/// TLS settings, as `[security]` has them: paths of PEM files. TLS is on when `ssl_ca` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Security {
+    /// The authority's certificate.
+    pub ssl_ca: String,
+    /// This node's certificate.
+    pub ssl_cert: String,
+    /// Its key.
+    pub ssl_key: String,
+    /// Common names that clients may have; empty: clients need no certificate.
+    pub cert_allowed_cn: Vec<String>,
+}
+
+/// Why the TLS settings cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("tls config error: {0}")]
+pub struct TlsError(String);
 
 /// As the original waits for the first bytes of a connection.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Turns accepted connections into such that speak: with TLS where `ssl-ca` is set.
 #[derive(Clone)]
-pub(crate) struct Handshake {
+#[allow(missing_debug_implementations, reason = "rustls' acceptor has none")]
+pub struct Handshake {
     tls: Option<TlsAcceptor>,
     /// Empty: clients need no certificate.
     allowed: Arc<[String]>,
@@ -41,7 +59,7 @@ impl Handshake {
     ///
     /// # Errors
     /// When a file cannot be read or is no certificate or key.
-    pub(crate) fn new(security: &Security) -> Result<Self, Error> {
+    pub fn new(security: &Security) -> Result<Self, TlsError> {
         let allowed: Vec<String> = security
             .cert_allowed_cn
             .iter()
@@ -81,7 +99,7 @@ impl Handshake {
     ///
     /// # Errors
     /// A text for people: the client does not speak TLS, or may not connect.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Connection, String> {
+    pub async fn accept(&self, stream: TcpStream) -> Result<Connection, String> {
         let Some(acceptor) = &self.tls else { return Ok(Connection::Plain(stream)) };
         let stream = timeout(HANDSHAKE_DEADLINE, acceptor.accept(stream))
             .await
@@ -123,7 +141,7 @@ impl std::fmt::Debug for OwnCertificate {
 }
 
 impl OwnCertificate {
-    fn load(cert: String, key: String, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    fn load(cert: String, key: String, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let current = Mutex::new((changed_at(&cert), Arc::new(certified_key(&cert, &key, &provider)?)));
         Ok(OwnCertificate { cert, key, provider, current })
     }
@@ -148,20 +166,20 @@ fn changed_at(path: &str) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
 }
 
-fn certified_key(cert: &str, key: &str, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+fn certified_key(cert: &str, key: &str, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(cert)?;
     let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|e| tls_error(format!("{key}: {e}")))?;
     CertifiedKey::from_der(chain, private, provider)
         .map_err(|e| tls_error(format!("could not load client key pair: {e}")))
 }
 
-fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let chain = chain.map_err(|e| tls_error(format!("{path}: {e}")))?;
     if chain.is_empty() { Err(tls_error(format!("{path} holds no certificate"))) } else { Ok(chain) }
 }
 
-fn roots(path: &str) -> Result<RootCertStore, Error> {
+fn roots(path: &str) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
         roots.add(certificate).map_err(|e| tls_error(format!("failed to append ca certs: {e}")))?;
@@ -169,19 +187,19 @@ fn roots(path: &str) -> Result<RootCertStore, Error> {
     Ok(roots)
 }
 
-fn read(path: &str) -> Result<Vec<u8>, Error> {
+fn read(path: &str) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|e| tls_error(format!("could not read {path:?}: {e}")))
 }
 
-fn tls_error(why: impl std::fmt::Display) -> Error {
-    Error::Tls(why.to_string())
+fn tls_error(why: impl std::fmt::Display) -> TlsError {
+    TlsError(why.to_string())
 }
 
 /// Whether the files can be used, as they are now.
 ///
 /// # Errors
 /// What is wrong with them.
-pub(crate) fn check(security: &Security) -> Result<(), Error> {
+pub fn check(security: &Security) -> Result<(), TlsError> {
     Handshake::new(security)?;
     if !security.ssl_ca.is_empty() {
         roots(&security.ssl_ca)?;
@@ -193,7 +211,7 @@ pub(crate) fn check(security: &Security) -> Result<(), Error> {
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(crate) fn client(security: &Security) -> Result<Option<ClientTlsConfig>, Error> {
+pub fn client(security: &Security) -> Result<Option<ClientTlsConfig>, TlsError> {
     if security.ssl_ca.is_empty() {
         return Ok(None);
     }

@@ -1,0 +1,211 @@
+//! A row as it stands after its table changed.
+
+use std::sync::Arc;
+
+use super::text::{value_of_text, zero_value};
+use crate::{Column, ColumnType, Error, Row, Table, Value, tp};
+
+/// What becomes of one column of the target.
+#[derive(Debug)]
+enum Origin {
+    /// The column at this place, in the same type.
+    Same(usize),
+    /// The column at this place, in another type.
+    Converted(usize),
+    /// Newer than the row: what existing rows took when the column came.
+    Added(Value),
+    /// In no row of the stream: virtual, hidden, or not yet public.
+    Unbound,
+}
+
+/// From rows of one version of a table to rows of another, with no regard to what a database did to them in between.
+///
+/// A column is found by its id, for names change; and by its name where the id is gone, for TiDB gives a column another id when it
+/// rewrites it to change its type.
+#[derive(Debug)]
+pub struct Projection {
+    from: Arc<Table>,
+    to: Arc<Table>,
+    columns: Vec<Origin>,
+    dropped: Vec<usize>,
+}
+
+impl Projection {
+    /// Between two versions of a table.
+    ///
+    /// # Errors
+    /// When the default of a column that came since does not fit its type.
+    pub fn new(from: Arc<Table>, to: Arc<Table>) -> Result<Self, Error> {
+        let place = |column: &Column| {
+            let by_id = from.columns.iter().position(|c| c.id == column.id);
+            let gone = |c: &Column| !to.columns.iter().any(|t| t.id == c.id && t.public);
+            by_id.or_else(|| {
+                from.columns.iter().position(|c| c.name.eq_ignore_ascii_case(&column.name) && gone(c))
+            })
+        };
+        let mut columns = Vec::with_capacity(to.columns.len());
+        let mut kept = vec![false; from.columns.len()];
+        for column in &to.columns {
+            columns.push(match place(column) {
+                Some(at) => {
+                    if let Some(kept) = kept.get_mut(at) {
+                        *kept = true;
+                    }
+                    let same = from.columns.get(at).is_some_and(|c| same_type(&c.ty, &column.ty));
+                    if same { Origin::Same(at) } else { Origin::Converted(at) }
+                }
+                None if !column.is_visible() || column.is_generated() => Origin::Unbound,
+                None => Origin::Added(added(column)?),
+            });
+        }
+        let dropped = (0..from.columns.len())
+            .filter(|at| !kept[*at] && from.columns.get(*at).is_some_and(Column::is_writable))
+            .collect();
+        Ok(Projection { from, to, columns, dropped })
+    }
+
+    /// The version of the rows that go in.
+    pub fn source(&self) -> &Arc<Table> {
+        &self.from
+    }
+
+    /// Whether rows pass as they are.
+    pub fn is_identity(&self) -> bool {
+        Arc::ptr_eq(&self.from, &self.to)
+            || self.from.columns.len() == self.columns.len()
+                && self
+                    .columns
+                    .iter()
+                    .enumerate()
+                    .all(|(at, c)| matches!(c, Origin::Same(from) if *from == at))
+    }
+
+    /// Columns whose values find no place any more.
+    pub fn dropped(&self) -> impl Iterator<Item = &Column> {
+        self.dropped.iter().filter_map(|at| self.from.columns.get(*at))
+    }
+
+    /// Columns that came since.
+    pub fn added(&self) -> impl Iterator<Item = &Column> {
+        let is_added = |at: &usize| matches!(self.columns.get(*at), Some(Origin::Added(_)));
+        (0..self.columns.len()).filter(is_added).filter_map(|at| self.to.columns.get(at))
+    }
+
+    /// The row in the later version. `fill`: columns that came since hold what existing rows took then; else they stay unbound.
+    ///
+    /// # Errors
+    /// When a value does not fit the type that its column has now.
+    pub fn row(&self, row: &Row, fill: bool) -> Result<Row, Error> {
+        let value = |(origin, column): (&Origin, &Column)| match origin {
+            Origin::Same(at) => Ok(row.get(*at).cloned().flatten()),
+            Origin::Converted(at) => match (row.get(*at), self.from.columns.get(*at)) {
+                (Some(Some(value)), Some(old)) => convert(value, old, column).map(Some),
+                _ => Ok(None),
+            },
+            Origin::Added(value) => Ok(fill.then(|| value.clone())),
+            Origin::Unbound => Ok(None),
+        };
+        self.columns.iter().zip(&self.to.columns).map(value).collect()
+    }
+}
+
+fn same_type(a: &ColumnType, b: &ColumnType) -> bool {
+    let scaled = matches!(
+        a.tp,
+        tp::NEW_DECIMAL | tp::DATETIME | tp::TIMESTAMP | tp::DURATION | tp::BIT | tp::ENUM | tp::SET
+    );
+    a.tp == b.tp
+        && a.is_unsigned() == b.is_unsigned()
+        && a.is_bytes() == b.is_bytes()
+        && (!scaled || a.decimal == b.decimal && a.elems == b.elems && (a.tp != tp::BIT || a.flen == b.flen))
+}
+
+fn added(column: &Column) -> Result<Value, Error> {
+    Ok(match &column.origin_default {
+        Some(raw) => value_of_text(raw, &column.ty)
+            .map_err(|source| Error::Column { column: column.name.clone(), source })?,
+        None if column.ty.is_not_null() => zero_value(&column.ty),
+        None => Value::Null,
+    })
+}
+
+/// Through the text that both types show, as the server itself converts.
+fn convert(value: &Value, old: &Column, new: &Column) -> Result<Value, Error> {
+    let text = match value {
+        Value::Null => return Ok(Value::Null),
+        // Between strings nothing is read.
+        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_text() => {
+            return Ok(Value::Text(bytes.clone()));
+        }
+        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_bytes() => {
+            return Ok(Value::Bytes(bytes.clone()));
+        }
+        Value::Bit(number) if new.ty.tp != tp::BIT => number.to_string().into_bytes(),
+        Value::Bit(number) => number.to_be_bytes().to_vec(),
+        other => other.to_text(old).unwrap_or_default(),
+    };
+    value_of_text(&text, &new.ty).map_err(|source| Error::Column { column: new.name.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_types::{SchemaVersion, TableId};
+
+    use super::*;
+    use crate::TableBuilder;
+
+    fn table(columns: &[(i64, &str, ColumnType)]) -> Arc<Table> {
+        let mut builder = TableBuilder::new(TableId(1), "t", SchemaVersion(1));
+        for (_, name, ty) in columns {
+            builder = builder.column(*name, ty.clone());
+        }
+        let mut table = builder.build();
+        for (column, (id, ..)) in table.columns.iter_mut().zip(columns) {
+            column.id = *id;
+        }
+        Arc::new(table)
+    }
+
+    fn text(t: &'static str) -> Option<Value> {
+        Some(Value::Text(t.into()))
+    }
+
+    #[test]
+    fn columns_are_found_by_id_and_then_by_name() {
+        let old = table(&[
+            (1, "id", ColumnType::int()),
+            (2, "name", ColumnType::varchar(10)),
+            (3, "n", ColumnType::varchar(10)),
+            (4, "gone", ColumnType::int()),
+        ]);
+        // `name` has another name, `n` another type and so another id, `gone` is gone and `fresh` is new.
+        let new = table(&[
+            (1, "id", ColumnType::bigint()),
+            (6, "n", ColumnType::decimal(6, 2)),
+            (2, "title", ColumnType::varchar(10)),
+            (7, "fresh", ColumnType::int().not_null()),
+        ]);
+        let projection = Projection::new(old, new).unwrap();
+        let row = vec![Some(Value::Int(5)), text("a"), text("1.5"), Some(Value::Int(9))];
+        let decimal = Some(Value::Decimal("1.50".into()));
+        let projected = vec![Some(Value::Int(5)), decimal.clone(), text("a"), None];
+        assert_eq!(projection.row(&row, false).unwrap(), projected);
+        let filled = vec![Some(Value::Int(5)), decimal, text("a"), Some(Value::Int(0))];
+        assert_eq!(projection.row(&row, true).unwrap(), filled);
+        let names = |columns: Vec<&Column>| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(projection.dropped().collect()), ["gone"]);
+        assert_eq!(names(projection.added().collect()), ["fresh"]);
+        assert!(!projection.is_identity());
+        let bad = vec![Some(Value::Int(5)), text("a"), text("no number"), None];
+        assert!(projection.row(&bad, false).is_err());
+    }
+
+    #[test]
+    fn names_of_an_enum_keep_their_meaning() {
+        let old = table(&[(1, "e", ColumnType::enumeration(["a", "b"]))]);
+        let new = table(&[(1, "e", ColumnType::enumeration(["b", "a", "c"]))]);
+        let projection = Projection::new(old, Arc::clone(&new)).unwrap();
+        assert_eq!(projection.row(&vec![Some(Value::Enum(1))], false).unwrap(), [Some(Value::Enum(2))]);
+        assert!(Projection::new(Arc::clone(&new), new).unwrap().is_identity());
+    }
+}

@@ -1,0 +1,113 @@
+//! Which events take part: before the tables' names, a transaction's time and its loopback mark; after them, the event rules.
+
+use std::collections::HashSet;
+
+use binlog_catalog::{ChangeKind, Event, TableFilter, Transaction, Value};
+use binlog_pull::{Selector, narrow};
+use binlog_sink::{MARK_SCHEMA, MARK_TABLE};
+use binlog_types::CommitTs;
+
+use crate::event_rules::EventRules;
+
+/// The settings that decide it.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) ignored: HashSet<CommitTs>,
+    /// Loopback control: transactions with this channel's mark came from the downstream.
+    pub(crate) own_channel: Option<i64>,
+    pub(crate) tables: TableFilter,
+    pub(crate) rules: EventRules,
+    pub(crate) sync_ddl: bool,
+}
+
+impl Selection {
+    pub(crate) fn selector(self) -> Selector {
+        Selector::new(move |event| self.select(event))
+    }
+
+    fn select(&self, event: Event) -> Option<Event> {
+        let commit_ts = event.commit_ts();
+        if self.ignored.contains(&commit_ts) {
+            tracing::warn!(%commit_ts, "left out, as ignore-txn-commit-ts asks");
+            return None;
+        }
+        match &event {
+            Event::Ddl(ddl) if !self.sync_ddl => {
+                tracing::info!(%commit_ts, query = ddl.query, "left out, as sync-ddl is off");
+                return None;
+            }
+            Event::Transaction(txn) if self.own_channel.is_some_and(|own| is_marked(txn, own)) => {
+                tracing::debug!(%commit_ts, "left out: it came from the downstream");
+                return None;
+            }
+            Event::Ddl(_) | Event::Transaction(_) => {}
+        }
+        self.rules.select(narrow(event, &self.tables)?)
+    }
+}
+
+/// Whether a row of the mark table with this channel is in it.
+fn is_marked(txn: &Transaction, channel: i64) -> bool {
+    txn.changes.iter().any(|change| {
+        let table = &change.table;
+        if !table.schema.eq_ignore_ascii_case(MARK_SCHEMA)
+            || !table.table.name.eq_ignore_ascii_case(MARK_TABLE)
+        {
+            return false;
+        }
+        let at = table.table.columns.iter().position(|c| c.name.eq_ignore_ascii_case("channel_id"));
+        let row = match &change.kind {
+            ChangeKind::Insert(row) | ChangeKind::Delete(row) | ChangeKind::Update { after: row, .. } => row,
+        };
+        let value = at.and_then(|at| row.get(at)).and_then(Option::as_ref);
+        matches!(value, Some(Value::Int(id)) if *id == channel)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, RowChange, TableBuilder, TableRef};
+    use binlog_types::{SchemaVersion, StartTs, TableId};
+
+    use super::*;
+
+    fn change(schema: &str, name: &str, channel: i64) -> RowChange {
+        let table = TableBuilder::new(TableId(1), name, SchemaVersion(1))
+            .column("id", ColumnType::int())
+            .column("Channel_ID", ColumnType::int())
+            .primary_key(&["id"])
+            .build();
+        let row = vec![Some(Value::Int(1)), Some(Value::Int(channel))];
+        let table = TableRef { schema: schema.into(), table: Arc::new(table) };
+        RowChange { table, kind: ChangeKind::Update { before: row.clone(), after: row } }
+    }
+
+    fn transaction(commit_ts: u64, changes: Vec<RowChange>) -> Event {
+        Event::Transaction(Transaction {
+            start_ts: StartTs::new(commit_ts - 1),
+            commit_ts: CommitTs::new(commit_ts),
+            schema_version: SchemaVersion(1),
+            changes,
+        })
+    }
+
+    #[test]
+    fn own_marks_and_ignored_times_are_left_out() {
+        let selection = Selection {
+            ignored: HashSet::from([CommitTs::new(5)]),
+            own_channel: Some(7),
+            tables: TableFilter::default(),
+            rules: EventRules::default(),
+            sync_ddl: true,
+        };
+        let marked = |channel| vec![change("RETL", "_Drainer_Repl_Mark", channel), change("d", "t", 0)];
+        assert!(selection.select(transaction(9, marked(7))).is_none());
+        assert!(selection.select(transaction(9, marked(8))).is_some(), "another channel's");
+        assert!(selection.select(transaction(9, vec![change("d", "t", 7)])).is_some());
+        assert!(selection.select(transaction(5, vec![change("d", "t", 0)])).is_none());
+        let off = Selection { own_channel: None, ..selection };
+        assert!(off.select(transaction(9, marked(7))).is_some());
+    }
+}

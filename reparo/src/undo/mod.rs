@@ -1,0 +1,245 @@
+//! `reparo undo`: the reverse of what a range did, row by row.
+//!
+//! Every row that the selected changes touched goes back to what it was before the first of them: one step a row, in place of one a change.
+//! Binlogs are read beyond the range up to now, so that a row that somebody changed again is known: it is a conflict, named in the report, and
+//! left alone unless told. Each statement says which row it expects, so that nothing newer is overwritten in silence either.
+
+mod report;
+mod rows;
+mod tables;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::Path;
+
+use binlog_catalog::{Event, RowChange, TableFilter, Transaction};
+use binlog_types::{CommitTs, Range};
+
+use crate::fold::{Fold, Folded, VersionId};
+use crate::{BoundCondition, Condition, Config, Error, Limits, Origin, Selection};
+
+pub use report::{Conflict, Loss, UndoReport};
+use rows::{Action, Phase};
+use tables::Tables;
+
+/// What is to be undone.
+#[derive(Debug)]
+pub struct UndoScope {
+    /// Changes inside it.
+    pub range: Range,
+    /// Of these tables, under the names that they had at the time.
+    pub filter: TableFilter,
+    /// Of this transaction only: its start_ts or commit_ts.
+    pub transaction: Option<u64>,
+    /// That fulfil this condition.
+    pub condition: Option<Condition>,
+    /// Rows that others changed later go back too.
+    pub overwrite: bool,
+}
+
+/// Gathers the events of the range and of what follows.
+#[derive(Debug)]
+pub struct Undo {
+    scope: UndoScope,
+    fold: Fold,
+    bound: HashMap<VersionId, BoundCondition>,
+    tables: Tables,
+    report: UndoReport,
+}
+
+impl Undo {
+    /// Nothing read yet.
+    pub fn new(scope: UndoScope, limits: Limits) -> Self {
+        let report = UndoReport::new(scope.range);
+        Undo { scope, fold: Fold::new(limits), bound: HashMap::new(), tables: Tables::default(), report }
+    }
+
+    /// The next event of the stream.
+    ///
+    /// # Errors
+    /// When temporary files cannot be written, or the condition names a column that a table lacks.
+    pub fn event(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Ddl(ddl) => {
+                let inside = self.scope.range.contains(ddl.commit_ts);
+                self.tables.ddl(ddl, inside, &self.scope.filter, &mut self.report);
+                Ok(())
+            }
+            Event::Transaction(txn) => txn.changes.iter().try_for_each(|change| self.change(txn, change)),
+        }
+    }
+
+    fn change(&mut self, txn: &Transaction, change: &RowChange) -> Result<(), Error> {
+        let selected = self.selects(txn, change)?;
+        if selected {
+            self.report.changes += 1;
+        }
+        self.tables.row(txn.commit_ts, change, selected);
+        self.fold.change(txn.commit_ts, change, selected)
+    }
+
+    fn selects(&mut self, txn: &Transaction, change: &RowChange) -> Result<bool, Error> {
+        let scope = &self.scope;
+        let table = &change.table;
+        let wanted = scope.range.contains(txn.commit_ts)
+            && scope.transaction.is_none_or(|ts| ts == txn.start_ts.raw() || ts == txn.commit_ts.raw())
+            && scope.filter.allows(&table.schema, &table.table.name);
+        let Some(condition) = scope.condition.as_ref().filter(|_| wanted) else { return Ok(wanted) };
+        let version = self.fold.versions().number(table);
+        if let Some(bound) = self.bound.get(&version) {
+            return Ok(bound.matches(&table.table, &change.kind));
+        }
+        let bound = condition.bind(&table.schema, &table.table)?;
+        let matches = bound.matches(&table.table, &change.kind);
+        self.bound.insert(version, bound);
+        Ok(matches)
+    }
+
+    /// No more events come: what would be done.
+    ///
+    /// # Errors
+    /// When temporary files cannot be read.
+    pub fn finish(self, through: CommitTs) -> Result<Undone, Error> {
+        let mut undone = Undone {
+            rows: self.fold.finish()?,
+            tables: self.tables,
+            report: self.report,
+            overwrite: self.scope.overwrite,
+        };
+        undone.report.seen_through = through;
+        undone.tables.report(&mut undone.report);
+        undone.count()?;
+        Ok(undone)
+    }
+}
+
+/// The reverse of a range, ready to be written.
+#[derive(Debug)]
+pub struct Undone {
+    rows: Folded,
+    tables: Tables,
+    report: UndoReport,
+    overwrite: bool,
+}
+
+impl Undone {
+    /// What would change, and what cannot.
+    pub fn report(&self) -> &UndoReport {
+        &self.report
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        let (tables, report, overwrite) = (&mut self.tables, &mut self.report, self.overwrite);
+        self.rows.for_each(|versions, net| {
+            let action = rows::action(versions, tables, net, overwrite);
+            report.count(net, &action);
+            Ok(())
+        })
+    }
+
+    /// Writes SQL: deletes, then updates, then inserts, so that no row stands in the way of another.
+    ///
+    /// # Errors
+    /// When the output or temporary files fail.
+    pub fn write_sql(&mut self, out: &mut dyn Write, path: &str) -> Result<(), Error> {
+        let failed = |source: io::Error| Error::Output { path: path.to_owned(), source };
+        self.report.write_header(out).map_err(failed)?;
+        let mut expected = 0;
+        for phase in [Phase::Delete, Phase::Update, Phase::Insert] {
+            let (tables, overwrite) = (&mut self.tables, self.overwrite);
+            self.rows.for_each(|versions, net| {
+                if let Action::Amend(amendments) = rows::action(versions, tables, net, overwrite) {
+                    for (_, amendment) in amendments.iter().filter(|(p, _)| *p == phase) {
+                        expected += rows::write(out, net, amendment).map_err(failed)?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        // SQL has no other way to stop a script than an error: here, that of a scalar with two rows.
+        writeln!(
+            out,
+            "SELECT IF(@undone = {expected}, 'all', (SELECT 1 UNION SELECT 2)) AS rows_found;\n\
+             SELECT @undone AS rows_undone, {expected} AS rows_expected;\nCOMMIT;"
+        )
+        .map_err(failed)?;
+        out.flush().map_err(failed)
+    }
+}
+
+/// Reads what `config` selects and what came after it, says on stderr what its reverse would do, and writes the SQL of it.
+///
+/// # Errors
+/// As those of a restore. Conflicts are no errors: they are in the report.
+pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result<UndoReport, Error> {
+    if !matches!(config.dest_type.as_str(), "print" | "sql") {
+        let text = "undo writes SQL, to stdout or -dest-path: look at it, then run it with your client";
+        return Err(Error::Config(text.to_owned()));
+    }
+    if let Origin::Files(_) = config.origin()? {
+        let text = "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables";
+        return Err(Error::Config(text.to_owned()));
+    }
+    let transaction = match u64::try_from(config.txn) {
+        Ok(ts) => Some(ts).filter(|ts| *ts > 0),
+        Err(_) => return Err(Error::Config("-txn must not be negative".to_owned())),
+    };
+    let condition = match config.condition.as_str() {
+        "" => None,
+        text => Some(Condition::parse(text)?),
+    };
+    let selection = Selection::open(config).await?;
+    let seen = match u64::try_from(config.seen_tso) {
+        Ok(0) => selection.input.newest().max(selection.range.through),
+        Ok(raw) => CommitTs::new(raw).max(selection.range.through),
+        Err(_) => return Err(Error::Config("-seen-tso must not be negative".to_owned())),
+    };
+    let (range, holes) =
+        selection.input.check(Range { after: selection.range.after, through: seen }, config.allow_gaps)?;
+    selection.input.wait(range.through).await?;
+    let scope = UndoScope {
+        range: selection.range,
+        filter: config.filter()?,
+        transaction,
+        condition,
+        overwrite: config.overwrite,
+    };
+    let mut undo = Undo::new(scope, config.limits()?);
+    undo.report.holes = holes;
+    // All tables, for they may be renamed.
+    let mut reading = selection.input.read(range, TableFilter::default()).await?;
+    tokio::pin!(shutdown);
+    loop {
+        let batch = tokio::select! {
+            () = &mut shutdown => {
+                return Err(Error::Interrupted { position: reading.position(), through: range.through });
+            }
+            batch = reading.next() => batch?,
+        };
+        batch.events.iter().try_for_each(|event| undo.event(event))?;
+        if batch.end {
+            break;
+        }
+    }
+    let mut undone = undo.finish(range.through)?;
+    if !config.dry_run {
+        let (mut out, name) = open(&config.dest_path)?;
+        undone.write_sql(&mut out, &name)?;
+    }
+    Ok(undone.report)
+}
+
+/// Stdout, or a new file.
+pub(crate) fn open(path: &Path) -> Result<(Box<dyn Write>, String), Error> {
+    if path.as_os_str().is_empty() {
+        return Ok((Box::new(io::BufWriter::new(io::stdout())), "stdout".to_owned()));
+    }
+    let name = path.display().to_string();
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let file = file.map_err(|source| Error::Output { path: name.clone(), source })?;
+    Ok((Box::new(io::BufWriter::new(file)), name))
+}
+
+#[cfg(test)]
+mod tests;
