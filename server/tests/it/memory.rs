@@ -12,8 +12,8 @@ use crate::harness::{Client, Root, text};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const MIB: usize = 1 << 20;
-const LARGE: usize = 64 * MIB;
-const DRAINERS: usize = 6;
+const LARGE: usize = 48 * MIB;
+const DRAINERS: usize = 10;
 
 async fn start(root: &Root, port: u16) -> (Process, Client) {
     let addr = format!("127.0.0.1:{port}");
