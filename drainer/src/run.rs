@@ -92,14 +92,15 @@ impl Drainer {
         let ledger = Arc::new(FileLedger::open(&settings.data_dir, settings.accepted.clone())?);
         let handshake = Handshake::new(&settings.security)?;
         let cluster = Cluster::find(&settings).await?;
-        let sink = open_sink(&settings, &cluster).await?;
+        let clock = SystemClock::handle();
+        let metrics = Metrics::new(clock.clone())?;
+        let sink = open_sink(&settings, &cluster, &metrics).await?;
         let checkpoint = sink.checkpoint().await.map_err(Error::OpenSink)?;
         tracing::info!(node_id = %id, %addr, cluster = %cluster.id, downstream = ?settings.target, ?checkpoint, "drainer starts");
 
         let (detect, asked) = mpsc::channel(16);
         let node = Node::new(id, settings.advertise.to_string());
-        let clock = SystemClock::handle();
-        let context = Arc::new(Context::new(settings, cluster, node, Metrics::new()?, ledger, clock, detect));
+        let context = Arc::new(Context::new(settings, cluster, node, metrics, ledger, clock, detect));
         if let Some(checkpoint) = &checkpoint {
             context.set_saved(checkpoint.commit_ts);
         }
@@ -276,7 +277,7 @@ async fn listen(addr: &HostPort) -> Result<(TcpListener, SocketAddr), Error> {
     Ok((listener, addr))
 }
 
-async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error> {
+async fn open_sink(settings: &Settings, cluster: &Cluster, metrics: &Metrics) -> Result<Sink, Error> {
     let options = SinkOptions {
         cluster: cluster.id,
         workers: settings.workers,
@@ -287,6 +288,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         checkpoint_target: settings.checkpoint_target.clone(),
         marks: settings.marks,
         partial_columns: settings.partial_columns,
+        watch: Some(metrics.watch()),
         checkpoint: true,
         recycle_bin: settings.recycle_bin.clone(),
     };
