@@ -20,7 +20,7 @@ use crate::report::Report;
 
 pub(crate) use binlogs::Work;
 
-use site::Site;
+use site::{Phase, Site};
 
 /// Connections of the drainer and of the raw loader.
 const CONNECTIONS: usize = 16;
@@ -92,8 +92,8 @@ fn run(work: Work, batch: usize, database: &Database) -> anyhow::Result<Outcome>
     runtime.block_on(async {
         let site = Site::start().await?;
         let counted = work.counted();
-        let marks = site.feed(work).await.context("write the binlogs to the pump")?;
-        let mut outcome = drain(&site, database, batch, marks).await?;
+        let (marks, phases) = site.feed(work).await.context("tell the pump of the schema")?;
+        let mut outcome = drain(&site, database, batch, marks, phases).await?;
         outcome.rows = counted.bulk_rows;
         outcome.bytes = counted.bulk_bytes;
         let seconds = outcome.small_transactions.max(1e-9);
@@ -116,28 +116,37 @@ struct Marks {
 }
 
 /// Lets a drainer apply it all; `small_transactions` holds the seconds of the first phase for now.
-async fn drain(site: &Site, database: &Database, batch: usize, marks: Marks) -> anyhow::Result<Outcome> {
+async fn drain(
+    site: &Site,
+    database: &Database,
+    batch: usize,
+    marks: Marks,
+    phases: [Phase; 3],
+) -> anyhow::Result<Outcome> {
     let drainer = binlog_drainer::Drainer::start(site.drainer(database, batch)).await?;
     let server = match database {
         Database::Server(server) => Some(server_pid(server.folder())?),
         Database::File(_) => None,
     };
     let mut outcome = Outcome::default();
-    let mut reached = Vec::new();
-    for mark in [marks.created, marks.small, marks.end] {
-        let waiting = Instant::now();
+    let mut spent = Vec::new();
+    for (mark, phase) in [marks.created, marks.small, marks.end].into_iter().zip(phases) {
+        site.begin(phase).await?;
+        let cpu = || -> anyhow::Result<(f64, f64)> {
+            let server = server.map_or(Ok(0.0), |pid| crate::process::cpu_seconds(Some(pid)))?;
+            Ok((crate::process::cpu_seconds(None)?, server))
+        };
+        let (begun, before) = (Instant::now(), cpu()?);
         while drainer.applied() < mark {
-            anyhow::ensure!(waiting.elapsed() < Duration::from_secs(900), "stuck: {}", drainer.waits_for());
+            anyhow::ensure!(begun.elapsed() < Duration::from_secs(900), "stuck: {}", drainer.waits_for());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        let cpu = crate::process::cpu_seconds;
-        reached.push((Instant::now(), cpu(None)?, server.map_or(Ok(0.0), |pid| cpu(Some(pid)))?));
+        let after = cpu()?;
+        spent.push((begun.elapsed(), after.0 - before.0, after.1 - before.1));
     }
-    if let [created, small, end] = reached.as_slice() {
-        outcome.small_transactions = (small.0 - created.0).as_secs_f64();
-        outcome.elapsed = end.0 - small.0;
-        outcome.cpu = end.1 - small.1;
-        outcome.server_cpu = end.2 - small.2;
+    if let [_, small, bulk] = spent.as_slice() {
+        outcome.small_transactions = small.0.as_secs_f64();
+        (outcome.elapsed, outcome.cpu, outcome.server_cpu) = *bulk;
     }
     drainer.until(std::future::ready(())).await?;
     Ok(outcome)

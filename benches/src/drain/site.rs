@@ -1,17 +1,20 @@
 //! A pump with binlogs in it.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use binlog_cluster::{EmbeddedCluster, NodeKind};
-use binlog_proto::binlog::WriteBinlogReq;
 use binlog_proto::binlog::pump_client::PumpClient;
+use binlog_proto::binlog::{Binlog, WriteBinlogReq};
 use binlog_proto::store::PutSchemaRequest;
 use binlog_proto::store::store_client::StoreClient;
 use binlog_server::Running;
 use binlog_types::ByteSize;
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
+use prost::Message as _;
 use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
 
 use super::{Database, Marks, Work};
 
@@ -23,6 +26,14 @@ pub(super) struct Site {
     dir: TempDir,
     cluster: EmbeddedCluster,
     _pump: Running,
+}
+
+/// The binlogs between two marks.
+#[derive(Default)]
+pub(super) struct Phase {
+    prewrites: Vec<Bytes>,
+    /// And rollbacks.
+    commits: Vec<Bytes>,
 }
 
 impl Site {
@@ -41,15 +52,38 @@ impl Site {
         Ok(Site { dir, cluster, _pump: pump })
     }
 
-    /// Writes everything: the schema, all prewrites, then all commits in their order.
-    pub(super) async fn feed(&self, work: Work) -> anyhow::Result<Marks> {
-        let nodes = self.cluster.registry().list(NodeKind::Pump).await?;
-        let host = nodes.into_iter().next().map(|n| n.host).unwrap_or_default();
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{host}"))?.connect().await?;
+    /// Tells the pump of the schema, and parts the work at its marks.
+    pub(super) async fn feed(&self, work: Work) -> anyhow::Result<(Marks, [Phase; 3])> {
         let cluster_id = self.cluster.cluster_id().0;
         let request =
             PutSchemaRequest { cluster_id, objects: work.objects, complete_version: work.version.0 };
-        StoreClient::new(channel.clone()).put_schema(request).await?;
+        StoreClient::new(self.channel().await?).put_schema(request).await?;
+        let (created, small) = (work.marks.created.raw(), work.marks.small.raw());
+        let mut phases = [Phase::default(), Phase::default(), Phase::default()];
+        let mut places = HashMap::new();
+        for payload in work.commits {
+            let binlog = Binlog::decode(payload.clone())?;
+            let at = binlog.commit_ts.max(binlog.start_ts) as u64;
+            let place = usize::from(at > created) + usize::from(at > small);
+            places.insert(binlog.start_ts, place);
+            phases[place].commits.push(payload);
+        }
+        for payload in work.prewrites {
+            let place = places.get(&Binlog::decode(payload.clone())?.start_ts);
+            phases[place.copied().unwrap_or(2)].prewrites.push(payload);
+        }
+        Ok((work.marks, phases))
+    }
+
+    /// Writes a phase. The watermark passes no prewrite that is not settled: so nothing of it is seen before the last commit is there.
+    pub(super) async fn begin(&self, phase: Phase) -> anyhow::Result<()> {
+        self.write(phase.prewrites).await?;
+        self.write(phase.commits).await
+    }
+
+    /// Writes binlogs, many at a time.
+    async fn write(&self, binlogs: Vec<Bytes>) -> anyhow::Result<()> {
+        let (channel, cluster_id) = (self.channel().await?, self.cluster.cluster_id().0);
         let write = |payload: Bytes| {
             let mut client = PumpClient::new(channel.clone()).max_encoding_message_size(usize::MAX);
             async move {
@@ -58,13 +92,16 @@ impl Site {
                 Ok(())
             }
         };
-        for calls in [work.prewrites, work.commits] {
-            futures::stream::iter(calls.into_iter().map(write))
-                .buffered(WRITES)
-                .try_for_each(|()| std::future::ready(Ok(())))
-                .await?;
-        }
-        Ok(work.marks)
+        futures::stream::iter(binlogs.into_iter().map(write))
+            .buffered(WRITES)
+            .try_for_each(|()| std::future::ready(Ok(())))
+            .await
+    }
+
+    async fn channel(&self) -> anyhow::Result<Channel> {
+        let nodes = self.cluster.registry().list(NodeKind::Pump).await?;
+        let host = nodes.into_iter().next().map(|n| n.host).unwrap_or_default();
+        Ok(Endpoint::from_shared(format!("http://{host}"))?.connect().await?)
     }
 
     /// The configuration of a drainer from the beginning into `database`.
