@@ -102,6 +102,7 @@ impl<'a, 'db> Admission<'a, 'db> {
         if key.len() > MAX_ATTACHMENT {
             return Err(Error::invalid(format!("transaction {start_ts}: its key has {} bytes", key.len())));
         }
+        self.check_room()?;
         let piece = self.shared.tuning.fragment_bytes.max(1);
         let count = payload.len().div_ceil(piece).max(1);
         let fragments = u32::try_from(count).ok().filter(|_| count <= MAX_FRAGMENTS).ok_or_else(|| {
@@ -122,6 +123,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             self.duplicates += 1;
             return Ok(());
         }
+        self.shared.counters.payload_bytes.add(payload.len());
         for fragment in 0..fragments {
             let from = fragment as usize * piece;
             let bytes = &payload[from..payload.len().min(from + piece)];
@@ -139,6 +141,19 @@ impl<'a, 'db> Admission<'a, 'db> {
             self.batch.put(Cf::Pending, &PendingKey { start_ts, fragment }.encode(), self.scratch);
         }
         Ok(())
+    }
+
+    /// What waits for the watermark is kept in memory, so there must be an end to it.
+    fn check_room(&self) -> Result<(), Error> {
+        let records = self.pairing.open_count();
+        if records < self.shared.tuning.open_transactions {
+            return Ok(());
+        }
+        let oldest = self.pairing.unresolved(1, self.shared.clock.monotonic());
+        // Without an undecided prewrite the watermark moves at the end of this batch.
+        oldest.first().map_or(Ok(()), |oldest| {
+            Err(Error::Stuck { oldest: oldest.start_ts, age: oldest.age, records })
+        })
     }
 
     fn commit(&mut self, commit: Commit) -> WriteResult {

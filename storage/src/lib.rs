@@ -37,6 +37,7 @@ mod recovery;
 mod settle;
 mod writer;
 
+mod arena;
 mod gc;
 mod overlay;
 mod raw;

@@ -55,6 +55,9 @@ pub struct Tuning {
     pub fragment_bytes: usize,
     /// The most that one synced batch takes, unless a single transaction is larger. Default: 8 MiB.
     pub batch_bytes: usize,
+    /// How many transactions that are not below the watermark are kept in mind, at about 250 bytes each and their keys; when
+    /// it is reached, prewrites are refused as [`Error::Stuck`](crate::Error::Stuck). Default: 8 million.
+    pub open_transactions: usize,
     /// Cache of uncompressed blocks for readers. Default: 64 MiB.
     pub block_cache_bytes: usize,
     /// Who is told of every batch. Default: nobody.
@@ -72,6 +75,7 @@ impl Default for Tuning {
             held_bytes: 32 << 20,
             fragment_bytes: 4 << 20,
             batch_bytes: 8 << 20,
+            open_transactions: 8_000_000,
             block_cache_bytes: 64 << 20,
             observer: BatchObserver::default(),
             failpoints: FailPoints::default(),

@@ -13,16 +13,35 @@
 //! if any, stays beside it as evidence.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use binlog_types::{CommitTs, StartTs};
 use bytes::Bytes;
 
 use crate::Error;
-use crate::format::keys::{PendingKey, commit_key, decode_commit_key};
+use crate::format::keys::{LogKey, PendingKey, commit_key, decode_commit_key};
 use crate::format::marker::{self, Marker};
 use crate::format::record;
 use crate::pairing::{Body, Outcome, Pairing, Ready};
-use crate::rocks::{Batch, Cf, Db};
+use crate::rocks::{Batch, Cf, Db, Pass, Setup};
+
+/// Says what a database that does not open has lost, if it is the write-ahead log that is damaged: RocksDB replays it when it opens.
+pub(crate) fn explain(error: Error, dir: &Path, setup: &Setup) -> Error {
+    let Error::Corrupt { what: message, .. } = &error else { return error };
+    let reach = || {
+        let db = Db::open_damaged(dir, setup).ok()?;
+        // `log` has no write-ahead log: what is there is in files, and whole, since records enter it in order.
+        let last = db.last_key(Cf::Log).ok()?;
+        let after = last.and_then(|key| LogKey::commit_ts_of(&key)).unwrap_or(CommitTs::ZERO);
+        let markers = read_markers(&db).ok()?;
+        let seen = markers.iter().map(|(_, marker)| marker.commit_ts).max().unwrap_or(after).max(after);
+        Some((after, seen))
+    };
+    match reach() {
+        Some((after, seen)) => Error::DamagedWal { message: message.clone(), after, seen },
+        None => error,
+    }
+}
 
 /// A prewrite as it stands in `pending`.
 struct Found {
@@ -75,7 +94,7 @@ pub(crate) fn recover(
 
 fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
     let mut markers = Vec::new();
-    let mut cursor = db.cursor(Cf::Commit, &[], None, 1 << 20);
+    let mut cursor = db.cursor(Cf::Commit, &[], None, Pass::Whole);
     while let Some((key, value)) = cursor.entry()? {
         let start_ts =
             decode_commit_key(key).map_err(|error| error.at(|| format!("commit key {key:02x?}")))?;
@@ -89,7 +108,7 @@ fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
 
 fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
     let mut prewrites: BTreeMap<StartTs, Found> = BTreeMap::new();
-    let mut cursor = db.cursor(Cf::Pending, &[], None, 1 << 20);
+    let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
     while let Some((key, value)) = cursor.entry()? {
         let PendingKey { start_ts, fragment } =
             PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;

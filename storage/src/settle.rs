@@ -129,11 +129,7 @@ impl Settler {
                 position: position(),
                 what: "the piece is missing".to_owned(),
             })?;
-            let (header, _, payload) = record::split(value.as_ref()).map_err(|error| error.at(position))?;
-            if record::payload_check(payload) != header.payload_check {
-                let what = "the payload's checksum does not match".to_owned();
-                return Err(Error::Corrupt { position: position(), what });
-            }
+            let (header, _, payload) = record::verify(value.as_ref()).map_err(|error| error.at(position))?;
             let extra: &[u8] = if fragment == 0 { &ready.extra } else { &[] };
             record::encode(&header, extra, payload, &mut self.scratch);
             batch.put(Cf::Log, &log_key(ready, fragment), &self.scratch);

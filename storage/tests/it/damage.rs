@@ -60,8 +60,45 @@ fn damage_in_the_middle_of_the_write_ahead_log_refuses_to_open() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x55;
     std::fs::write(&log, bytes).unwrap();
-    let refused = Store::open(image.path(), options()).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Corrupted, "{refused}");
+    for refused in
+        [Store::open(image.path(), options()).unwrap_err(), Store::open_read_only(image.path()).unwrap_err()]
+    {
+        assert_eq!(refused.kind(), ErrorKind::Corrupted, "{refused}");
+        // Nothing was in files yet.
+        let Error::DamagedWal { after, seen, message } = &refused else { panic!("{refused}") };
+        assert!(after.raw() == 0 && (11..=49).contains(&seen.raw()), "{refused}");
+        assert!(message.contains(".log"), "{refused}");
+    }
+}
+
+#[test]
+fn damage_of_the_write_ahead_log_names_what_is_whole_in_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.flush().unwrap();
+    // Several blocks of the log, of which the damage makes one unreadable.
+    let mut random = 1_u64;
+    let mut noise = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 56) as u8
+    };
+    for n in 0..100 {
+        let payload: Vec<u8> = (0..2000).map(|_| noise()).collect();
+        store.write(prewrite_of(110 + 2 * n, payload.into())).unwrap();
+        store.write(commit(110 + 2 * n, 111 + 2 * n)).unwrap();
+    }
+    let image = crash_image(dir.path());
+    let log = newest(image.path(), "log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&log, bytes).unwrap();
+    let before: Vec<_> = std::fs::read_dir(image.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let refused = Store::open_read_only(image.path()).unwrap_err();
+    let Error::DamagedWal { after, seen, .. } = &refused else { panic!("{refused}") };
+    assert_eq!((after.raw(), seen.raw()), (49, 309), "{refused}");
+    let left: Vec<_> = std::fs::read_dir(image.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(before, left, "looking changes nothing");
 }
 
 #[test]
