@@ -83,7 +83,8 @@ async fn collect(context: &Shared) {
         let deleted = before.saturating_sub(log_keys(&store));
         // What is behind every record that is kept, and every prewrite that may still become one.
         let open = store.unresolved(usize::MAX);
-        let oldest = open.iter().map(|open| CommitTs::from(open.start_ts.ts())).min().unwrap_or(CommitTs::MAX);
+        let oldest =
+            open.iter().map(|open| CommitTs::from(open.start_ts.ts())).min().unwrap_or(CommitTs::MAX);
         let entries = schema::collect(&store, schema_point(safe_point.min(oldest)))?;
         Ok::<_, binlog_storage::Error>((safe_point, deleted, entries))
     };

@@ -31,6 +31,7 @@ mod store;
 
 mod admit;
 mod flusher;
+mod front;
 mod pairing;
 mod queue;
 mod recovery;

@@ -86,6 +86,13 @@ impl Queue {
         std::mem::take(&mut state.items)
     }
 
+    /// Takes what is there, without waiting.
+    pub(crate) fn take_now(&self) -> VecDeque<Item> {
+        let mut state = self.state.lock();
+        state.writes = 0;
+        std::mem::take(&mut state.items)
+    }
+
     /// Refuses what comes from now on.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;

@@ -9,6 +9,8 @@
 //! 3. prewrites without a marker are undecided. They count as older than everything that arrives from now on, and than the
 //!    recovered commits above W: W passes those only once all recovered prewrites are settled.
 //!
+//! A prewrite that has its first pieces but not its last one was being written when the process ended: it goes.
+//!
 //! A marker without prewrite is a gap, or will be one when W passes it. A marker that says *late* is a gap whose prewrite,
 //! if any, stays beside it as evidence.
 
@@ -75,6 +77,10 @@ pub(crate) fn recover(
         } else {
             let outcome = match prewrite {
                 _ if marker.fake => Outcome::Fake,
+                Some(found) if !found.complete => {
+                    let position = format!("pending start_ts {start_ts}");
+                    return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
+                }
                 Some(found) => Outcome::Joined(found.body),
                 None => Outcome::Missing,
             };
@@ -83,6 +89,13 @@ pub(crate) fn recover(
     }
     // Start_ts order is as good as any: all of them are older than what comes.
     for (start_ts, found) in prewrites {
+        if !found.complete {
+            // The process ended while it was written piece by piece: it was never acknowledged.
+            for fragment in 0..found.body.fragments {
+                batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
+            }
+            continue;
+        }
         pairing.prewrite(start_ts, found.key, found.body, now)?;
     }
     commits.sort_unstable_by_key(|ready| ready.commit_ts);
@@ -136,10 +149,6 @@ fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
             _ => return Err(broken("the piece does not follow the one before it")),
         }
         cursor.advance();
-    }
-    if let Some((start_ts, _)) = prewrites.iter().find(|(_, found)| !found.complete) {
-        let position = format!("pending start_ts {start_ts}");
-        return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
     }
     Ok(prewrites)
 }

@@ -50,7 +50,15 @@ impl Scan {
             fragment: 0,
         };
         let drained = through <= range.after;
-        Ok(Scan { shared, through, complete: range.after, next, ahead: VecDeque::new(), arena: Arena::default(), drained })
+        Ok(Scan {
+            shared,
+            through,
+            complete: range.after,
+            next,
+            ahead: VecDeque::new(),
+            arena: Arena::default(),
+            drained,
+        })
     }
 
     /// The next fragments, up to about `max_bytes` of them, at least one. Empty: the range is done.

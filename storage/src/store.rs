@@ -462,7 +462,8 @@ impl Store {
         ]);
         if let Ok(db) = shared.db() {
             let known = db.numbers();
-            let of = |wanted: &str| known.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| *value);
+            let of =
+                |wanted: &str| known.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| *value);
             let parts = ["rocksdb_wal_bytes", "rocksdb_flush_write_bytes", "rocksdb_compact_write_bytes"];
             let written: u64 = parts.into_iter().map(of).sum();
             let payload = shared.counters.payload_bytes.get().max(1);

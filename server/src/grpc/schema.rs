@@ -209,7 +209,8 @@ mod tests {
         let object = |kind: ObjectKind, id, version, made, dropped| {
             let json = if dropped { bytes::Bytes::new() } else { format!("{id}@{version}").into() };
             let (kind, finished_ts) = (kind as i32, made);
-            let object = SchemaObject { kind, id, schema_version: version, finished_ts, json, dropped, parent_id: 1 };
+            let object =
+                SchemaObject { kind, id, schema_version: version, finished_ts, json, dropped, parent_id: 1 };
             entry_of(&object).unwrap()
         };
         let dir = tempfile::tempdir().unwrap();

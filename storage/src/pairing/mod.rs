@@ -421,6 +421,13 @@ impl Pairing {
         self.waiting.len()
     }
 
+    /// Whether anything came of a transaction.
+    pub(crate) fn knows(&self, start_ts: StartTs) -> bool {
+        self.pending.contains_key(&start_ts)
+            || self.commit_of(start_ts).is_some()
+            || self.orphan_starts.contains_key(&start_ts)
+    }
+
     /// Transactions that are not below the watermark.
     pub(crate) fn open_count(&self) -> usize {
         self.pending.len() + self.waiting.len()

@@ -67,7 +67,7 @@ fn an_older_prewrite_holds_the_watermark() {
 fn a_stuck_watermark_keeps_few_candidates_and_still_gets_to_the_end() {
     let mut state = pairing();
     p(&mut state, 1).unwrap();
-    let last = 3 * MAX_CANDIDATES as u64;
+    let last = MAX_CANDIDATES as u64 + 5000;
     for ts in 2..last {
         p(&mut state, 10 * ts).unwrap();
         c(&mut state, 10 * ts, 10 * ts + 5).unwrap();

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binlog_storage::{Behind, CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult};
+use binlog_storage::{
+    Behind, CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult,
+};
 use binlog_types::{ClusterId, CommitTs, GapReason, ManualClock, NodeId, SchemaVersion, Ts};
 use bytes::Bytes;
 
@@ -418,7 +420,8 @@ fn of_schema_entries_behind_the_oldest_record_only_the_last_is_kept() {
         schema_version: SchemaVersion(version),
         value: Bytes::from(format!("{kind}/{id}/{version}")),
     };
-    let all = vec![entry(1, 7, 2), entry(1, 7, 4), entry(1, 7, 6), entry(1, 8, 3), entry(3, 1, 2), entry(3, 2, 6)];
+    let all =
+        vec![entry(1, 7, 2), entry(1, 7, 4), entry(1, 7, 6), entry(1, 8, 3), entry(3, 1, 2), entry(3, 2, 6)];
     let store = open(dir.path());
     store.put_schema(all.clone(), SchemaVersion(6)).unwrap();
     let behind = |entry: &SchemaEntry| if entry.schema_version.0 <= 5 { Behind::Yes } else { Behind::No };
