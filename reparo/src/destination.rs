@@ -1,10 +1,11 @@
 //! Where a restore goes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use binlog_catalog::Event;
-use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
-use binlog_types::{ClusterId, CommitTs, Range};
+use binlog_sink::{MySqlTarget, RecycleBin, Sink, SinkOptions, Target};
+use binlog_types::{ClusterId, CommitTs, Range, TableId};
 
 use crate::text::{Format, TextWriter};
 use crate::{Config, DestType, Error};
@@ -43,12 +44,22 @@ impl Destination {
             batch_rows: count(config.txn_batch),
             // One shot: what a crash leaves half done is restored anew.
             checkpoint: false,
+            // What the range brings back is known when its schema history is.
+            recycle_bin: RecycleBin::Tables(BTreeSet::new()),
             ..SinkOptions::default()
         };
         let sink = Sink::open(&target, options).await;
         Ok(Destination::Database(Box::new(
             sink.map_err(|source| Error::Sink { position: range.after, source })?,
         )))
+    }
+
+    /// Tables that the range brings back after it dropped them.
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        match self {
+            Destination::Database(sink) if !tables.is_empty() => sink.expect_back(tables),
+            Destination::Database(_) | Destination::Text(_) => {}
+        }
     }
 
     /// Applies events; `position` is what was done before them.

@@ -67,6 +67,7 @@ async fn pump(
         batch.events.iter().for_each(|event| counts.add(event));
         counts.skipped += batch.skipped;
         let end = batch.end;
+        destination.expect_back(batch.recovered);
         destination.apply(batch.events, position).await?;
         progress.update(counts, first, reading.position());
         if end {

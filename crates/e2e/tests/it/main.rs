@@ -1,8 +1,10 @@
 //! The built programs on captured traffic of a real TiDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "seeds are shown when a test fails")]
 
 mod captured;
 mod crashes;
 mod readme;
 mod support;
+mod upheaval;
