@@ -94,3 +94,38 @@ async fn many_writers_at_once() {
     assert_eq!(pump.client.pull(0, through).await, expected);
     pump.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_prewrites_only() {
+    let mut pump = TestPump::start().await;
+    let open = prewrite(pump.client.ts().await, 1, 10);
+    let undone = prewrite(pump.client.ts().await, 1, 10);
+    pump.client.send(&open).await.unwrap();
+    pump.client.send(&undone).await.unwrap();
+    let root = pump.stop().await;
+    let mut full = config(&root);
+    full.storage.stop_write_at_available_space = binlog_types::ByteSize(u64::MAX >> 1);
+    let mut pump = TestPump::start_with(root, full).await;
+    // It looks at the disk soon after its start.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let status = loop {
+        // TiDB's probe fails where a prewrite would.
+        match pump.client.write(Bytes::new()).await {
+            Err(status) => break status,
+            Ok(()) => assert!(std::time::Instant::now() < deadline, "the disk is never looked at"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(status.message().starts_with("no available space, available: "), "{status}");
+    let late = prewrite(pump.client.ts().await, 1, 10);
+    assert_eq!(pump.client.send(&late).await.unwrap_err().code(), Code::Unknown);
+    let ready = crate::http::request(&pump.addr, "GET", "/ready").await;
+    assert!(ready.contains("503") && ready.contains("no available space"), "{ready}");
+    // Outcomes and readers go on.
+    let done = commit(&open, pump.client.ts().await);
+    pump.client.send(&done).await.unwrap();
+    pump.client.send(&rollback(&undone)).await.unwrap();
+    let pulled = pump.client.pull(0, done.commit_ts).await;
+    assert_eq!(pulled, [crate::harness::joined(&open, &done)]);
+    pump.restart().await.client.send(&late).await.unwrap();
+}
