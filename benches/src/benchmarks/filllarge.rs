@@ -55,7 +55,10 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
         .with("large s", (done - begun).as_secs_f64() / TIMES as f64)
         .with("p99 us before", usual.p99 as f64)
         .with("p99 us during", during.p99 as f64)
-        .with("peak above usual, of a large one", (spent.peak.saturating_sub(usual_peak)) as f64 / LARGE as f64)
+        .with(
+            "peak above usual, of a large one",
+            (spent.peak.saturating_sub(usual_peak)) as f64 / LARGE as f64,
+        )
         .with_note("an op is a small transaction beside the large ones; latencies are of one small write"))
 }
 
