@@ -95,37 +95,58 @@ async fn many_writers_at_once() {
     pump.stop().await;
 }
 
+/// The guard keeps room for what must still be written: outcomes are taken when prewrites are not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_prewrites_only() {
+async fn a_full_disk_refuses_prewrites_and_takes_outcomes() {
     let mut pump = TestPump::start().await;
     let open = prewrite(pump.client.ts().await, 1, 10);
-    let undone = prewrite(pump.client.ts().await, 1, 10);
     pump.client.send(&open).await.unwrap();
-    pump.client.send(&undone).await.unwrap();
     let root = pump.stop().await;
-    let mut full = config(&root);
-    full.storage.stop_write_at_available_space = binlog_types::ByteSize(u64::MAX >> 1);
-    let mut pump = TestPump::start_with(root, full).await;
-    // It looks at the disk soon after its start.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let status = loop {
-        // TiDB's probe fails where a prewrite would.
-        match pump.client.write(Bytes::new()).await {
-            Err(status) => break status,
-            Ok(()) => assert!(std::time::Instant::now() < deadline, "the disk is never looked at"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
-    assert!(status.message().starts_with("no available space, available: "), "{status}");
+    let mut config = config(&root);
+    config.storage.stop_write_at_available_space = binlog_types::ByteSize(u64::MAX);
+    let mut pump = TestPump::start_with(root, config).await;
     let late = prewrite(pump.client.ts().await, 1, 10);
-    assert_eq!(pump.client.send(&late).await.unwrap_err().code(), Code::Unknown);
+    for refused in [pump.client.send(&late).await, pump.client.write(Bytes::new()).await] {
+        let status = refused.unwrap_err();
+        assert_eq!(status.code(), Code::Unknown);
+        let (start, end) =
+            ("no available space, available: ", format!("StopWriteAtAvailableSpace: {}", u64::MAX));
+        assert!(status.message().starts_with(start) && status.message().ends_with(&end), "{status}");
+    }
     let ready = crate::http::request(&pump.addr, "GET", "/ready").await;
-    assert!(ready.contains("503") && ready.contains("no available space"), "{ready}");
-    // Outcomes and readers go on.
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("no available space"), "{ready}");
+    assert!(
+        crate::http::request(&pump.addr, "GET", "/metrics")
+            .await
+            .contains("binlog_pump_loss_binlog_count 2\n")
+    );
     let done = commit(&open, pump.client.ts().await);
     pump.client.send(&done).await.unwrap();
-    pump.client.send(&rollback(&undone)).await.unwrap();
-    let pulled = pump.client.pull(0, done.commit_ts).await;
-    assert_eq!(pulled, [crate::harness::joined(&open, &done)]);
-    pump.restart().await.client.send(&late).await.unwrap();
+    assert_eq!(pump.client.pull(0, done.commit_ts).await, [crate::harness::joined(&open, &done)]);
+    pump.stop().await;
+}
+
+/// grpc-go answers with the codec of the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn gzip_is_understood_and_answered_to_who_speaks_it() {
+    use binlog_proto::binlog::pump_client::PumpClient;
+    use binlog_proto::binlog::{Pos, PullBinlogReq};
+    use tonic::codec::CompressionEncoding::Gzip;
+
+    let mut pump = TestPump::start().await;
+    let (commit_ts, joined) = pump.client.transaction(1, 1 << 16).await;
+    let channel = tonic::transport::Channel::from_shared(format!("http://{}", pump.addr)).unwrap();
+    let client = PumpClient::new(channel.connect().await.unwrap());
+    for (mut client, answered) in [
+        (client.clone().send_compressed(Gzip).accept_compressed(Gzip), true),
+        (client.accept_compressed(Gzip), false),
+    ] {
+        let start_from = Some(Pos { suffix: 0, offset: commit_ts - 1 });
+        let request = PullBinlogReq { cluster_id: pump.client.hello.cluster_id, start_from };
+        let response = client.pull_binlogs(request).await.unwrap();
+        assert_eq!(response.metadata().get("grpc-encoding").is_some_and(|codec| codec == "gzip"), answered);
+        let entity = response.into_inner().message().await.unwrap().unwrap().entity.unwrap();
+        assert_eq!(entity.payload, joined);
+    }
+    pump.stop().await;
 }
