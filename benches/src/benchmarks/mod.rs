@@ -3,6 +3,7 @@
 mod drain_mysql;
 mod drain_sqlite;
 mod fillbatch;
+mod filllarge;
 mod fillrandomcommit;
 mod fillsync;
 mod gc;
@@ -41,6 +42,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "the same, each writer handing over 100 transactions at once" },
     Benchmark { name: "fillrandomcommit", run: fillrandomcommit::run, baseline: None,
         about: "the same, each writer with 8 transactions open that commit in any order" },
+    Benchmark { name: "filllarge", run: filllarge::run, baseline: None,
+        about: "the same, twice, the second time with transactions of 100 MB in between; latency before and during, and memory" },
     Benchmark { name: "rawappend", run: rawappend::run, baseline: None,
         about: "baseline: compress, append and fdatasync what the last fill wrote, in batches as it had" },
     Benchmark { name: "readseq", run: readseq::run, baseline: Some("rawiterate"),
