@@ -5,4 +5,6 @@
 mod captured;
 mod crashes;
 mod readme;
+#[path = "../../../sink/tests/it/sqlite.rs"]
+mod sqlite;
 mod support;
