@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl};
+use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, same_object};
 use binlog_proto::store::SchemaObject;
 use binlog_pull::{EventBatch, Record, narrow};
 use binlog_storage::{Fragment, Scan, Store};
@@ -179,7 +179,7 @@ impl Stores {
                 };
                 let object = SchemaObject::decode(entry.value.clone()).map_err(|e| bad(&e.to_string()))?;
                 match objects.get(&(entry.schema_version, entry.kind, entry.id)) {
-                    Some(known) if (&known.json, known.dropped) != (&object.json, object.dropped) => {
+                    Some(known) if !same_object(known, &object) => {
                         return Err(bad("another store holds other bytes of the same version"));
                     }
                     _ => objects.insert((entry.schema_version, entry.kind, entry.id), object),

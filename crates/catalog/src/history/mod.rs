@@ -77,9 +77,7 @@ impl SchemaHistory {
         };
         let known = self.jobs.get(&JobId(job.id));
         if let Some(known) = known {
-            let same = (known.job_type, known.version, known.effective)
-                == (job.job_type, job.version, job.effective);
-            return if same { Ok(()) } else { Err(conflict("DDL job", object)) };
+            return if known.same(&job) { Ok(()) } else { Err(conflict("DDL job", object)) };
         }
         for object in objects {
             self.insert(object)?;
@@ -222,6 +220,34 @@ impl SchemaHistory {
     }
 }
 
+/// Whether two objects of one version say the same of it: everything that is read is equal. What a job carries and what is read from
+/// TiKV may differ in stamps and counters, and a job may not know the database.
+pub fn same_object(a: &SchemaObject, b: &SchemaObject) -> bool {
+    let of = |o: &SchemaObject| (o.kind, o.id, o.schema_version, o.dropped);
+    if of(a) != of(b) || (a.parent_id != b.parent_id && a.parent_id != 0 && b.parent_id != 0) {
+        return false;
+    }
+    if a.dropped || a.json == b.json {
+        return true;
+    }
+    let version = SchemaVersion(a.schema_version);
+    match a.kind() {
+        ObjectKind::Table => match (parse_table(&a.json, version), parse_table(&b.json, version)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Database => match (parse_database(&a.json, version), parse_database(&b.json, version)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Job => match (Job::parse(&a.json), Job::parse(&b.json)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Unspecified => false,
+    }
+}
+
 fn newest<T>(versions: &Versions<T>, version: SchemaVersion) -> Option<&Version<T>> {
     versions.range(..=version).next_back().map(|(_, v)| v)
 }
@@ -246,6 +272,12 @@ trait SameContent {
 impl SameContent for Database {
     fn same(&self, other: &Self) -> bool {
         self == other
+    }
+}
+
+impl SameContent for Job {
+    fn same(&self, other: &Self) -> bool {
+        (self.job_type, self.version, self.effective) == (other.job_type, other.version, other.effective)
     }
 }
 

@@ -259,14 +259,15 @@ fn many_ddls_need_no_more_memory_than_few() {
     interpreter.extend(vec![database()], SchemaVersion(1)).unwrap();
     let (mut peak, mut version, mut page) = (0, 1, Vec::new());
     let kinds =
-        [job_type::CREATE_TABLE, job_type::ADD_COLUMN, job_type::TRUNCATE_TABLE, job_type::DROP_TABLE];
+        [job_type::CREATE_TABLE, job_type::RENAME_TABLE, job_type::TRUNCATE_TABLE, job_type::DROP_TABLE];
     for number in 0..jobs {
         let kind = kinds[(number % 4) as usize];
         let id = 1000 + number / 4 * 2;
         version += 1;
         // TRUNCATE leaves the table under the next id.
         let (old, new) = if number % 4 < 2 { (id, id) } else { (id + number % 4 - 2, id + 1) };
-        let after = table(new, &format!("t{id}"), version);
+        let name = if number % 4 == 0 { "t" } else { "renamed" };
+        let after = table(new, name, version);
         page.extend(job(number + 1, kind, old, version, Some(&after)));
         if page.len() < 500 && number + 1 < jobs {
             continue;
@@ -286,6 +287,4 @@ fn many_ddls_need_no_more_memory_than_few() {
     let bound = 3 * (HISTORY_BEHIND as usize + FORGET_EVERY + 250) + 2;
     println!("{jobs} DDLs: at most {peak} objects held at a time");
     assert!(peak <= bound, "{peak} objects, {bound} expected");
-    // What came late still works: rows of a version long gone.
-    assert!(interpreter.history().size() <= bound);
 }

@@ -65,10 +65,13 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// What text cannot say is the same on both sides: TiDB shows six digits of a FLOAT; and of JSON, a whole DOUBLE as an integer, and
-/// times and opaque values as strings.
-fn comparable(value: Value) -> Value {
+/// What text cannot say is the same on both sides: TiDB shows six digits of a FLOAT; an ENUM's name may be as empty as its value that is
+/// none; and of JSON, a whole DOUBLE is shown as an integer, and times and opaque values as strings.
+fn comparable(value: Value, column: &Column) -> Value {
     match value {
+        Value::Enum(0) => {
+            Value::Enum(column.ty.elems.iter().position(String::is_empty).map_or(0, |at| at as u64 + 1))
+        }
         Value::Float(v) => Value::Float(format!("{v:.5e}").parse().unwrap()),
         Value::Json(json) => {
             let shown: serde_json::Value = serde_json::from_str(&json.text().unwrap()).unwrap();
@@ -102,7 +105,7 @@ fn check(mark: &str, memory: &Memory, counts: &mut BTreeMap<u8, usize>) {
             rows
         };
         let decoded = rows.iter().filter(|row| !row.is_empty()).map(|row| {
-            let value = |c: &&Column| comparable(row[c.offset].clone().expect("the row carries it"));
+            let value = |c: &&Column| comparable(row[c.offset].clone().expect("the row carries it"), c);
             format!("{:?}", columns.iter().map(value).collect::<Vec<_>>())
         });
         let decoded = sorted(decoded.collect());
@@ -110,7 +113,7 @@ fn check(mark: &str, memory: &Memory, counts: &mut BTreeMap<u8, usize>) {
             let value = |c: &&Column| {
                 let at = truth.columns.iter().position(|name| name == &c.name).expect("the truth has it");
                 *counts.entry(c.ty.tp).or_default() += 1;
-                row[at].as_ref().map_or(Value::Null, |raw| comparable(typed(raw, c)))
+                row[at].as_ref().map_or(Value::Null, |raw| comparable(typed(raw, c), c))
             };
             format!("{:?}", columns.iter().map(value).collect::<Vec<_>>())
         });
