@@ -92,7 +92,7 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
         id: TABLE.0,
         schema_version: VERSION.0,
         parent_id: 1,
-        json: table.json.clone(),
+        json: table.json,
         ..SchemaObject::default()
     };
     let mut interpreter = Interpreter::new(Start::Version(VERSION));

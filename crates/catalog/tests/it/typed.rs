@@ -105,7 +105,9 @@ fn check(mark: &str, memory: &Memory, counts: &mut BTreeMap<u8, usize>) {
             rows
         };
         let decoded = rows.iter().filter(|row| !row.is_empty()).map(|row| {
-            let value = |c: &&Column| comparable(row[c.offset].clone().expect("the row carries it"), c);
+            let value = |c: &&Column| {
+                comparable(row[c.offset].clone().unwrap_or_else(|| panic!("{key:?}: no {}", c.name)), c)
+            };
             format!("{:?}", columns.iter().map(value).collect::<Vec<_>>())
         });
         let decoded = sorted(decoded.collect());

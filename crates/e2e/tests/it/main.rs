@@ -1,6 +1,10 @@
 //! The built programs on captured traffic of a real TiDB.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on fails, and says where it is"
+)]
 
 mod captured;
 mod crashes;
