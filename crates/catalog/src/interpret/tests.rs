@@ -254,7 +254,7 @@ fn ddls_of_unknown_kinds_follow_the_policy() {
 /// A stream of very many DDLs holds as much history as one of few: tables that live on, and what lies near the stream's position.
 #[test]
 fn many_ddls_need_no_more_memory_than_few() {
-    let jobs: i64 = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+    let jobs: i64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
     let mut interpreter = Interpreter::new(Start::Version(SchemaVersion(1)));
     interpreter.extend(vec![database()], SchemaVersion(1)).unwrap();
     let (mut peak, mut version, mut page) = (0, 1, Vec::new());

@@ -1,10 +1,7 @@
 //! The built programs on captured traffic of a real TiDB.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test that cannot go on fails, and says where it is"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "seeds are shown when a test fails")]
 
 mod captured;
 mod crashes;
@@ -12,3 +9,4 @@ mod readme;
 #[path = "../../../sink/tests/it/sqlite.rs"]
 mod sqlite;
 mod support;
+mod upheaval;
