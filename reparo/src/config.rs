@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use binlog_catalog::{TableFilter, UnknownDdl};
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::Error;
 use crate::flags::REGISTRY;
+use crate::undo::Asked;
+use crate::{Bounds, Command, Error};
 
 /// Where to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +195,22 @@ impl Config {
     /// [`Error::Config`] for what is no such policy.
     pub fn unknown_ddl(&self) -> Result<UnknownDdl, Error> {
         self.unknown_ddl.parse().map_err(|e| Error::Config(format!("-unknown-ddl: {e}")))
+    }
+
+    /// Checks all that `command` checks before it asks anyone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first setting that cannot be.
+    pub fn check(&self, command: Command) -> Result<(), Error> {
+        self.limits()?;
+        Bounds::resolve(self, &TimeZone::system())?;
+        match command {
+            Command::Undo => {
+                Asked::of(self)?;
+                self.filter().map(|_| ())
+            }
+            Command::Restore | Command::Plan => self.validate().map(|_| ()),
+        }
     }
 
     /// Where to read from.

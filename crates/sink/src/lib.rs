@@ -29,6 +29,7 @@ mod render;
 mod schedule;
 mod sink;
 mod sqlite;
+mod watch;
 
 pub use amend::{Amendment, render_amendment};
 pub use checkpoint::{Checkpoint, FileCheckpoint};
@@ -40,3 +41,4 @@ pub use names::sqlite_table_name;
 pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use sink::{Sink, Ticket};
+pub use watch::{Query, Watch};

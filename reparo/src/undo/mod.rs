@@ -168,33 +168,51 @@ impl Undone {
     }
 }
 
+/// What is asked of an undo beyond the range.
+pub(crate) struct Asked {
+    transaction: Option<u64>,
+    condition: Option<Condition>,
+    seen: Option<CommitTs>,
+}
+
+impl Asked {
+    /// From the settings.
+    ///
+    /// # Errors
+    /// For what undo cannot do, and values that make no sense.
+    pub(crate) fn of(config: &Config) -> Result<Self, Error> {
+        let refuse = |text: &str| Err(Error::Config(text.to_owned()));
+        if !matches!(config.dest_type.as_str(), "print" | "sql") {
+            return refuse(
+                "undo writes SQL, to stdout or -dest-path: look at it, then run it with your client",
+            );
+        }
+        if let Origin::Files(_) = config.origin()? {
+            return refuse(
+                "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables",
+            );
+        }
+        let ts = |name: &str, value: i64| match u64::try_from(value) {
+            Ok(ts) => Ok(Some(ts).filter(|ts| *ts > 0)),
+            Err(_) => Err(Error::Config(format!("{name} must not be negative"))),
+        };
+        let condition = match config.condition.as_str() {
+            "" => None,
+            text => Some(Condition::parse(text)?),
+        };
+        let seen = ts("-seen-tso", config.seen_tso)?.map(CommitTs::new);
+        Ok(Asked { transaction: ts("-txn", config.txn)?, condition, seen })
+    }
+}
+
 /// Reads what `config` selects and what came after it, says on stderr what its reverse would do, and writes the SQL of it.
 ///
 /// # Errors
 /// As those of a restore. Conflicts are no errors: they are in the report.
 pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result<UndoReport, Error> {
-    if !matches!(config.dest_type.as_str(), "print" | "sql") {
-        let text = "undo writes SQL, to stdout or -dest-path: look at it, then run it with your client";
-        return Err(Error::Config(text.to_owned()));
-    }
-    if let Origin::Files(_) = config.origin()? {
-        let text = "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables";
-        return Err(Error::Config(text.to_owned()));
-    }
-    let transaction = match u64::try_from(config.txn) {
-        Ok(ts) => Some(ts).filter(|ts| *ts > 0),
-        Err(_) => return Err(Error::Config("-txn must not be negative".to_owned())),
-    };
-    let condition = match config.condition.as_str() {
-        "" => None,
-        text => Some(Condition::parse(text)?),
-    };
+    let Asked { transaction, condition, seen } = Asked::of(config)?;
     let selection = Selection::open(config).await?;
-    let seen = match u64::try_from(config.seen_tso) {
-        Ok(0) => selection.input.newest().max(selection.range.through),
-        Ok(raw) => CommitTs::new(raw).max(selection.range.through),
-        Err(_) => return Err(Error::Config("-seen-tso must not be negative".to_owned())),
-    };
+    let seen = seen.unwrap_or_else(|| selection.input.newest()).max(selection.range.through);
     let (range, holes) =
         selection.input.check(Range { after: selection.range.after, through: seen }, config.allow_gaps)?;
     selection.input.wait(range.through).await?;
