@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use binlog_catalog::TableFilter;
+use binlog_catalog::{TableFilter, UnknownDdl};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
@@ -90,6 +90,7 @@ pub struct Config {
     pub dest_path: PathBuf,
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
+    pub unknown_ddl: String,
     pub dry_run: bool,
     #[serde(rename = "where")]
     pub condition: String,
@@ -128,6 +129,7 @@ impl Default for Config {
             dest_path: PathBuf::new(),
             dest_db: None,
             allow_gaps: false,
+            unknown_ddl: "store".to_owned(),
             dry_run: false,
             condition: String::new(),
             txn: 0,
@@ -183,7 +185,16 @@ impl Config {
             );
         }
         self.filter()?;
+        self.unknown_ddl()?;
         self.origin()
+    }
+
+    /// What becomes of DDLs of kinds that are not known.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is no such policy.
+    pub fn unknown_ddl(&self) -> Result<UnknownDdl, Error> {
+        self.unknown_ddl.parse().map_err(|e| Error::Config(format!("-unknown-ddl: {e}")))
     }
 
     /// Checks all that `command` checks before it asks anyone.

@@ -113,6 +113,12 @@ const FLAGS: &[Flag] = &[
         "false",
         "Restore what is there where binlogs are purged or missing; the summary lists the holes.",
     ),
+    flag(
+        "unknown-ddl",
+        Kind::Text,
+        "store",
+        "DDL of kinds that a newer TiDB has: store what the job carries, skip it, or stop with an error.",
+    ),
     flag("dry-run", Kind::Bool, "false", "Only say what would be done, as `reparo plan` does."),
     flag("txn-batch", Kind::Integer, "20", "Rows of one transaction at the destination."),
     Flag {

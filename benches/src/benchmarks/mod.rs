@@ -1,5 +1,6 @@
 //! The benchmarks: one file each, one line each in the table.
 
+mod decode;
 mod drain_mysql;
 mod drain_sqlite;
 mod fillbatch;
@@ -68,6 +69,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "PullBinlogs of what grpcwrite wrote, or of --num transactions from the beginning" },
     Benchmark { name: "grpcscan", run: grpcscan::run, baseline: None,
         about: "the same by Store.Scan, our own protocol" },
+    Benchmark { name: "decode", run: decode::run, baseline: None,
+        about: "rows from the bytes of --num transactions of 30 rows, by the schema, on one thread, in memory" },
     Benchmark { name: "drain-mysql", run: drain_mysql::run, baseline: None,
         about: "a drainer from a pump into a private MariaDB, beside a raw loader: --num rows, or --fixture" },
     Benchmark { name: "drain-sqlite", run: drain_sqlite::run, baseline: None,

@@ -57,9 +57,15 @@ impl Input {
                 let zone = (config.dest()? != DestType::Print).then(jiff::tz::TimeZone::system);
                 Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
             }
-            Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),
+            Origin::Stores(dirs) => {
+                let mut stores = Stores::open(&dirs).await?;
+                stores.unknown_ddl = config.unknown_ddl()?;
+                Ok(Input::Stores(stores))
+            }
             origin @ (Origin::Registry | Origin::Addresses(_)) => {
-                Ok(Input::Pumps(Pumps::connect(&origin, config).await?))
+                let mut pumps = Pumps::connect(&origin, config).await?;
+                pumps.unknown_ddl = config.unknown_ddl()?;
+                Ok(Input::Pumps(pumps))
             }
         }
     }

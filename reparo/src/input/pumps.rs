@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use binlog_catalog::{Start, TableFilter};
+use binlog_catalog::{Start, TableFilter, UnknownDdl};
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry};
 use binlog_proto::store::{HelloResponse, StatsResponse};
 use binlog_pull::{EventStream, Member, PumpClient, StreamOptions};
@@ -45,6 +45,8 @@ pub struct Pumps {
     pub offline: Vec<NodeId>,
     /// Whether a registry says that these are all. Otherwise it is up to who named them.
     pub registered: bool,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
 }
 
 impl Pumps {
@@ -90,7 +92,9 @@ impl Pumps {
             }
         }
         match cluster {
-            Some(cluster) => Ok(Pumps { cluster, pumps, offline, registered }),
+            Some(cluster) => {
+                Ok(Pumps { cluster, pumps, offline, registered, unknown_ddl: UnknownDdl::default() })
+            }
             None => Err(Error::NoPump),
         }
     }
@@ -117,6 +121,7 @@ impl Pumps {
             after: range.after,
             through: Some(range.through),
             budget: BUDGET,
+            unknown_ddl: self.unknown_ddl,
             ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
@@ -286,6 +291,7 @@ mod tests {
             pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
             offline: vec![],
             registered: true,
+            unknown_ddl: UnknownDdl::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter};
+use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, same_object};
 use binlog_proto::store::SchemaObject;
 use binlog_pull::{EventBatch, Record, narrow};
 use binlog_storage::{Fragment, Scan, Store};
@@ -25,6 +25,8 @@ const BATCHES: usize = 4;
 #[derive(Debug)]
 pub struct Stores {
     stores: Vec<Opened>,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Stores {
             }
             stores.push(opened);
         }
-        Ok(Stores { stores })
+        Ok(Stores { stores, unknown_ddl: UnknownDdl::default() })
     }
 
     pub(super) fn cluster(&self) -> ClusterId {
@@ -151,6 +153,7 @@ impl Stores {
     pub(super) fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
         let (objects, known) = self.schema()?;
         let mut interpreter = Interpreter::new(Start::At(range.after));
+        interpreter.set_unknown_ddl(self.unknown_ddl);
         interpreter.extend(objects, known).map_err(|e| Error::Record {
             commit_ts: range.after,
             what: format!("the schema history is unreadable: {e}"),
@@ -175,12 +178,20 @@ impl Stores {
                     why: format!("schema object {} of kind {}: {what}", entry.id, entry.kind),
                 };
                 let object = SchemaObject::decode(entry.value.clone()).map_err(|e| bad(&e.to_string()))?;
-                match objects.get(&(entry.schema_version, entry.kind, entry.id)) {
-                    Some(known) if (&known.json, known.dropped) != (&object.json, object.dropped) => {
-                        return Err(bad("another store holds other bytes of the same version"));
+                let key = (entry.schema_version, entry.kind, entry.id);
+                match objects.get(&key) {
+                    Some(known) if same_object(known, &object) => {}
+                    // Snapshots of two moments: the one that was written first.
+                    Some(known) if object.schema_version == 0 => {
+                        if (object.finished_ts, &object.json) < (known.finished_ts, &known.json) {
+                            objects.insert(key, object);
+                        }
                     }
-                    _ => objects.insert((entry.schema_version, entry.kind, entry.id), object),
-                };
+                    Some(_) => return Err(bad("another store says something else of the same version")),
+                    None => {
+                        objects.insert(key, object);
+                    }
+                }
             }
         }
         Ok((objects.into_values().collect(), complete))

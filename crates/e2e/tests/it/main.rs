@@ -6,5 +6,7 @@
 mod captured;
 mod crashes;
 mod readme;
+#[path = "../../../sink/tests/it/sqlite.rs"]
+mod sqlite;
 mod support;
 mod upheaval;
