@@ -23,6 +23,7 @@ mod notices;
 mod options;
 mod position;
 mod render;
+mod session;
 mod sink;
 mod sqlite;
 
@@ -34,4 +35,5 @@ pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};
 pub use names::sqlite_table_name;
 pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
+pub use session::{Outcome, Session};
 pub use sink::Sink;

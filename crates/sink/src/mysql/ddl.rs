@@ -45,9 +45,9 @@ impl MySqlSink {
 }
 
 /// Says that what was to be made is there, or what was to be dropped is gone.
-const ALREADY: [u32; 8] = [1007, 1008, 1050, 1051, 1060, 1061, 1068, 1091];
+pub(crate) const ALREADY: [u32; 8] = [1007, 1008, 1050, 1051, 1060, 1061, 1068, 1091];
 /// Says that what was to be changed is not there (any more): it was changed already, if the statement may have run before.
-const MISSING: [u32; 4] = [1049, 1054, 1146, 1176];
+pub(crate) const MISSING: [u32; 4] = [1049, 1054, 1146, 1176];
 
 async fn run_step(
     connection: &mut Connection,

@@ -2,8 +2,9 @@
 
 mod apply;
 mod checkpoint;
-mod connection;
-mod ddl;
+pub(crate) mod connection;
+pub(crate) mod ddl;
+pub(crate) mod describe;
 mod lane;
 pub(crate) mod marks;
 mod partial;
