@@ -112,7 +112,9 @@ impl Session {
     pub async fn texts(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Error> {
         let rows = match &mut self.backend {
             Backend::MySql(connection) => connection.fetch(sql).await.and_then(|rows| {
-                rows.iter().map(|row: &MySqlRow| (0..row.len()).map(|at| row.try_get_unchecked(at)).collect()).collect()
+                rows.iter()
+                    .map(|row: &MySqlRow| (0..row.len()).map(|at| row.try_get_unchecked(at)).collect())
+                    .collect()
             }),
             Backend::Sqlite(connection) => {
                 let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
@@ -141,7 +143,12 @@ impl Session {
     ///
     /// # Errors
     /// With the statement. The server's being away is waited out first.
-    pub async fn ddl(&mut self, database: Option<&str>, sql: &str, mut in_doubt: bool) -> Result<Outcome, Error> {
+    pub async fn ddl(
+        &mut self,
+        database: Option<&str>,
+        sql: &str,
+        mut in_doubt: bool,
+    ) -> Result<Outcome, Error> {
         let mut pause = Pause::default();
         loop {
             let result = match &mut self.backend {

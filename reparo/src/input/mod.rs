@@ -54,7 +54,14 @@ impl Input {
         match config.origin()? {
             // As the original prints them; elsewhere as pumps would give them.
             Origin::Files(dir) => {
-                let zone = (config.dest()? != DestType::Print).then(jiff::tz::TimeZone::system);
+                let typed = config.dest()? != DestType::Print;
+                let zone = typed.then(|| config.archive_zone()).transpose()?;
+                if let Some(zone) = &zone {
+                    let name = zone.iana_name().unwrap_or("local");
+                    tracing::info!(
+                        "TIMESTAMPs of the files are taken to be in the zone {name} (-archive-timezone)"
+                    );
+                }
                 Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
             }
             Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),

@@ -4,5 +4,8 @@
 
 mod captured;
 mod crashes;
+mod files;
 mod readme;
+mod resume;
+mod story;
 mod support;

@@ -8,14 +8,14 @@ use crate::session::Session;
 use crate::{Error, literal};
 
 /// Columns that are read, in this order.
-const COLUMNS: &str = "column_name, data_type, column_type, is_nullable, extra, character_set_name, collation_name";
+const COLUMNS: &str =
+    "column_name, data_type, column_type, is_nullable, extra, character_set_name, collation_name";
 
 /// Asks for columns and indexes; None: there is no such table.
 pub(crate) async fn table(session: &mut Session, schema: &str, name: &str) -> Result<Option<Table>, Error> {
     let of = format!("table_schema = {} AND table_name = {}", literal::text(schema), literal::text(name));
-    let sql = format!(
-        "SELECT {COLUMNS} FROM information_schema.columns WHERE {of} ORDER BY ordinal_position"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM information_schema.columns WHERE {of} ORDER BY ordinal_position");
     let columns: Vec<Column> = session
         .texts(&sql)
         .await?
@@ -33,7 +33,8 @@ pub(crate) async fn table(session: &mut Session, schema: &str, name: &str) -> Re
     let mut indexes: Vec<Index> = Vec::new();
     for row in session.texts(&sql).await? {
         let [Some(index), Some(non_unique), part, prefix] = row.as_slice() else { continue };
-        let offset = part.as_ref().and_then(|part| columns.iter().position(|c| c.name.eq_ignore_ascii_case(part)));
+        let offset =
+            part.as_ref().and_then(|part| columns.iter().position(|c| c.name.eq_ignore_ascii_case(part)));
         let column = IndexColumn {
             name: part.clone().unwrap_or_default(),
             // An expression is at no place, so that nobody takes the index for a key.
