@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::io::Write;
 
 use binlog_catalog::{ChangeKind, Event, Row, RowChange, Table, Transaction, Value};
 use binlog_sink::key_columns;
