@@ -101,6 +101,8 @@ pub struct Syncer {
     pub loopback_control: bool,
     /// Whether DDL is applied.
     pub sync_ddl: bool,
+    /// How long dropped and truncated tables are kept aside for RECOVER and FLASHBACK, as `24h`; empty: not at all.
+    pub recycle_bin: String,
     /// What becomes of DDLs of kinds that are not known: `store`, `skip` or `stop`.
     pub unknown_ddl: String,
     /// For `loopback_control`.
@@ -148,6 +150,7 @@ impl Default for Syncer {
             txn_batch: 20,
             loopback_control: false,
             sync_ddl: true,
+            recycle_bin: String::new(),
             unknown_ddl: "store".to_owned(),
             channel_id: 0,
             worker_count: 16,

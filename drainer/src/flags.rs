@@ -197,6 +197,7 @@ pub const PROGRAM: Program = Program {
         "syncer.case-sensitive",
         "syncer.table-migrate-rule",
         "syncer.binlog-filter-rule",
+        "syncer.recycle-bin",
         "syncer.unknown-ddl",
         "syncer.to",
     ],

@@ -267,6 +267,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         marks: settings.marks,
         partial_columns: settings.partial_columns,
         checkpoint: true,
+        recycle_bin: settings.recycle_bin.clone(),
     };
     Sink::open(&settings.target, options).await.map_err(Error::OpenSink)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use binlog_catalog::{TableFilter, UnknownDdl};
 use binlog_cli::tls::Security;
-use binlog_sink::{Marks, MySqlTarget, Target};
-use binlog_types::{CommitTs, NodeId};
+use binlog_sink::{Marks, MySqlTarget, RecycleBin, Target};
+use binlog_types::{CommitTs, NodeId, parse_retention};
 
 use crate::downstream;
 use crate::event_rules::EventRules;
@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) partial_columns: bool,
     pub(crate) selection: Selection,
     pub(crate) unknown_ddl: UnknownDdl,
+    pub(crate) recycle_bin: RecycleBin,
     pub(crate) accepted: Accepted,
     pub(crate) security: Security,
     pub(crate) gzip: bool,
@@ -170,6 +171,7 @@ impl Config {
                 .unknown_ddl
                 .parse()
                 .map_err(|e| Error::Config(format!("syncer.unknown-ddl: {e}")))?,
+            recycle_bin: recycle_bin(&syncer.recycle_bin)?,
             accepted: Accepted::parse(&self.accept_gap, &self.accept_store)?,
             security: self.security.clone(),
             gzip: self.compressor == "gzip",
@@ -272,6 +274,14 @@ fn first_address() -> String {
         Ok(socket.local_addr()?.ip())
     };
     probe().map_or_else(|_| "127.0.0.1".to_owned(), |ip| ip.to_string())
+}
+
+fn recycle_bin(text: &str) -> Result<RecycleBin, Error> {
+    if text.is_empty() {
+        return Ok(RecycleBin::Off);
+    }
+    let time = parse_retention(text).map_err(|e| Error::Config(format!("syncer.recycle-bin: {e}")))?;
+    Ok(RecycleBin::For(time))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A destination database: what a restore does there, and how it goes on after a crash.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use binlog_catalog::Event;
-use binlog_sink::{Checkpoint, MySqlTarget, Sink, SinkOptions, Target, TlsFiles};
-use binlog_types::{CommitTs, Range, SchemaVersion};
+use binlog_sink::{Checkpoint, MySqlTarget, RecycleBin, Sink, SinkOptions, Target, TlsFiles};
+use binlog_types::{CommitTs, Range, SchemaVersion, TableId};
 use tokio::time::Instant;
 
 use crate::bind::Binder;
@@ -101,6 +102,8 @@ impl Database {
             workers: count(config.worker_count),
             batch_rows: count(config.txn_batch),
             checkpoint_schema: SCHEMA.to_owned(),
+            // What the range brings back is known when its schema history is.
+            recycle_bin: RecycleBin::Tables(BTreeSet::new()),
             ..SinkOptions::default()
         };
         let failed = |source| Error::Sink { position: range.after, source };
@@ -120,6 +123,11 @@ impl Database {
         let version = checkpoint.map_or(SchemaVersion(0), |c| c.schema_version);
         let saved_at = Instant::now();
         Ok((Database { sink, journal, entry, binder, in_doubt: resumed, version, saved_at }, after))
+    }
+
+    /// Tables that the range brings back after it dropped them.
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        self.sink.expect_back(tables);
     }
 
     /// Applies events; `before` is what was done before them, `through` what is with them.

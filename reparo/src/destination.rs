@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binlog_pull::EventBatch;
-use binlog_types::{CommitTs, Range};
+use binlog_types::{CommitTs, Range, TableId};
 
 use crate::database::{self, Database};
 use crate::text::{Format, TextWriter};
@@ -24,6 +24,14 @@ impl Destination {
         }
         let format = Format::of(config.dest()?).unwrap_or(Format::Print);
         Ok((text(format, config, selection.range)?, selection.range.after))
+    }
+
+    /// Tables that the range brings back after it dropped them.
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        match self {
+            Destination::Database(database) if !tables.is_empty() => database.expect_back(tables),
+            Destination::Database(_) | Destination::Text(_) => {}
+        }
     }
 
     /// Applies a batch; `before` is what was done before it, `through` what is with it.

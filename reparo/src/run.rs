@@ -99,6 +99,7 @@ impl Mover<'_> {
             batch.events.iter().for_each(|event| self.counts.add(event));
             self.counts.skipped += batch.skipped;
             let end = batch.end;
+            destination.expect_back(std::mem::take(&mut batch.recovered));
             destination.apply(batch, before, position).await?;
             progress.update(self.counts, self.first, position);
             if end || stop.is_some() {

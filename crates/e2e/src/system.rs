@@ -18,6 +18,8 @@ const START: Duration = Duration::from_secs(30);
 pub struct System {
     /// PD, etcd and TiKV.
     pub cluster: FakeCluster,
+    /// More lines of the drainer's `[syncer]`.
+    pub syncer: String,
     folder: TempDir,
     pumps: Vec<Pump>,
     drainer: Option<Process>,
@@ -37,7 +39,8 @@ impl System {
     pub fn start(fixture: &str, pumps: usize) -> anyhow::Result<Self> {
         let cluster = FakeCluster::for_fixture(fixture)?;
         let pumps = (0..pumps).map(|_| Pump { port: free_port(), process: None }).collect();
-        let mut system = System { cluster, folder: tempfile::tempdir()?, pumps, drainer: None };
+        let mut system =
+            System { cluster, syncer: String::new(), folder: tempfile::tempdir()?, pumps, drainer: None };
         for i in 0..system.pumps.len() {
             system.start_pump(i)?;
         }
@@ -94,7 +97,8 @@ impl System {
         fs::write(
             &config,
             format!(
-                "[syncer]\ndb-type = \"mysql\"\n[syncer.to]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n",
+                "[syncer]\ndb-type = \"mysql\"\n{}\n[syncer.to]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n",
+                self.syncer,
                 target.port()
             ),
         )?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter};
-use binlog_types::{CommitTs, JobId, SchemaVersion, Ts};
+use binlog_types::{CommitTs, JobId, SchemaVersion, TableId, Ts};
 use tokio::time::Instant;
 
 use crate::budget::Permit;
@@ -15,8 +15,9 @@ use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaBase, Sc
 const SLICE: Duration = Duration::from_secs(2);
 /// What is waited for is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// A DDL binlog comes before its job is in the history, but not by more than this.
-const JOB_LIMIT: Duration = Duration::from_secs(60);
+/// A DDL binlog comes before its job is in the history: TiDB files the job away when no transaction uses the old schema any more,
+/// which a long one may put off. The original waits without end.
+const JOB_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Events in order, and how far they reach.
 ///
@@ -31,6 +32,9 @@ pub struct EventBatch {
     pub schema_version: SchemaVersion,
     /// Transactions and DDLs that were filtered out or had no effect.
     pub skipped: u64,
+    /// Tables that a DDL of the schema history brings back (RECOVER, FLASHBACK), as far as it is known by now: told when there is news,
+    /// before the events that drop them.
+    pub recovered: Vec<TableId>,
     /// No more will come.
     pub end: bool,
     permits: Vec<Permit>,
@@ -46,6 +50,8 @@ pub struct EventStream {
     progress: Progress,
     /// The history is fetched up to here; −1: nothing yet.
     fetched: SchemaVersion,
+    /// The history has grown since the last batch.
+    grown: bool,
     work: Option<Work>,
 }
 
@@ -132,6 +138,7 @@ impl EventStream {
             select,
             progress,
             fetched: SchemaVersion(-1),
+            grown: false,
             work: None,
         })
     }
@@ -220,6 +227,9 @@ impl EventStream {
         out.complete_through = work.batch.complete_through;
         out.end = work.batch.end;
         out.schema_version = self.interpreter.schema_version();
+        if std::mem::take(&mut self.grown) {
+            out.recovered = self.interpreter.history().recovered_tables().map(|(table, _)| table).collect();
+        }
         out.permits = work.batch.permits;
         Some(out)
     }
@@ -243,6 +253,7 @@ impl EventStream {
                     .extend(objects, complete.max(SchemaVersion(0)))
                     .map_err(|source| Error::Schema { source: Box::new(source) })?;
                 self.fetched = self.fetched.max(complete);
+                self.grown = true;
                 found
             }
             Err(error) if error.is_retryable() => {

@@ -29,6 +29,7 @@ mod sqlite;
 
 pub use amend::{Amendment, render_amendment};
 pub use checkpoint::{Checkpoint, FileCheckpoint};
+pub use ddl::recycle::RecycleBin;
 pub use error::{Error, Place};
 pub use layout::key_columns;
 pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};

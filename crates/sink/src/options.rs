@@ -1,5 +1,6 @@
 //! Where to, and how.
 
+use crate::RecycleBin;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -95,6 +96,8 @@ pub struct SinkOptions {
     pub partial_columns: bool,
     /// Keep a checkpoint and apply exactly once. False (one-shot restore): nothing is kept beside the data.
     pub checkpoint: bool,
+    /// Dropped and truncated tables that are kept aside.
+    pub recycle_bin: RecycleBin,
 }
 
 impl Default for SinkOptions {
@@ -109,6 +112,7 @@ impl Default for SinkOptions {
             marks: None,
             partial_columns: false,
             checkpoint: true,
+            recycle_bin: RecycleBin::Off,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use binlog_catalog::{ChangeKind, Ddl, Row, Transaction};
 
 use crate::ddl::dialect::{Dialect, Kind};
+use crate::ddl::recycle::Bin;
 use crate::ddl::{self};
 use crate::dml::statement;
 use crate::layout::Layout;
@@ -45,7 +46,7 @@ pub fn render_dml_sql(txn: &Transaction) -> Vec<String> {
 /// SQL text of a DDL, made from what it did. What no MySQL can do stands as a comment with the statement's own text.
 pub fn render_ddl_sql(ddl: &Ddl) -> Vec<String> {
     let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
-    match ddl::plan(&dialect, ddl, &mut Notices::default()) {
+    match ddl::plan(&dialect, ddl, &Bin::default(), false, &mut Notices::default()) {
         Ok(steps) => {
             let mut lines = Vec::new();
             for step in steps {

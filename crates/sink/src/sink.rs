@@ -1,6 +1,7 @@
 //! The sink itself.
 
 use binlog_catalog::Event;
+use binlog_types::TableId;
 
 use crate::mysql::MySqlSink;
 use crate::sqlite::SqliteSink;
@@ -44,6 +45,14 @@ impl Sink {
             Backend::MySql(sink) => sink.checkpoint(),
             Backend::Sqlite(sink) => sink.checkpoint(),
         })
+    }
+
+    /// Tables that a later event will bring back: with [`RecycleBin::Tables`](crate::RecycleBin::Tables), they are kept when they go.
+    pub fn expect_back(&mut self, tables: Vec<TableId>) {
+        match &mut self.backend {
+            Backend::MySql(sink) => sink.expect_back(tables),
+            Backend::Sqlite(sink) => sink.expect_back(tables),
+        }
     }
 
     /// Applies events in order; when it returns Ok, everything in them is durable. After a crash the same events may come again

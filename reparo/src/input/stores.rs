@@ -246,6 +246,7 @@ impl Decoder {
             self.decode(&record, &mut batch)?;
         }
         batch.schema_version = self.interpreter.schema_version();
+        batch.recovered = self.interpreter.history().recovered_tables().map(|(table, _)| table).collect();
         Ok(Parcel { batch, holes: Vec::new() })
     }
 

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod captures;
+mod fuzz;
 mod replay;
 mod restart;

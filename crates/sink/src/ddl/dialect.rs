@@ -78,6 +78,15 @@ impl Dialect {
         if charset.is_empty() || charset == "binary" {
             return (charset, collate);
         }
+        // TiDB keeps any character in such columns; others lose what the character set lacks.
+        if matches!(charset.as_str(), "latin1" | "ascii") && matches!(self.kind, Kind::MySql | Kind::MariaDb)
+        {
+            notices.report(format!(
+                "{whose}: character set {charset} becomes utf8mb4: TiDB holds characters in it that {} would lose",
+                self.name()
+            ));
+            return ("utf8mb4".to_owned(), "utf8mb4_bin".to_owned());
+        }
         if collate.is_empty() || self.has(&collate) {
             return (charset, collate);
         }
@@ -124,6 +133,7 @@ mod tests {
         assert_eq!(map("utf8mb4", "utf8mb4_0900_ai_ci"), "utf8mb4_unicode_520_nopad_ci");
         assert_eq!(map("utf8mb4", "utf8mb4_0900_bin"), "utf8mb4_bin");
         assert_eq!(map("utf8", "utf8_bin"), "utf8mb3_bin");
+        assert_eq!(map("latin1", "latin1_bin"), "utf8mb4_bin");
         assert_eq!(map("gb18030", "gb18030_chinese_ci"), "utf8mb4_bin");
     }
 }

@@ -10,6 +10,7 @@ mod column;
 mod create;
 pub(crate) mod dialect;
 mod partition;
+pub(crate) mod recycle;
 mod rename;
 mod sqlite;
 mod table_diff;
@@ -18,10 +19,12 @@ use std::sync::Arc;
 
 use binlog_catalog::{Ddl, SchemaChange, TableKind, TableRef};
 
-use crate::names::{backtick, mysql_table, sqlite_table};
+use crate::names::{backtick, mysql_table, sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
 use crate::{Error, Place};
 use dialect::{Dialect, Kind};
+use recycle::Bin;
+use rename::Rename;
 
 pub(crate) use sqlite::is_wide_number;
 
@@ -35,11 +38,19 @@ pub(crate) struct Step {
     pub(crate) default_schema: Option<String>,
     /// The target may refuse it: reported by name, and the stream goes on.
     pub(crate) best_effort: bool,
+    /// It is about this table (as SQLite names it), and left out where there is none.
+    pub(crate) if_there: Option<String>,
 }
 
-/// The statements of `ddl` for a target.
-pub(crate) fn plan(dialect: &Dialect, ddl: &Ddl, notices: &mut Notices) -> Result<Vec<Step>, Error> {
-    let mut planner = Planner { dialect, ddl, notices, steps: Vec::new() };
+/// The statements of `ddl` for a target. `again`: it may have been applied before, in whole or in part.
+pub(crate) fn plan(
+    dialect: &Dialect,
+    ddl: &Ddl,
+    bin: &Bin,
+    again: bool,
+    notices: &mut Notices,
+) -> Result<Vec<Step>, Error> {
+    let mut planner = Planner { dialect, ddl, bin, again, notices, steps: Vec::new() };
     if dialect.kind == Kind::TiDb && ddl.changes.iter().all(wants_text) {
         if !ddl.changes.is_empty() {
             let place = planner.place(&Arc::from(ddl.schema.as_str()), "");
@@ -49,6 +60,7 @@ pub(crate) fn plan(dialect: &Dialect, ddl: &Ddl, notices: &mut Notices) -> Resul
                 place,
                 default_schema: schema,
                 best_effort: false,
+                if_there: None,
             });
         }
         return Ok(planner.steps);
@@ -86,6 +98,8 @@ fn wants_text(change: &SchemaChange) -> bool {
 struct Planner<'a> {
     dialect: &'a Dialect,
     ddl: &'a Ddl,
+    bin: &'a Bin,
+    again: bool,
     notices: &'a mut Notices,
     steps: Vec<Step>,
 }
@@ -97,7 +111,7 @@ impl Planner<'_> {
 
     fn push(&mut self, schema: &Arc<str>, table: &str, sql: String) {
         let place = self.place(schema, table);
-        self.steps.push(Step { sql, place, default_schema: None, best_effort: false });
+        self.steps.push(Step { sql, place, default_schema: None, best_effort: false, if_there: None });
     }
 
     fn push_all(&mut self, table: &TableRef, statements: Vec<String>) {
@@ -147,6 +161,9 @@ impl Planner<'_> {
                         self.drop_table(table);
                     }
                 } else {
+                    for table in tables.iter().filter(|t| self.bin.keeps(t)) {
+                        self.keep(table);
+                    }
                     self.push(&schema, "", format!("DROP DATABASE IF EXISTS {}", backtick(&database.name)));
                 }
             }
@@ -154,18 +171,30 @@ impl Planner<'_> {
             SchemaChange::AlterTable { before, after } => self.alter(before, after),
             SchemaChange::RenameTable { before, after } => self.renames(vec![(before, after)]),
             SchemaChange::DropTable(table) => self.drop_table(table),
+            SchemaChange::TruncateTable { before, after } if self.bin.keeps(before) => {
+                self.keep(before);
+                self.create(after);
+            }
             SchemaChange::TruncateTable { before, .. } => {
                 let verb = if self.is_sqlite() { "DELETE FROM" } else { "TRUNCATE TABLE" };
                 let sql = format!("{verb} {}", self.name(before));
                 self.push(&before.schema, &before.table.name, sql);
             }
-            SchemaChange::RecoverTable(table) => {
-                return Err(self.unsupported(
-                    table,
-                    "bringing back a dropped or truncated table (its rows are in no binlog)",
-                    "copy the table from the source, then go on behind this position",
-                ));
-            }
+            SchemaChange::RecoverTable(table) => match self.bin.back(table) {
+                Some(rename) => self.rename(&rename),
+                // The one step of a recovery, done already: the table is in the bin no more.
+                None if self.again && self.bin.is_on() && !self.is_sqlite() => {
+                    self.push(&table.schema, &table.table.name, "DO 0".to_owned());
+                }
+                None => {
+                    return Err(self.unsupported(
+                        table,
+                        "bringing back a dropped or truncated table (its rows are in no binlog, and it is not in the recycle bin)",
+                        "copy the table from the source, then go on behind this position; with recycle-bin set, dropped tables are \
+                         kept for a while",
+                    ));
+                }
+            },
             SchemaChange::DropPartitions { before, after } => {
                 let Some(statements) = partition::drop_rows(before, after, self.is_sqlite()) else {
                     return Err(self.unsupported(
@@ -226,7 +255,7 @@ impl Planner<'_> {
         let place = self.place(&table.schema, &table.table.name);
         let default_schema = Some(self.ddl.schema.clone()).filter(|s| !s.is_empty());
         let sql = self.ddl.query.clone();
-        self.steps.push(Step { sql, place, default_schema, best_effort: true });
+        self.steps.push(Step { sql, place, default_schema, best_effort: true, if_there: None });
     }
 
     fn left_out(&mut self, table: &TableRef, what: &str) {
@@ -252,7 +281,26 @@ impl Planner<'_> {
         self.push_all(after, statements);
     }
 
+    /// Moves a table into the recycle bin.
+    fn keep(&mut self, table: &TableRef) {
+        if !self.is_sqlite() {
+            let schema = Arc::from(recycle::SCHEMA);
+            self.push(&schema, "", format!("CREATE DATABASE IF NOT EXISTS {}", backtick(recycle::SCHEMA)));
+        }
+        let rename = recycle::aside(table, self.ddl.commit_ts);
+        let first = self.steps.len();
+        self.rename(&rename);
+        // What was dropped before the copy began, or was filtered out, is not there to be kept.
+        let sqlite_name = |name: &rename::Name| sqlite_table_name(&name.0, &name.1);
+        for (number, step) in self.steps.iter_mut().skip(first).enumerate() {
+            step.if_there = Some(sqlite_name(if number == 0 { &rename.from } else { &rename.to }));
+        }
+    }
+
     fn drop_table(&mut self, table: &TableRef) {
+        if self.bin.keeps(table) {
+            return self.keep(table);
+        }
         let verb = match (table.table.kind, self.is_sqlite()) {
             (TableKind::Table, _) => "DROP TABLE IF EXISTS",
             (TableKind::View, false) => "DROP VIEW IF EXISTS",
@@ -270,19 +318,23 @@ impl Planner<'_> {
             {
                 continue;
             }
-            let schema = step.to.0.clone();
-            if self.is_sqlite() {
-                for sql in sqlite::rename(&step) {
-                    self.push(&schema, &step.to.1, sql);
-                }
-            } else {
-                let sql = format!(
-                    "RENAME TABLE {} TO {}",
-                    mysql_table(&step.from.0, &step.from.1),
-                    mysql_table(&step.to.0, &step.to.1)
-                );
+            self.rename(&step);
+        }
+    }
+
+    fn rename(&mut self, step: &Rename) {
+        let schema = step.to.0.clone();
+        if self.is_sqlite() {
+            for sql in sqlite::rename(step) {
                 self.push(&schema, &step.to.1, sql);
             }
+        } else {
+            let sql = format!(
+                "RENAME TABLE {} TO {}",
+                mysql_table(&step.from.0, &step.from.1),
+                mysql_table(&step.to.0, &step.to.1)
+            );
+            self.push(&schema, &step.to.1, sql);
         }
     }
 

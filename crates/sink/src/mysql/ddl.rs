@@ -1,13 +1,15 @@
 //! Runs a DDL, statement by statement, each recorded.
 
 use binlog_catalog::Ddl;
+use binlog_types::CommitTs;
 
 use super::MySqlSink;
 use super::state::Intent;
 use crate::Error;
-use crate::ddl::{self, Step};
+use crate::ddl::{self, Step, recycle};
 use crate::error::{Class, class_of, server_code};
 use crate::mysql::connection::{Connection, Pause};
+use crate::names::mysql_table;
 use crate::position::Position;
 
 impl MySqlSink {
@@ -18,7 +20,9 @@ impl MySqlSink {
         if before.is_some_and(|i| i.done) {
             return Ok(());
         }
-        let steps = ddl::plan(&self.server.dialect, ddl, &mut self.notices)?;
+        self.drop_expired(ddl.commit_ts).await?;
+        let again = before.is_some();
+        let steps = ddl::plan(&self.server.dialect, ddl, &self.bin, again, &mut self.notices)?;
         let ended = before.map_or(0, |i| i.step);
         let mut intent = Intent { at, step: ended, done: false };
         let query = ddl.query.as_str();
@@ -39,6 +43,17 @@ impl MySqlSink {
             if let Some(state) = &mut self.state {
                 state.intend(&mut self.main, intent, ddl.job_id.0, query).await?;
             }
+        }
+        ddl.changes.iter().for_each(|change| self.bin.applied(change, ddl.commit_ts));
+        Ok(())
+    }
+
+    /// Empties the recycle bin of what was kept long enough.
+    async fn drop_expired(&mut self, now: CommitTs) -> Result<(), Error> {
+        for (id, name) in self.bin.expired(now) {
+            let sql = format!("DROP TABLE IF EXISTS {}", mysql_table(recycle::SCHEMA, &name));
+            self.main.execute(&sql).await.map_err(super::bookkeeping("empty the recycle bin"))?;
+            self.bin.forget(id);
         }
         Ok(())
     }
@@ -68,7 +83,7 @@ async fn run_step(
         let Err(error) = result else { return Ok(()) };
         let code = server_code(&error);
         let code_in = |codes: &[u32]| code.is_some_and(|c| codes.contains(&c));
-        if code_in(&ALREADY) || (in_doubt && code_in(&MISSING)) {
+        if code_in(&ALREADY) || ((in_doubt || step.if_there.is_some()) && code_in(&MISSING)) {
             tracing::warn!(place = %step.place, statement = step.sql, %error, "the change is there already");
             return Ok(());
         }

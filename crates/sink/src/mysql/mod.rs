@@ -12,11 +12,15 @@ mod server;
 mod state;
 
 use binlog_catalog::{Event, Transaction};
+use binlog_types::TableId;
+use sqlx::Row as _;
 
+use crate::ddl::dialect::Kind;
+use crate::ddl::recycle::{self, Bin};
 use crate::dml::batch::{Batch, cut};
 use crate::notices::Notices;
 use crate::position::Position;
-use crate::{Checkpoint, Error, MySqlTarget, SinkOptions};
+use crate::{Checkpoint, Error, MySqlTarget, RecycleBin, SinkOptions};
 use connection::Connection;
 use partial::TargetColumns;
 use server::Server;
@@ -33,6 +37,7 @@ pub(crate) struct MySqlSink {
     /// What this sink keeps beside the data; `None`: nothing.
     state: Option<State>,
     notices: Notices,
+    bin: Bin,
     columns: TargetColumns,
 }
 
@@ -47,6 +52,7 @@ impl MySqlSink {
             marks::open(&mut main, marks, options.workers + 1).await?;
         }
         let state = if options.checkpoint { Some(State::open(&mut main, &options).await?) } else { None };
+        let bin = bin(&mut main, &server, options.recycle_bin.clone()).await?;
         let workers = (0..options.workers).map(|id| Connection::marked(target, mark(id))).collect();
         tracing::info!(target = %target, server = server.version, dialect = server.dialect.name(), "sink is open");
         Ok(MySqlSink {
@@ -56,8 +62,13 @@ impl MySqlSink {
             workers,
             state,
             notices: Notices::default(),
+            bin,
             columns: TargetColumns::default(),
         })
+    }
+
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        self.bin.expect(tables);
     }
 
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
@@ -152,6 +163,22 @@ impl MySqlSink {
             worker.close().await;
         }
     }
+}
+
+/// TiDB brings back what it dropped by itself, from the statement's text.
+async fn bin(main: &mut Connection, server: &Server, policy: RecycleBin) -> Result<Bin, Error> {
+    if policy == RecycleBin::Off || server.dialect.kind == Kind::TiDb {
+        return Ok(Bin::default());
+    }
+    let sql = format!(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}'",
+        recycle::SCHEMA
+    );
+    let failed = bookkeeping("look into the recycle bin");
+    let rows = main.fetch(&sql).await.map_err(&failed)?;
+    let names: Vec<String> =
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(&failed)?;
+    Ok(Bin::new(policy, names.iter().map(String::as_str)))
 }
 
 /// Statement and position for errors of statements that concern the sink's own tables.

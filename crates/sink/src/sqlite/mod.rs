@@ -10,15 +10,19 @@ mod value;
 use std::path::Path;
 use std::time::Duration;
 
-use binlog_catalog::{Event, Transaction};
+use binlog_catalog::{Ddl, Event, Transaction};
+use binlog_types::TableId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
 
+use crate::ddl::recycle::{self, Bin};
 use crate::ddl::{self, dialect::Dialect};
 use crate::dml::batch::{Batch, cut};
+use crate::literal::sqlite_text;
+use crate::names::{sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
 use crate::position::{Position, Progress};
-use crate::{Checkpoint, Error, SinkOptions};
+use crate::{Checkpoint, Error, RecycleBin, SinkOptions};
 use state::State;
 
 /// An open file.
@@ -28,6 +32,7 @@ pub(crate) struct SqliteSink {
     dialect: Dialect,
     state: Option<State>,
     notices: Notices,
+    bin: Bin,
 }
 
 fn bookkeeping(what: &'static str) -> impl Fn(sqlx::Error) -> Error {
@@ -52,7 +57,12 @@ impl SqliteSink {
         } else {
             None
         };
-        Ok(SqliteSink { connection, dialect: Dialect::sqlite(), state, notices: Notices::default() })
+        let bin = bin(&mut connection, options.recycle_bin).await?;
+        Ok(SqliteSink { bin, connection, dialect: Dialect::sqlite(), state, notices: Notices::default() })
+    }
+
+    pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
+        self.bin.expect(tables);
     }
 
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
@@ -109,16 +119,34 @@ impl SqliteSink {
                 Event::Transaction(txn) => run.push(txn),
                 Event::Ddl(ddl) => {
                     self.rows(std::mem::take(&mut run)).await?;
-                    for step in ddl::plan(&self.dialect, ddl, &mut self.notices)? {
-                        let done = sqlx::raw_sql(AssertSqlSafe(step.sql.clone()))
-                            .execute(&mut self.connection)
-                            .await;
-                        done.map_err(|source| Error::statement(&step.place, &step.sql, source))?;
-                    }
+                    self.schema_change(ddl).await?;
                 }
             }
         }
         self.rows(run).await
+    }
+
+    async fn schema_change(&mut self, ddl: &Ddl) -> Result<(), Error> {
+        for (id, name) in self.bin.expired(ddl.commit_ts) {
+            let sql = format!("DROP TABLE IF EXISTS {}", sqlite_table(recycle::SCHEMA, &name));
+            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await;
+            done.map_err(bookkeeping("empty the recycle bin"))?;
+            self.bin.forget(id);
+        }
+        for step in ddl::plan(&self.dialect, ddl, &self.bin, false, &mut self.notices)? {
+            let failed = |source| Error::statement(&step.place, &step.sql, source);
+            if let Some(table) = &step.if_there {
+                let sql = format!("SELECT 1 FROM sqlite_master WHERE name = {}", sqlite_text(table));
+                let found = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut self.connection).await;
+                if found.map_err(failed)?.is_none() {
+                    continue;
+                }
+            }
+            let done = sqlx::raw_sql(AssertSqlSafe(step.sql.clone())).execute(&mut self.connection).await;
+            done.map_err(failed)?;
+        }
+        ddl.changes.iter().for_each(|change| self.bin.applied(change, ddl.commit_ts));
+        Ok(())
     }
 
     async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
@@ -132,4 +160,14 @@ impl SqliteSink {
     pub(crate) async fn close(self) -> Result<(), Error> {
         self.connection.close().await.map_err(bookkeeping("close the file"))
     }
+}
+
+async fn bin(connection: &mut SqliteConnection, policy: RecycleBin) -> Result<Bin, Error> {
+    let prefix = sqlite_table_name(recycle::SCHEMA, "");
+    let failed = bookkeeping("look into the recycle bin");
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'table'";
+    let rows = sqlx::raw_sql(sql).fetch_all(connection).await.map_err(&failed)?;
+    let names: Vec<String> =
+        rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(&failed)?;
+    Ok(Bin::new(policy, names.iter().filter_map(|name| name.strip_prefix(prefix.as_str()))))
 }

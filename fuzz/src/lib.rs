@@ -1,0 +1,3 @@
+//! The targets of the fuzzers.
+
+pub mod targets;
