@@ -121,7 +121,13 @@ impl Binder {
             Subject::Tables(_) | Subject::Other => statement.database.as_deref(),
         };
         let outcome = self.session.ddl(database, statement.text, in_doubt).await;
-        match outcome.map_err(|source| Error::Sink { position, source })? {
+        let outcome = match outcome {
+            Err(error) if self.is_dispensable(&statement) && !error.retryable() => {
+                Outcome::NotUnderstood(error.to_string())
+            }
+            other => other.map_err(|source| Error::Sink { position, source })?,
+        };
+        match outcome {
             Outcome::Done => Ok(()),
             Outcome::Already(why) => {
                 tracing::warn!(

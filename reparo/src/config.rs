@@ -340,8 +340,9 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        // The drainer has left out of its files what it was told to.
-        let make = if self.data_dir.is_empty() { TableFilter::user_tables } else { TableFilter::new };
+        // The original prints all that is in the files.
+        let all = !self.data_dir.is_empty() && self.dest_type == "print";
+        let make = if all { TableFilter::new } else { TableFilter::user_tables };
         make(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
             .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }

@@ -82,7 +82,7 @@ impl Database {
         let range = selection.range;
         let mut journal = Journal::open(target).await?;
         let mut entry =
-            Entry { identity: identity(config, selection)?, finished: false, through: range.through };
+            Entry { identity: identity(config, selection), finished: false, through: range.through };
         let resumed = match journal.last().await? {
             Some(last) if !last.finished && !config.restart => {
                 if last.identity != entry.identity {
@@ -213,15 +213,10 @@ impl Database {
 }
 
 /// What makes a restore the same one when its command is given again.
-fn identity(config: &Config, selection: &Selection) -> Result<String, Error> {
+fn identity(config: &Config, selection: &Selection) -> String {
     let Range { after, .. } = selection.asked;
     let through = selection.stop.map_or("what there is".to_owned(), |through| through.to_string());
-    let source = match config.origin()? {
-        Origin::Files(_) => "binlog files".to_owned(),
-        Origin::Registry | Origin::Addresses(_) | Origin::Stores(_) => {
-            format!("cluster {}", selection.input.cluster())
-        }
-    };
+    let source = selection.input.identity();
     let tables = |list: &[crate::TableName]| -> Vec<String> {
         list.iter().map(|t| format!("{}.{}", t.db_name, t.tbl_name)).collect()
     };
@@ -237,5 +232,5 @@ fn identity(config: &Config, selection: &Selection) -> Result<String, Error> {
         }
     }
     // It is kept as it is compared.
-    Ok(out.replace('\\', "/"))
+    out.replace('\\', "/")
 }

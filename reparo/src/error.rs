@@ -233,7 +233,7 @@ pub enum Error {
     Busy,
     /// Another restore was cut off.
     #[error(
-        "the destination holds the first part of another restore, which was cut off: {began}. Asked for is: {asked}.          Give the command of that one to finish it, or -restart to leave it as it is and begin this one"
+        "the destination holds the first part of another restore, which was cut off: {began}. Asked for is: {asked}. Give the command of that one to finish it, or -restart to leave it as it is and begin this one"
     )]
     OtherRestore {
         /// What was begun.
@@ -251,7 +251,7 @@ pub enum Error {
     },
     /// A row is of a table that the destination does not have.
     #[error(
-        "table {table}, of which rows come at commit_ts {commit_ts}, does not exist in the destination: restore the backup first, or start          before its CREATE TABLE"
+        "table {table}, of which rows come at commit_ts {commit_ts}, does not exist in the destination: restore the backup first, or start before its CREATE TABLE"
     )]
     NoTable {
         /// As `db.table`.

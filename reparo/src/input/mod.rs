@@ -80,6 +80,14 @@ impl Input {
         }
     }
 
+    /// What tells it apart from other sources of binlogs.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Input::Pumps(_) | Input::Stores(_) => format!("cluster {}", self.cluster()),
+            Input::Files(files) => format!("binlog files that begin at {}", files.first()),
+        }
+    }
+
     /// Who is read, for people.
     pub fn names(&self) -> Vec<String> {
         match self {
