@@ -120,7 +120,8 @@ impl Binder {
             Subject::Database { .. } => None,
             Subject::Tables(_) | Subject::Other => statement.database.as_deref(),
         };
-        let outcome = self.session.ddl(database, statement.text, in_doubt).await;
+        let text = with_default_collation(&statement);
+        let outcome = self.session.ddl(database, &text, in_doubt).await;
         let outcome = match outcome {
             Err(error) if self.is_dispensable(&statement) && !error.retryable() => {
                 Outcome::NotUnderstood(error.to_string())
@@ -168,6 +169,17 @@ impl Binder {
     pub(crate) async fn close(self) {
         self.session.close().await;
     }
+}
+
+/// A database that names no character set has TiDB's own: other servers have others, under which keys that differ may be equal.
+fn with_default_collation(statement: &Statement<'_>) -> String {
+    let upper = statement.text.to_ascii_uppercase();
+    let creates =
+        matches!(statement.subject, Subject::Database { drop: false, .. }) && upper.starts_with("CREATE");
+    if creates && !["CHARSET", "CHARACTER SET", "COLLATE"].iter().any(|word| upper.contains(word)) {
+        return format!("{} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", statement.text);
+    }
+    statement.text.to_owned()
 }
 
 impl Mapping {

@@ -18,7 +18,8 @@ fn files_restore_what_the_source_held() {
     let server = Mariadb::start().unwrap();
     for fixture in ["seed", "txn", "crash"] {
         let all = schemas(fixture);
-        clear(&server, &all);
+        // Captures have databases of the same names.
+        ["seed", "txn", "crash"].iter().for_each(|other| clear(&server, &schemas(other)));
         restored(&server, fixture, &[]);
         let truth = fixtures::truth(fixture, "end").unwrap();
         assert_same(&truth, &dump(&server, &all), &Comparison::with_mariadb());
@@ -43,5 +44,8 @@ fn files_hold_every_type() {
     restored(&server, "types", &["-db=types,types_v1"]);
     let truth = fixtures::truth("types", "end").unwrap().only(&["types", "types_v1"]);
     let actual = server.dump(&["types", "types_v1"]).unwrap();
-    assert_same(&truth, &actual, &Comparison::with_mariadb());
+    // MariaDB shows some doubles without an exponent.
+    let comparison =
+        Comparison::with_mariadb().numeric("types", "floats", "d").numeric("types_v1", "floats", "d");
+    assert_same(&truth, &actual, &comparison);
 }
