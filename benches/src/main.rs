@@ -3,6 +3,7 @@
 mod bare;
 mod benchmarks;
 mod child;
+mod drain;
 mod latency;
 mod load;
 mod options;

@@ -61,6 +61,12 @@ pub(crate) struct Options {
     /// Write plots as SVG into this directory: percentiles of all benchmarks, and each one's rate and p99 over time.
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
+    /// A capture of a real TiDB, for the drain benchmarks to drain in place of made rows.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) fixture: Option<PathBuf>,
+    /// Rows a statement, of the drainer and of the raw loader.
+    #[arg(long, default_value_t = 500)]
+    pub(crate) batch: usize,
     /// Be the bare gRPC server that grpcbare measures.
     #[arg(long, hide = true)]
     pub(crate) serve_bare: bool,

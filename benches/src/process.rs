@@ -77,3 +77,8 @@ fn counters(pid: Option<u32>) -> anyhow::Result<Counters> {
         peak: labelled(&read("status")?, "VmHWM:") << 10,
     })
 }
+
+/// Seconds of CPU of this process, or of `pid`, since it began.
+pub(crate) fn cpu_seconds(pid: Option<u32>) -> anyhow::Result<f64> {
+    Ok(counters(pid)?.cpu)
+}

@@ -40,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) detect: mpsc::Sender<Asked>,
     /// The checkpoint as it was saved last; 0: none yet.
     saved: AtomicU64,
+    /// Everything at or below it is durable downstream.
+    applied: AtomicU64,
     /// Of the stream, once there is one.
     progress: Mutex<Option<Progress>>,
     /// Why there is no stream yet.
@@ -69,6 +71,7 @@ impl Context {
             stop: CancellationToken::new(),
             detect,
             saved: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             progress: Mutex::new(None),
             waiting: Mutex::new("starting".to_owned()),
             last_event: Mutex::new(now),
@@ -83,6 +86,14 @@ impl Context {
     pub(crate) fn set_saved(&self, ts: CommitTs) {
         self.saved.store(ts.raw(), Ordering::SeqCst);
         self.metrics.checkpoint_moved(ts, self.clock.unix_millis());
+    }
+
+    pub(crate) fn applied(&self) -> CommitTs {
+        CommitTs::new(self.applied.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn set_applied(&self, ts: CommitTs) {
+        self.applied.store(ts.raw(), Ordering::SeqCst);
     }
 
     pub(crate) fn set_progress(&self, progress: Progress) {

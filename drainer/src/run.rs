@@ -151,6 +151,11 @@ impl Drainer {
         self.context.saved()
     }
 
+    /// Everything at or below it is durable downstream; the checkpoint follows.
+    pub fn applied(&self) -> binlog_types::CommitTs {
+        self.context.applied()
+    }
+
     /// What holds it back, for people.
     pub fn waits_for(&self) -> String {
         self.context.waits_for()
@@ -261,6 +266,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         cluster: cluster.id,
         workers: settings.workers,
         batch_rows: settings.batch_rows,
+        whole_transactions: settings.workers == 1,
         checkpoint_schema: settings.checkpoint_schema.clone(),
         checkpoint_table: settings.checkpoint_table.clone(),
         checkpoint_target: settings.checkpoint_target.clone(),

@@ -1,10 +1,11 @@
 //! A destination database: what a restore does there, and how it goes on after a crash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use binlog_catalog::Event;
-use binlog_sink::{Checkpoint, MySqlTarget, RecycleBin, Sink, SinkOptions, Target, TlsFiles};
+use binlog_pull::EventBatch;
+use binlog_sink::{Checkpoint, MySqlTarget, RecycleBin, Sink, SinkOptions, Target, Ticket, TlsFiles};
 use binlog_types::{CommitTs, Range, SchemaVersion, TableId};
 use tokio::time::Instant;
 
@@ -26,8 +27,22 @@ pub(crate) struct Database {
     binder: Option<Binder>,
     /// The first DDL may have been run before.
     in_doubt: bool,
+    /// What the sink has and has not made durable yet.
+    in_flight: VecDeque<InFlight>,
+    /// Everything at or below it is durable.
+    reached: CommitTs,
     version: SchemaVersion,
     saved_at: Instant,
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+struct InFlight {
+    ticket: Ticket,
+    /// Where the restore is when it is durable.
+    through: CommitTs,
+    /// Keeps its bytes of the budget until then.
+    _batch: EventBatch,
 }
 
 /// The database that the configuration names; None: the destination is text.
@@ -122,7 +137,10 @@ impl Database {
         }
         let version = checkpoint.map_or(SchemaVersion(0), |c| c.schema_version);
         let saved_at = Instant::now();
-        Ok((Database { sink, journal, entry, binder, in_doubt: resumed, version, saved_at }, after))
+        let (in_doubt, in_flight, reached) = (resumed, VecDeque::new(), after);
+        let database =
+            Database { sink, journal, entry, binder, in_doubt, in_flight, reached, version, saved_at };
+        Ok((database, after))
     }
 
     /// Tables that the range brings back after it dropped them.
@@ -130,29 +148,30 @@ impl Database {
         self.sink.expect_back(tables);
     }
 
-    /// Applies events; `before` is what was done before them, `through` what is with them.
-    pub(crate) async fn apply(
-        &mut self,
-        events: Vec<Event>,
-        before: CommitTs,
-        through: CommitTs,
-        version: SchemaVersion,
-    ) -> Result<(), Error> {
-        self.version = self.version.max(version);
+    /// Applies a batch in the background; with it everything through `through` is there.
+    pub(crate) async fn apply(&mut self, mut batch: EventBatch, through: CommitTs) -> Result<(), Error> {
+        self.version = self.version.max(batch.schema_version);
+        let events = std::mem::take(&mut batch.events);
         let has_ddl = events.iter().any(|event| matches!(event, Event::Ddl(_)));
         if self.binder.is_some() {
-            self.apply_bound(events, before).await?;
-        } else if !events.is_empty() {
-            self.sink.apply(events).await.map_err(|source| Error::Sink { position: before, source })?;
+            self.apply_bound(events, batch, through).await?;
+        } else {
+            self.submit(events, batch, through).await?;
         }
         if has_ddl || self.saved_at.elapsed() >= SAVE_EVERY {
-            self.save(through, false).await?;
+            self.look().await?;
+            self.save(self.reached, false).await?;
         }
         Ok(())
     }
 
     /// Rows go by the destination's tables, DDL by its text.
-    async fn apply_bound(&mut self, events: Vec<Event>, mut position: CommitTs) -> Result<(), Error> {
+    async fn apply_bound(
+        &mut self,
+        events: Vec<Event>,
+        batch: EventBatch,
+        through: CommitTs,
+    ) -> Result<(), Error> {
         let mut rows = Vec::new();
         for event in events {
             match event {
@@ -161,27 +180,73 @@ impl Database {
                     rows.push(Event::Transaction(binder.transaction(txn).await?));
                 }
                 Event::Ddl(ddl) => {
-                    self.rows(std::mem::take(&mut rows), position).await?;
                     // A crash from here on leaves nothing in doubt but this statement.
-                    position = ddl.commit_ts.ts().prev().into();
-                    self.save(position, false).await?;
+                    let before = ddl.commit_ts.ts().prev().into();
+                    self.submit(std::mem::take(&mut rows), EventBatch::default(), before).await?;
+                    self.settle().await?;
+                    self.save(before, false).await?;
                     if let Some(binder) = &mut self.binder {
                         binder.ddl(&ddl, self.in_doubt).await?;
                     }
-                    position = ddl.commit_ts;
-                    self.save(position, false).await?;
+                    self.reached = ddl.commit_ts;
+                    self.save(self.reached, false).await?;
                 }
             }
             self.in_doubt = false;
         }
-        self.rows(rows, position).await
+        self.submit(rows, batch, through).await
     }
 
-    async fn rows(&mut self, events: Vec<Event>, position: CommitTs) -> Result<(), Error> {
+    /// Hands events to the sink as soon as it has room for them.
+    async fn submit(
+        &mut self,
+        events: Vec<Event>,
+        batch: EventBatch,
+        through: CommitTs,
+    ) -> Result<(), Error> {
         if events.is_empty() {
+            match self.in_flight.back_mut() {
+                Some(last) => last.through = through,
+                None => self.reached = through,
+            }
             return Ok(());
         }
-        self.sink.apply(events).await.map_err(|source| Error::Sink { position, source })
+        while !self.sink.has_room() {
+            self.wait().await?;
+        }
+        let position = self.reached;
+        let ticket = self.sink.submit(events).await.map_err(|source| Error::Sink { position, source })?;
+        self.in_flight.push_back(InFlight { ticket, through, _batch: batch });
+        Ok(())
+    }
+
+    /// Waits until the sink has something to tell.
+    async fn wait(&mut self) -> Result<(), Error> {
+        let position = self.reached;
+        let done = self.sink.progress().await.map_err(|source| Error::Sink { position, source })?;
+        while let Some(first) = self.in_flight.pop_front_if(|first| first.ticket <= done) {
+            self.reached = first.through;
+        }
+        Ok(())
+    }
+
+    /// Hears what the sink has to tell already.
+    async fn look(&mut self) -> Result<(), Error> {
+        while !self.in_flight.is_empty() {
+            match tokio::time::timeout(Duration::ZERO, self.wait()).await {
+                Ok(heard) => heard?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is durable.
+    async fn settle(&mut self) -> Result<(), Error> {
+        while !self.in_flight.is_empty() {
+            self.wait().await?;
+        }
+        Ok(())
     }
 
     async fn save(&mut self, commit_ts: CommitTs, consistent: bool) -> Result<(), Error> {
@@ -192,6 +257,7 @@ impl Database {
 
     /// Everything through `position`, the end of the range, is there.
     pub(crate) async fn finish(mut self, position: CommitTs) -> Result<(), Error> {
+        self.settle().await?;
         self.save(position, true).await?;
         self.sink.close().await.map_err(|source| Error::Sink { position, source })?;
         if let Some(binder) = self.binder {

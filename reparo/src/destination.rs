@@ -34,18 +34,11 @@ impl Destination {
         }
     }
 
-    /// Applies a batch; `before` is what was done before it, `through` what is with it.
-    pub(crate) async fn apply(
-        &mut self,
-        batch: EventBatch,
-        before: CommitTs,
-        through: CommitTs,
-    ) -> Result<(), Error> {
+    /// Applies a batch; with it everything through `through` is there. In a database that goes on in the background.
+    pub(crate) async fn apply(&mut self, batch: EventBatch, through: CommitTs) -> Result<(), Error> {
         match self {
             Destination::Text(writer) => writer.write(&batch.events),
-            Destination::Database(database) => {
-                database.apply(batch.events, before, through, batch.schema_version).await
-            }
+            Destination::Database(database) => database.apply(batch, through).await,
         }
     }
 

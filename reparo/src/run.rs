@@ -100,7 +100,7 @@ impl Mover<'_> {
             self.counts.skipped += batch.skipped;
             let end = batch.end;
             destination.expect_back(std::mem::take(&mut batch.recovered));
-            destination.apply(batch, before, position).await?;
+            destination.apply(batch, position).await?;
             progress.update(self.counts, self.first, position);
             if end || stop.is_some() {
                 return Ok(position);

@@ -1,5 +1,7 @@
 //! The benchmarks: one file each, one line each in the table.
 
+mod drain_mysql;
+mod drain_sqlite;
 mod fillbatch;
 mod fillrandomcommit;
 mod fillsync;
@@ -63,4 +65,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "PullBinlogs of what grpcwrite wrote, or of --num transactions from the beginning" },
     Benchmark { name: "grpcscan", run: grpcscan::run, baseline: None,
         about: "the same by Store.Scan, our own protocol" },
+    Benchmark { name: "drain-mysql", run: drain_mysql::run, baseline: None,
+        about: "a drainer from a pump into a private MariaDB, beside a raw loader: --num rows, or --fixture" },
+    Benchmark { name: "drain-sqlite", run: drain_sqlite::run, baseline: None,
+        about: "the same into a SQLite file" },
 ];

@@ -2,8 +2,10 @@
 
 mod programs;
 mod pulled;
+mod source;
 mod system;
 
 pub use programs::program;
 pub use pulled::pull_all;
-pub use system::System;
+pub use source::Source;
+pub use system::{System, checkpoint};

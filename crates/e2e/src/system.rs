@@ -182,7 +182,7 @@ impl System {
 }
 
 /// The drainer's checkpoint, as scripts read it.
-fn checkpoint(target: &Mariadb) -> Option<u64> {
+pub fn checkpoint(target: &Mariadb) -> Option<u64> {
     let text = target.sql("SELECT checkPoint FROM tidb_binlog.checkpoint").ok()?;
     let digits = text.split_once("\"commitTS\":")?.1;
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()

@@ -107,6 +107,21 @@ pub enum Error {
         /// The DDL's text.
         query: String,
     },
+    /// A row's statement is longer than the server takes.
+    #[error(
+        "{place}: a row needs a statement of {bytes} bytes, and the server takes {limit}: raise its max_allowed_packet and start again"
+    )]
+    RowTooLarge {
+        /// Table and position.
+        place: Place,
+        /// Length of the statement.
+        bytes: usize,
+        /// `max_allowed_packet`.
+        limit: usize,
+    },
+    /// The sink failed before.
+    #[error("the sink has stopped after an earlier error")]
+    Stopped,
     /// A row has not one value per column of its table.
     #[error("{place}: a row has {found} values for {columns} columns")]
     RowShape {
@@ -182,6 +197,8 @@ impl Error {
             Error::OutcomeUnknown { .. }
             | Error::RowNotFound { .. }
             | Error::Unsupported { .. }
+            | Error::RowTooLarge { .. }
+            | Error::Stopped
             | Error::RowShape { .. }
             | Error::KeyUnbound { .. }
             | Error::BadCheckpoint { .. }

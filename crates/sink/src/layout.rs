@@ -3,6 +3,7 @@
 use binlog_catalog::{Index, Row, Table, TableRef};
 use binlog_types::CommitTs;
 
+use crate::dml::conflict::Uniques;
 use crate::{Error, Place};
 
 /// Columns that are written, and those that identify a row.
@@ -13,6 +14,8 @@ pub(crate) struct Layout {
     pub(crate) writable: Vec<usize>,
     /// Positions of the columns of the row key; `None`: the table has no key.
     pub(crate) key: Option<Vec<usize>>,
+    /// What tells which rows must keep their order.
+    pub(crate) uniques: Uniques,
 }
 
 impl Layout {
@@ -25,7 +28,9 @@ impl Layout {
             .filter(|(_, c)| c.is_writable())
             .map(|(at, _)| at)
             .collect();
-        Layout { table: table.clone(), writable, key: row_key(&table.table) }
+        let key = row_key(&table.table);
+        let uniques = Uniques::new(&table.table, key.as_deref());
+        Layout { table: table.clone(), writable, key, uniques }
     }
 
     pub(crate) fn place(&self, commit_ts: CommitTs) -> Place {

@@ -2,13 +2,16 @@
 //!
 //! A [`Sink`] takes the events of the stream in order. Rows of a table with a key are folded to their net effect and written with
 //! idempotent multi-row statements over several connections; rows of a table without a key go through one ordered lane whose
-//! progress is written in the same transaction; a DDL waits for all that came before and is recorded with an intent row, so that a
-//! crash between any two steps repeats nothing that must not be repeated. It does not read binlogs and does not filter.
+//! progress is written in the same transaction; a DDL waits for what came before in its tables and is recorded with an intent row,
+//! so that a crash between any two steps repeats nothing that must not be repeated. It does not read binlogs and does not filter.
 //!
 //! ```text
-//! events ─► cut at DDLs ─► rows by table ─┬─ keyed: fold ─► deletes, then puts, N connections
-//!                                         └─ keyless: one lane, with progress
+//! events ─► cut at DDLs ─► rows by table ─┬─ keyed: fold ─► deletes, then puts ─┐
+//!                                         ├─ keyless: one lane, with progress ──┼─► scheduler ─► N connections
+//!                                   DDL ──┴─ steps, each recorded ──────────────┘
 //! ```
+//!
+//! There is no barrier between submissions: a job waits for those before it that share a conflict key, a table or the lane.
 
 mod amend;
 mod checkpoint;
@@ -23,6 +26,7 @@ mod notices;
 mod options;
 mod position;
 mod render;
+mod schedule;
 mod session;
 mod sink;
 mod sqlite;
@@ -37,4 +41,4 @@ pub use names::sqlite_table_name;
 pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use session::{Outcome, Session};
-pub use sink::Sink;
+pub use sink::{Sink, Ticket};

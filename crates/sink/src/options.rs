@@ -82,8 +82,11 @@ pub struct SinkOptions {
     pub cluster: ClusterId,
     /// Connections that write rows in parallel (MySQL). Minimum: 1.
     pub workers: usize,
-    /// Rows a downstream transaction. Minimum: 1.
+    /// Rows a statement where little waits; where more waits, statements grow. Minimum: 1.
     pub batch_rows: usize,
+    /// Never show a part of an upstream transaction: what is submitted together is one downstream transaction, and one connection
+    /// writes everything in order.
+    pub whole_transactions: bool,
     /// Schema of the checkpoint, progress and intent tables (MySQL).
     pub checkpoint_schema: String,
     /// Name of the checkpoint table (MySQL).
@@ -106,6 +109,7 @@ impl Default for SinkOptions {
             cluster: ClusterId(0),
             workers: 1,
             batch_rows: 20,
+            whole_transactions: false,
             checkpoint_schema: "tidb_binlog".to_owned(),
             checkpoint_table: "checkpoint".to_owned(),
             checkpoint_target: None,

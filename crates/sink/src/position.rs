@@ -4,7 +4,7 @@ use binlog_catalog::Event;
 use binlog_types::{CommitTs, StartTs};
 
 /// A record of the stream: two transactions may share a commit_ts, but not both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Position {
     pub(crate) commit_ts: CommitTs,
     pub(crate) start_ts: StartTs,

@@ -4,7 +4,7 @@ use binlog_catalog::Event;
 use binlog_types::TableId;
 
 use crate::mysql::MySqlSink;
-use crate::sqlite::SqliteSink;
+use crate::sqlite::{SqliteActor, SqliteSink};
 use crate::{Checkpoint, Error, SinkOptions, Target};
 
 /// An open sink.
@@ -16,8 +16,12 @@ pub struct Sink {
 #[derive(Debug)]
 enum Backend {
     MySql(Box<MySqlSink>),
-    Sqlite(Box<SqliteSink>),
+    Sqlite(Box<SqliteActor>),
 }
+
+/// Names events that were submitted together. Later ones are larger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub(crate) u64);
 
 impl Sink {
     /// Connects, asks what kind of server it is, and makes the sink's own tables where a checkpoint is kept.
@@ -30,7 +34,8 @@ impl Sink {
                 Backend::MySql(Box::new(Box::pin(MySqlSink::open(server, options)).await?))
             }
             Target::Sqlite(path) => {
-                Backend::Sqlite(Box::new(Box::pin(SqliteSink::open(path, options)).await?))
+                let sink = Box::pin(SqliteSink::open(path, options)).await?;
+                Backend::Sqlite(Box::new(SqliteActor::spawn(sink)))
             }
         };
         Ok(Sink { backend })
@@ -55,22 +60,54 @@ impl Sink {
         }
     }
 
-    /// Applies events in order; when it returns Ok, everything in them is durable. After a crash the same events may come again
-    /// from the checkpoint on, and are applied exactly once in effect.
+    /// Whether more should be submitted now. Nothing goes wrong if it is done anyway; it only lies in memory.
+    pub fn has_room(&self) -> bool {
+        match &self.backend {
+            Backend::MySql(sink) => sink.has_room(),
+            Backend::Sqlite(sink) => sink.has_room(),
+        }
+    }
+
+    /// Takes events in order, to be applied in the background. After a crash the same events may come again from the checkpoint on,
+    /// and are applied exactly once in effect.
     ///
     /// What may pass is retried inside (deadlocks, lost connections). After an error the sink is to be opened again and fed from
     /// the checkpoint on.
     ///
     /// # Errors
-    /// With the table, the position and the statement.
-    pub async fn apply(&mut self, events: Vec<Event>) -> Result<(), Error> {
+    /// When an event cannot be turned into statements, with the table and the position. What statements fail with comes out of
+    /// [`Sink::progress`].
+    pub async fn submit(&mut self, events: Vec<Event>) -> Result<Ticket, Error> {
         match &mut self.backend {
-            Backend::MySql(sink) => Box::pin(sink.apply_narrowed(events)).await,
-            Backend::Sqlite(sink) => Box::pin(sink.apply(&events)).await,
+            Backend::MySql(sink) => sink.submit(events).await,
+            Backend::Sqlite(sink) => sink.submit(events).await,
         }
+        .map(Ticket)
     }
 
-    /// Saves the checkpoint: everything at or below it was given to [`Sink::apply`], or was filtered out. Does nothing where no
+    /// Waits for news, and says which ticket is durable together with all before it. Cancel safe.
+    ///
+    /// # Errors
+    /// With the table, the position and the statement. Then nothing of the sink is at work any more.
+    pub async fn progress(&mut self) -> Result<Ticket, Error> {
+        match &mut self.backend {
+            Backend::MySql(sink) => sink.progress().await,
+            Backend::Sqlite(sink) => sink.progress().await,
+        }
+        .map(Ticket)
+    }
+
+    /// Applies events in order; when it returns Ok, everything in them is durable.
+    ///
+    /// # Errors
+    /// As [`Sink::submit`] and [`Sink::progress`].
+    pub async fn apply(&mut self, events: Vec<Event>) -> Result<(), Error> {
+        let ticket = self.submit(events).await?;
+        while self.progress().await? < ticket {}
+        Ok(())
+    }
+
+    /// Saves the checkpoint: everything at or below it is durable ([`Sink::progress`]), or was filtered out. Does nothing where no
     /// checkpoint is kept.
     ///
     /// # Errors
@@ -78,21 +115,21 @@ impl Sink {
     pub async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
         match &mut self.backend {
             Backend::MySql(sink) => Box::pin(sink.save(checkpoint)).await,
-            Backend::Sqlite(sink) => Box::pin(sink.save(checkpoint)).await,
+            Backend::Sqlite(sink) => sink.save(checkpoint).await,
         }
     }
 
     /// Closes the connections.
     ///
     /// # Errors
-    /// When a SQLite file cannot be closed properly. Nothing is lost: all that was applied is durable.
+    /// When a SQLite file cannot be closed properly. Nothing is lost: all that was acknowledged is durable.
     pub async fn close(self) -> Result<(), Error> {
         match self.backend {
             Backend::MySql(sink) => {
                 Box::pin(sink.close()).await;
                 Ok(())
             }
-            Backend::Sqlite(sink) => Box::pin(sink.close()).await,
+            Backend::Sqlite(sink) => sink.close().await,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The built programs on captured traffic of a real TiDB.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::print_stdout, reason = "seeds are shown when a test fails")]
 
 mod captured;
 mod crashes;
@@ -9,3 +10,4 @@ mod readme;
 mod resume;
 mod story;
 mod support;
+mod upheaval;

@@ -82,27 +82,28 @@ impl Bin {
         self.kept.remove(&table);
     }
 
-    /// Takes note of a change that was applied.
-    pub(crate) fn applied(&mut self, change: &SchemaChange, at: CommitTs) {
+    /// Takes note of a change whose steps are planned; the names under which the bin keeps what goes by it.
+    pub(crate) fn applied(&mut self, change: &SchemaChange, at: CommitTs) -> Vec<String> {
         let gone: &[TableRef] = match change {
             SchemaChange::DropDatabase { tables, .. } => tables,
             SchemaChange::DropTable(table) | SchemaChange::TruncateTable { before: table, .. } => {
                 std::slice::from_ref(table)
             }
-            SchemaChange::RecoverTable(table) => return self.forget(table.table.id),
+            SchemaChange::RecoverTable(table) => {
+                self.forget(table.table.id);
+                return Vec::new();
+            }
             SchemaChange::CreateDatabase(_)
             | SchemaChange::AlterDatabase { .. }
             | SchemaChange::CreateTable(_)
             | SchemaChange::AlterTable { .. }
             | SchemaChange::RenameTable { .. }
             | SchemaChange::DropPartitions { .. }
-            | SchemaChange::ExchangePartition { .. } => return,
+            | SchemaChange::ExchangePartition { .. } => return Vec::new(),
         };
-        for table in gone {
-            if self.keeps(table) {
-                self.kept.insert(table.table.id, at);
-            }
-        }
+        let kept: Vec<TableId> = gone.iter().filter(|t| self.keeps(t)).map(|t| t.table.id).collect();
+        self.kept.extend(kept.iter().map(|id| (*id, at)));
+        kept.into_iter().map(|id| place(id, at).1).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, RowChange, Table, Transaction};
+use binlog_catalog::{ChangeKind, RowChange, Table, TableRef, Transaction};
 use binlog_types::CommitTs;
 
 use super::fold::Folded;
@@ -67,7 +67,7 @@ pub(crate) fn cut<'a>(transactions: Vec<&'a Transaction>) -> Vec<Vec<&'a Transac
     runs
 }
 
-fn same_shape(a: &Arc<Table>, b: &Arc<Table>) -> bool {
+pub(crate) fn same_shape(a: &Arc<Table>, b: &Arc<Table>) -> bool {
     Arc::ptr_eq(a, b) || (a.columns == b.columns && a.indexes == b.indexes)
 }
 
@@ -78,10 +78,12 @@ struct Gathered<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Sorts the rows of `transactions`, which [`cut`] has made; rows of the lane at or below `done` were applied before and are left out.
+    /// Sorts the rows of `transactions`, which [`cut`] has made; rows of the lane at or below `done` were applied before and are left
+    /// out, and so are those of which `applied` says it.
     pub(crate) fn new(
         transactions: impl IntoIterator<Item = &'a Transaction>,
         done: Progress,
+        applied: impl Fn(&TableRef, Position) -> bool,
     ) -> Result<Self, Error> {
         let mut tables: Vec<Gathered<'a>> = Vec::new();
         let mut by_name: HashMap<(&'a str, &'a str), usize> = HashMap::new();
@@ -90,6 +92,9 @@ impl<'a> Batch<'a> {
             let at = Position { commit_ts: txn.commit_ts, start_ts: txn.start_ts };
             let first_in_lane = lane.len();
             for (sequence, change) in (1u64..).zip(&txn.changes) {
+                if applied(&change.table, at) {
+                    continue;
+                }
                 let name = (&*change.table.schema, change.table.table.name.as_str());
                 let slot = match by_name.get(&name) {
                     Some(slot) => *slot,
@@ -191,7 +196,7 @@ mod tests {
             txn(20, &t, vec![update(&[1, 1], &[1, 2]), update(&[1, 2], &[7, 2])]),
             txn(30, &t, vec![ChangeKind::Delete(row(&[2, 1])), ChangeKind::Insert(row(&[10, 5]))]),
         ];
-        let batch = Batch::new(&txns, Progress::default()).unwrap();
+        let batch = Batch::new(&txns, Progress::default(), |_, _| false).unwrap();
         let [Keyed::Net(folded)] = batch.keyed.as_slice() else { panic!("{batch:?}") };
         assert_eq!(keys(&folded.deletes), ["1", "2"]);
         assert_eq!(keys(&folded.puts), ["7", "10"]);
@@ -205,14 +210,14 @@ mod tests {
             txn(10, &t, vec![ChangeKind::Insert(row(&[1])), ChangeKind::Insert(row(&[1]))]),
             txn(20, &t, vec![ChangeKind::Delete(row(&[1])), ChangeKind::Insert(row(&[2]))]),
         ];
-        let batch = Batch::new(&txns, Progress::default()).unwrap();
+        let batch = Batch::new(&txns, Progress::default(), |_, _| false).unwrap();
         assert_eq!(batch.lane.len(), 4);
         assert_eq!(batch.lane[1].after.sequence, Progress::WHOLE);
         let at = |commit_ts, sequence| Progress {
             at: Position { commit_ts: CommitTs::new(commit_ts), start_ts: StartTs::new(commit_ts - 1) },
             sequence,
         };
-        let left = |done| Batch::new(&txns, done).unwrap().lane.len();
+        let left = |done| Batch::new(&txns, done, |_, _| false).unwrap().lane.len();
         assert_eq!(left(at(10, Progress::WHOLE)), 2);
         assert_eq!(left(at(20, 1)), 1);
         assert_eq!(left(at(20, Progress::WHOLE)), 0);
@@ -236,10 +241,13 @@ mod tests {
         let t = table(&["id", "v"], true);
         let txns = [txn(10, &t, vec![ChangeKind::Insert(row(&[1]))])];
         assert!(matches!(
-            Batch::new(&txns, Progress::default()),
+            Batch::new(&txns, Progress::default(), |_, _| false),
             Err(Error::RowShape { found: 1, columns: 2, .. })
         ));
         let txns = [txn(10, &t, vec![ChangeKind::Insert(vec![None, None])])];
-        assert!(matches!(Batch::new(&txns, Progress::default()), Err(Error::KeyUnbound { .. })));
+        assert!(matches!(
+            Batch::new(&txns, Progress::default(), |_, _| false),
+            Err(Error::KeyUnbound { .. })
+        ));
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Net<'a> {
     pub(crate) key_row: &'a Row,
     /// The row; `None`: it is gone.
     pub(crate) row: Option<&'a Row>,
+    /// The source had no such row before: most likely the target has none either.
+    pub(crate) fresh: bool,
     pub(crate) commit_ts: CommitTs,
 }
 
@@ -45,7 +47,7 @@ impl<'a> Folded<'a> {
     /// Folds checked rows of one table with a key.
     pub(crate) fn new(layout: Arc<Layout>, rows: Vec<Ordered<'a>>) -> Self {
         let mut net: HashMap<String, Net<'a>> = HashMap::with_capacity(rows.len());
-        let mut set = |row: &'a Row, present: bool, commit_ts: CommitTs| {
+        let mut set = |row: &'a Row, present: bool, fresh: bool, commit_ts: CommitTs| {
             let (order, key) = key_of(&layout, row);
             let state = present.then_some(row);
             match net.get_mut(&key) {
@@ -54,19 +56,20 @@ impl<'a> Folded<'a> {
                     entry.commit_ts = commit_ts;
                 }
                 None => {
-                    net.insert(key.clone(), Net { order, key, key_row: row, row: state, commit_ts });
+                    net.insert(key.clone(), Net { order, key, key_row: row, row: state, fresh, commit_ts });
                 }
             }
         };
         for change in rows {
             match change.kind {
-                ChangeKind::Insert(row) => set(row, true, change.commit_ts),
-                ChangeKind::Delete(row) => set(row, false, change.commit_ts),
+                ChangeKind::Insert(row) => set(row, true, true, change.commit_ts),
+                ChangeKind::Delete(row) => set(row, false, false, change.commit_ts),
                 ChangeKind::Update { before, after } => {
-                    if !same_key(&layout, before, after) {
-                        set(before, false, change.commit_ts);
+                    let moved = !same_key(&layout, before, after);
+                    if moved {
+                        set(before, false, false, change.commit_ts);
                     }
-                    set(after, true, change.commit_ts);
+                    set(after, true, moved, change.commit_ts);
                 }
             }
         }

@@ -26,6 +26,11 @@ pub(crate) fn insert_head(verb: &str, layout: &Layout, columns: &[usize]) -> Str
     format!("{verb} INTO {} ({}) VALUES ", table(layout), names.join(","))
 }
 
+/// The same with a comment behind the verb.
+pub(crate) fn marked_insert_head(verb: &str, mark: &str, layout: &Layout, columns: &[usize]) -> String {
+    insert_head(&format!("{verb} {mark}"), layout, columns)
+}
+
 /// `(1,'x')`.
 pub(crate) fn push_values(out: &mut String, layout: &Layout, columns: &[usize], row: &Row) {
     out.push('(');
@@ -45,14 +50,14 @@ fn push_value(out: &mut String, layout: &Layout, at: usize, row: &Row) {
     }
 }
 
-/// `` DELETE FROM `s`.`t` WHERE `k` IN ( ``, and what closes it.
-pub(crate) fn delete_head(layout: &Layout) -> String {
+/// `` DELETE mark FROM `s`.`t` WHERE `k` IN ( ``.
+pub(crate) fn delete_head(mark: &str, layout: &Layout) -> String {
     let names: Vec<String> = layout.key.iter().flatten().map(|at| name(layout, *at)).collect();
     let names = names.join(",");
     if layout.key.as_ref().is_some_and(|k| k.len() > 1) {
-        format!("DELETE FROM {} WHERE ({names}) IN (", table(layout))
+        format!("DELETE {mark} FROM {} WHERE ({names}) IN (", table(layout))
     } else {
-        format!("DELETE FROM {} WHERE {names} IN (", table(layout))
+        format!("DELETE {mark} FROM {} WHERE {names} IN (", table(layout))
     }
 }
 

@@ -108,12 +108,13 @@ impl CheckpointTable {
     }
 
     /// Whether it is time to ask a TiDB target for its time again.
-    pub(super) fn wants_target_time(&mut self) -> bool {
-        let due = self.target_time_at.is_none_or(|at| at.elapsed() >= TARGET_TIME_EVERY);
-        if due {
-            self.target_time_at = Some(Instant::now());
-        }
-        due
+    pub(super) fn wants_target_time(&self) -> bool {
+        self.target_time_at.is_none_or(|at| at.elapsed() >= TARGET_TIME_EVERY)
+    }
+
+    /// It is asked now.
+    pub(super) fn asks_target_time(&mut self) {
+        self.target_time_at = Some(Instant::now());
     }
 
     pub(super) async fn save(

@@ -1,5 +1,6 @@
 //! One connection with the session that every statement of this crate relies on, opened when it is needed and opened again when it broke.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
@@ -47,7 +48,7 @@ pub(crate) struct Connection {
     /// The server's number of the last connection: after it broke, the server may still be at work on its last statement.
     id: Option<u64>,
     /// The first statement of every transaction; see [`super::marks`].
-    mark: Option<String>,
+    mark: Option<Arc<String>>,
 }
 
 impl Connection {
@@ -57,12 +58,12 @@ impl Connection {
 
     /// The same, marking its transactions.
     pub(crate) fn marked(target: &MySqlTarget, mark: Option<String>) -> Self {
-        Connection { mark, ..Self::new(target) }
+        Connection { mark: mark.map(Arc::new), ..Self::new(target) }
     }
 
     /// What begins a transaction: with the mark, where there is one.
     pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        self.within("START TRANSACTION").await?;
+        self.within(&Arc::new("START TRANSACTION".to_owned())).await?;
         if let Some(mark) = self.mark.clone() {
             self.within(&mark).await?;
         }
@@ -70,7 +71,7 @@ impl Connection {
     }
 
     /// Runs a row statement that may run twice, as a transaction of its own, until it succeeds or fails for good.
-    pub(crate) async fn execute_rows(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+    pub(crate) async fn execute_rows(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         let mut pause = Pause::default();
         loop {
             let result = if self.mark.is_some() {
@@ -89,17 +90,17 @@ impl Connection {
         }
     }
 
-    async fn marked_once(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+    async fn marked_once(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         self.begin().await?;
         let rows = self.within(sql).await?;
-        self.within("COMMIT").await?;
+        self.within(&Arc::new("COMMIT".to_owned())).await?;
         Ok(rows)
     }
 
-    /// [`Connection::execute_once`], within the read time-out.
-    pub(crate) async fn within(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
-        let Some(limit) = self.target.read_timeout else { return self.execute_once(sql).await };
-        match tokio::time::timeout(limit, self.execute_once(sql)).await {
+    /// Runs one statement of rows once, within the read time-out; rows hit or matched.
+    pub(crate) async fn within(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
+        let Some(limit) = self.target.read_timeout else { return self.execute_once_shared(sql).await };
+        match tokio::time::timeout(limit, self.execute_once_shared(sql)).await {
             Ok(result) => result,
             Err(_) => {
                 // The answer would be taken for that of the next statement.
@@ -129,9 +130,15 @@ impl Connection {
 
     /// Runs one statement once; rows hit or matched.
     pub(crate) async fn execute_once(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        self.execute_once_shared(&Arc::new(sql.to_owned())).await
+    }
+
+    /// The same without a copy of a long statement.
+    async fn execute_once_shared(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         let result = match self.get().await {
             Ok(live) => {
-                sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(live).await.map(|d| d.rows_affected())
+                let query = sqlx::raw_sql(AssertSqlSafe(Arc::clone(sql)));
+                query.execute(live).await.map(|d| d.rows_affected())
             }
             Err(error) => Err(error),
         };
@@ -140,28 +147,53 @@ impl Connection {
 
     /// Runs a statement that may run twice, until it succeeds or fails for good.
     pub(crate) async fn execute(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let sql = Arc::new(sql.to_owned());
         let mut pause = Pause::default();
         loop {
-            match self.execute_once(sql).await {
+            match self.execute_once_shared(&sql).await {
                 Err(error) if class_of(&error) != Class::Permanent && pause.wait(&error).await => {}
                 result => return result,
             }
         }
     }
 
-    /// Reads rows, with the same patience.
+    /// Reads rows once.
+    pub(crate) async fn fetch_once(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        let result = match self.get().await {
+            Ok(live) => sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(live).await,
+            Err(error) => Err(error),
+        };
+        self.drop_if_lost(result)
+    }
+
+    /// Reads rows, with the same patience as [`Connection::execute`].
     pub(crate) async fn fetch(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
         let mut pause = Pause::default();
         loop {
-            let result = match self.get().await {
-                Ok(live) => sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(live).await,
-                Err(error) => Err(error),
-            };
-            match self.drop_if_lost(result) {
+            match self.fetch_once(sql).await {
                 Err(error) if class_of(&error) != Class::Permanent && pause.wait(&error).await => {}
                 result => return result,
             }
         }
+    }
+
+    /// Ends statements that an earlier run with the same mark has left at work: they would take effect after those of this one.
+    /// Threads of the same account may be seen and ended without privileges.
+    pub(crate) async fn end_leftovers(&mut self, mark: &str) -> Result<(), sqlx::Error> {
+        let sql = format!(
+            "SELECT CAST(ID AS UNSIGNED) FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID() AND LEFT(INFO, 200) LIKE '%{}%'",
+            mark.replace('\\', "\\\\").replace('\'', "''")
+        );
+        let mut left = Vec::new();
+        for row in self.fetch(&sql).await? {
+            left.push(row.try_get::<u64, _>(0)?);
+        }
+        let live = self.get().await?;
+        for id in left {
+            tracing::warn!(id, "ending a statement that an earlier run has left at work");
+            end_session(live, id).await;
+        }
+        Ok(())
     }
 
     /// The first connection: an error names the server.

@@ -1,4 +1,5 @@
-//! Rows of tables without a key: one transaction after the other, with the progress in it.
+//! One downstream transaction with the progress in it: rows of tables without a key, or everything where upstream transactions
+//! are kept whole.
 
 use std::sync::Arc;
 
@@ -6,84 +7,108 @@ use binlog_catalog::{ChangeKind, Row};
 use binlog_types::CommitTs;
 
 use super::bookkeeping;
+use super::books::Books;
 use super::connection::{Connection, Pause};
-use super::state::State;
+use super::job::{Statement, StepSql};
+use super::mass::{self, Mass};
 use crate::dml::batch::Ordered;
 use crate::dml::multiset::{Counted, net};
 use crate::dml::statement;
-use crate::error::{Class, class_of, head};
+use crate::error::{Class, class_of, head, server_code};
 use crate::layout::Layout;
+use crate::position::Progress;
 use crate::{Error, Place};
 
-/// Bounds of a transaction and of a statement.
+/// Rows whose net effect is one transaction: more of them spare more searches for rows that change again and again.
+pub(super) const NET_ROWS: usize = 4000;
+
+/// Bounds of a statement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    pub(super) rows: usize,
     pub(super) bytes: usize,
     /// The server has a JSON type of its own.
     pub(super) json_type: bool,
 }
 
-/// Rows whose net effect is one transaction: more of them spare more searches for rows that change again and again.
-const NET_ROWS: usize = 4000;
-
-/// A statement of the lane, and what it must hit.
-struct Step {
-    sql: String,
-    place: Place,
-    /// `Some`: it must hit exactly so many rows.
-    must: Option<(&'static str, u64)>,
+/// A part of the transaction.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// A statement, and how many rows it must hit, if that is known.
+    Sql {
+        sql: Arc<String>,
+        place: Place,
+        must: Option<(&'static str, u64)>,
+    },
+    /// An INSERT; if a row is there already, the same as REPLACE.
+    Insert(Statement),
+    /// A change by itself.
+    Step(StepSql),
+    Mass(Mass),
 }
 
-/// Applies `rows` in their order.
-pub(super) async fn run(
-    connection: &mut Connection,
-    rows: &[Ordered<'_>],
-    mut state: Option<&mut State>,
-    limits: Limits,
-) -> Result<(), Error> {
-    for chunk in rows.chunks(limits.rows.max(NET_ROWS)) {
-        let Some(last) = chunk.last() else { continue };
-        let steps = match net(chunk) {
-            Some(counts) => counted_steps(&counts, limits),
-            None => ordered_steps(chunk, limits),
-        };
+/// The transaction.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) parts: Vec<Part>,
+    /// The place of its last row.
+    pub(super) place: Place,
+    /// Where the lane is once this is applied; `None`: no rows without a key are in it, and it may run twice.
+    pub(super) after: Option<Progress>,
+}
+
+impl Lane {
+    pub(super) async fn run(self, connection: &mut Connection, books: Option<&Books>) -> Result<(), Error> {
         let mut pause = Pause::default();
         loop {
-            let Err((error, committing)) = transaction(connection, &steps, last, state.as_deref()).await
-            else {
-                break;
-            };
+            let Err((error, committing)) = self.transaction(connection, books).await else { return Ok(()) };
             connection.rollback().await;
             let source = match error {
                 Failure::Sql { source, .. } if class_of(&source) != Class::Permanent => source,
                 other => return Err(other.into_error()),
             };
-            if committing && class_of(&source) == Class::Lost {
-                match state.as_deref_mut() {
-                    // The row lock on the progress lets this wait for a commit that is still under way.
-                    Some(state) => {
-                        if state.read_progress(connection).await? >= last.after {
-                            break;
-                        }
-                    }
-                    None => {
-                        return Err(Error::OutcomeUnknown {
-                            place: last.layout.place(last.commit_ts),
-                            source,
-                        });
-                    }
+            if committing
+                && class_of(&source) == Class::Lost
+                && let Some(after) = self.after
+            {
+                // The row lock on the progress lets this wait for a commit that is still under way.
+                let Some(books) = books else {
+                    return Err(Error::OutcomeUnknown { place: self.place, source });
+                };
+                if books.read_progress(connection).await?.0 >= after {
+                    return Ok(());
                 }
             }
             if !pause.wait(&source).await {
-                return Err(Error::statement(&last.layout.place(last.commit_ts), "COMMIT", source));
+                return Err(Error::statement(&self.place, "COMMIT", source));
             }
         }
-        if let Some(state) = state.as_deref_mut() {
-            state.progressed(last.after);
-        }
     }
-    Ok(())
+
+    /// The flag says whether COMMIT had been sent.
+    async fn transaction(
+        &self,
+        connection: &mut Connection,
+        books: Option<&Books>,
+    ) -> Result<(), (Failure, bool)> {
+        let failure =
+            |sql: &str, source| Failure::Sql { place: self.place.clone(), sql: sql.to_owned(), source };
+        let begin = "START TRANSACTION";
+        connection.begin().await.map_err(|e| (failure(begin, e), false))?;
+        for part in &self.parts {
+            part.run(connection, &self.place).await.map_err(|error| (error, false))?;
+        }
+        if let (Some(books), Some(after)) = (books, self.after) {
+            let sql = books.progress_sql(after);
+            connection.execute_once(&sql).await.map_err(|e| match class_of(&e) {
+                Class::Permanent => {
+                    (Failure::Typed(bookkeeping("write the progress of tables without a key")(e)), false)
+                }
+                Class::Retry | Class::Lost => (failure(&sql, e), false),
+            })?;
+        }
+        connection.execute_once("COMMIT").await.map_err(|e| (failure("COMMIT", e), true))?;
+        Ok(())
+    }
 }
 
 enum Failure {
@@ -100,106 +125,171 @@ impl Failure {
     }
 }
 
-/// One downstream transaction; the flag says whether COMMIT had been sent.
-async fn transaction(
-    connection: &mut Connection,
-    steps: &[Step],
-    last: &Ordered<'_>,
-    state: Option<&State>,
-) -> Result<(), (Failure, bool)> {
-    let place = || last.layout.place(last.commit_ts);
-    let sql_failure = |sql: &str, source| Failure::Sql { place: place(), sql: sql.to_owned(), source };
-    let begin = "START TRANSACTION";
-    connection.begin().await.map_err(|e| (sql_failure(begin, e), false))?;
-    for step in steps {
-        let found = connection.execute_once(&step.sql).await.map_err(|source| {
-            (Failure::Sql { place: step.place.clone(), sql: step.sql.clone(), source }, false)
-        })?;
-        if let Some((action, wanted)) = step.must
-            && found != wanted
-        {
-            let (place, statement) = (step.place.clone(), head(&step.sql));
-            let error = Error::RowNotFound { place, action, wanted, found, statement };
-            return Err((Failure::Typed(error), false));
-        }
-    }
-    if let Some(state) = state {
-        let sql = state.progress_sql(last.after);
-        connection.execute_once(&sql).await.map_err(|e| {
-            let error = bookkeeping("write the progress of tables without a key");
-            match class_of(&e) {
-                Class::Permanent => (Failure::Typed(error(e)), false),
-                Class::Retry | Class::Lost => (sql_failure(&sql, e), false),
+impl Part {
+    async fn run(&self, connection: &mut Connection, last: &Place) -> Result<(), Failure> {
+        match self {
+            Part::Sql { sql, place, must } => {
+                let found = connection.within(sql).await.map_err(|source| Failure::Sql {
+                    place: place.clone(),
+                    sql: sql.to_string(),
+                    source,
+                })?;
+                if let Some((action, wanted)) = *must
+                    && found != wanted
+                {
+                    let (place, statement) = (place.clone(), head(sql));
+                    return Err(Failure::Typed(Error::RowNotFound {
+                        place,
+                        action,
+                        wanted,
+                        found,
+                        statement,
+                    }));
+                }
             }
-        })?;
+            Part::Insert(statement) => {
+                let mut result = connection.within(&statement.sql).await;
+                if statement.insert && result.as_ref().is_err_and(|e| server_code(e) == Some(1062)) {
+                    result = connection.within(&statement.replacing()).await;
+                }
+                result.map_err(|source| Failure::Sql {
+                    place: statement.place.clone(),
+                    sql: statement.sql.to_string(),
+                    source,
+                })?;
+            }
+            Part::Step(step) => {
+                let failed = |sql: &str, source| Failure::Sql {
+                    place: step.place.clone(),
+                    sql: sql.to_owned(),
+                    source,
+                };
+                let found = connection.within(&step.sql).await.map_err(|e| failed(&step.sql, e))?;
+                if let Some(sql) = &step.otherwise
+                    && found == 0
+                {
+                    connection.within(sql).await.map_err(|e| failed(sql, e))?;
+                }
+            }
+            Part::Mass(mass) => match mass.run(connection).await {
+                Ok(result) => result.map_err(Failure::Typed)?,
+                Err((source, sql)) => {
+                    let place = mass.place().unwrap_or_else(|| last.clone());
+                    return Err(Failure::Sql { place, sql, source });
+                }
+            },
+        }
+        Ok(())
     }
-    connection.execute_once("COMMIT").await.map_err(|e| (sql_failure("COMMIT", e), true))?;
-    Ok(())
+}
+
+/// The parts that apply a chunk of the lane.
+pub(super) fn parts(chunk: &[Ordered<'_>], limits: Limits) -> Vec<Part> {
+    match net(chunk) {
+        Some(counts) => counted(&counts, limits),
+        None => ordered(chunk, limits),
+    }
 }
 
 /// Multi-row INSERTs of one table and one set of columns.
 #[derive(Default)]
-struct Inserts {
-    steps: Vec<Step>,
-    /// The columns of the last step, if it is an INSERT that the next row may join.
-    open: Option<(*const Layout, Vec<usize>)>,
+struct Parts {
+    done: Vec<Part>,
+    /// The INSERT that the next row may join.
+    open: Option<Open>,
 }
 
-impl Inserts {
+struct Open {
+    layout: *const Layout,
+    columns: Vec<usize>,
+    sql: String,
+    place: Place,
+}
+
+impl Parts {
     fn insert(&mut self, layout: &Arc<Layout>, row: &Row, commit_ts: CommitTs, bytes: usize) {
-        let wanted = (Arc::as_ptr(layout), layout.bound(row));
-        let joined = self.open.as_ref() == Some(&wanted);
-        match self.steps.last_mut() {
-            Some(step) if joined && step.sql.len() < bytes => {
-                step.sql.push(',');
-                statement::push_values(&mut step.sql, layout, &wanted.1, row);
-                step.place.commit_ts = commit_ts;
+        let columns = layout.bound(row);
+        let mut values = String::new();
+        statement::push_values(&mut values, layout, &columns, row);
+        match &mut self.open {
+            Some(open)
+                if open.layout == Arc::as_ptr(layout)
+                    && open.columns == columns
+                    && open.sql.len() + values.len() < bytes =>
+            {
+                open.sql.push(',');
+                open.sql.push_str(&values);
+                open.place.commit_ts = commit_ts;
             }
             _ => {
-                let mut sql = statement::insert_head("INSERT", layout, &wanted.1);
-                statement::push_values(&mut sql, layout, &wanted.1, row);
-                self.steps.push(Step { sql, place: layout.place(commit_ts), must: None });
-                self.open = Some(wanted);
+                self.close();
+                let sql = statement::insert_head("INSERT", layout, &columns) + &values;
+                let place = layout.place(commit_ts);
+                self.open = Some(Open { layout: Arc::as_ptr(layout), columns, sql, place });
             }
         }
     }
 
-    fn other(&mut self, step: Step) {
-        self.steps.push(step);
-        self.open = None;
+    fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.done.push(Part::Sql { sql: Arc::new(open.sql), place: open.place, must: None });
+        }
+    }
+
+    fn other(&mut self, part: Part) {
+        self.close();
+        self.done.push(part);
+    }
+
+    fn end(mut self) -> Vec<Part> {
+        self.close();
+        self.done
     }
 }
 
-fn counted_steps(counts: &[Counted<'_>], limits: Limits) -> Vec<Step> {
-    let mut inserts = Inserts::default();
-    for counted in counts {
-        let layout = &counted.layout;
-        let copies = counted.change.unsigned_abs();
-        if counted.change < 0 {
-            let condition = statement::whole_row_condition(layout, counted.row, limits.json_type);
-            let sql = format!("DELETE FROM {} WHERE {condition} LIMIT {copies}", statement::table(layout));
-            inserts.other(Step {
-                sql,
-                place: layout.place(counted.commit_ts),
-                must: Some(("delete", copies)),
-            });
-        } else {
-            for _ in 0..copies {
-                inserts.insert(layout, counted.row, counted.commit_ts, limits.bytes);
+fn counted(counts: &[Counted<'_>], limits: Limits) -> Vec<Part> {
+    let mut parts = Parts::default();
+    let gone = counts.iter().take_while(|c| c.change < 0).count();
+    let (gone, come) = counts.split_at(gone);
+    let mut tables: Vec<(&Arc<Layout>, Vec<&Counted<'_>>)> = Vec::new();
+    for row in gone {
+        match tables.iter_mut().find(|(layout, _)| Arc::ptr_eq(layout, &row.layout)) {
+            Some((_, rows)) => rows.push(row),
+            None => tables.push((&row.layout, vec![row])),
+        }
+    }
+    for (layout, rows) in tables {
+        for chunk in rows.chunks(mass::ROWS) {
+            if chunk.len() >= mass::WORTH {
+                parts.other(Part::Mass(Mass::new(layout, chunk, limits.json_type)));
+                continue;
+            }
+            for row in chunk {
+                let copies = row.change.unsigned_abs();
+                let condition = statement::whole_row_condition(layout, row.row, limits.json_type);
+                let sql =
+                    format!("DELETE FROM {} WHERE {condition} LIMIT {copies}", statement::table(layout));
+                let place = layout.place(row.commit_ts);
+                parts.other(Part::Sql { sql: Arc::new(sql), place, must: Some(("delete", copies)) });
             }
         }
     }
-    inserts.steps
+    for row in come {
+        for _ in 0..row.change.unsigned_abs() {
+            parts.insert(&row.layout, row.row, row.commit_ts, limits.bytes);
+        }
+    }
+    parts.end()
 }
 
 /// One statement a change: what some rows are, only the target knows.
-fn ordered_steps(rows: &[Ordered<'_>], limits: Limits) -> Vec<Step> {
-    let mut inserts = Inserts::default();
+fn ordered(rows: &[Ordered<'_>], limits: Limits) -> Vec<Part> {
+    let mut parts = Parts::default();
     for row in rows {
         let layout = &row.layout;
         let (sql, action) = match row.kind {
             ChangeKind::Insert(values) => {
-                inserts.insert(layout, values, row.commit_ts, limits.bytes);
+                parts.insert(layout, values, row.commit_ts, limits.bytes);
                 continue;
             }
             ChangeKind::Delete(values) => {
@@ -212,7 +302,11 @@ fn ordered_steps(rows: &[Ordered<'_>], limits: Limits) -> Vec<Step> {
                 (format!("UPDATE {} SET {set} WHERE {condition} LIMIT 1", statement::table(layout)), "update")
             }
         };
-        inserts.other(Step { sql, place: layout.place(row.commit_ts), must: Some((action, 1)) });
+        parts.other(Part::Sql {
+            sql: Arc::new(sql),
+            place: layout.place(row.commit_ts),
+            must: Some((action, 1)),
+        });
     }
-    inserts.steps
+    parts.end()
 }

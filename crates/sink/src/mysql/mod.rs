@@ -1,69 +1,99 @@
 //! MySQL, MariaDB and TiDB.
 
 mod apply;
+mod books;
 mod checkpoint;
 pub(crate) mod connection;
 pub(crate) mod ddl;
 pub(crate) mod describe;
+mod job;
 mod lane;
 pub(crate) mod marks;
+mod mass;
 mod partial;
+mod pipeline;
+mod scope;
 mod server;
 mod state;
 
-use binlog_catalog::{Event, Transaction};
-use binlog_types::TableId;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use binlog_catalog::{Ddl, Event, Table, Transaction};
+use binlog_types::{CommitTs, TableId};
 use sqlx::Row as _;
 
 use crate::ddl::dialect::Kind;
 use crate::ddl::recycle::{self, Bin};
-use crate::dml::batch::{Batch, cut};
+use crate::dml::batch::{Batch, Keyed, Ordered, cut, same_shape};
+use crate::names::mysql_table;
 use crate::notices::Notices;
-use crate::position::Position;
-use crate::{Checkpoint, Error, MySqlTarget, RecycleBin, SinkOptions};
+use crate::position::{Position, Progress};
+use crate::schedule::{Claim, TableName};
+use crate::{Checkpoint, Error, MySqlTarget, Place, RecycleBin, SinkOptions};
+use apply::{Writer, name_of};
 use connection::Connection;
+use job::{Job, Statement};
+use lane::{Lane, Limits, NET_ROWS, Part};
 use partial::TargetColumns;
+use pipeline::Pipeline;
+use scope::{Floors, Scope};
 use server::Server;
 use state::State;
+
+/// Rows of a statement at most, where much waits: beyond it nothing gets faster.
+const MOST_ROWS: usize = 1000;
 
 /// An open server.
 #[derive(Debug)]
 pub(crate) struct MySqlSink {
     options: SinkOptions,
     server: Server,
-    /// Bookkeeping and DDL, and the lane of tables without a key.
+    /// Bookkeeping.
     main: Connection,
-    workers: Vec<Connection>,
+    pipeline: Pipeline,
     /// What this sink keeps beside the data; `None`: nothing.
     state: Option<State>,
+    /// Begins every statement of rows, so that a later run knows it.
+    mark: String,
+    /// The table as its last rows had it.
+    shapes: HashMap<TableName, Arc<Table>>,
     notices: Notices,
     bin: Bin,
     columns: TargetColumns,
+    /// The newest position that was handed to the pipeline.
+    submitted: CommitTs,
 }
 
 impl MySqlSink {
     pub(crate) async fn open(target: &MySqlTarget, mut options: SinkOptions) -> Result<Self, Error> {
         options.workers = options.workers.max(1);
         options.batch_rows = options.batch_rows.max(1);
-        let mark = |id| options.marks.map(|marks| marks::statement(marks, id));
-        let mut main = Connection::marked(target, mark(options.workers));
+        let mut main = Connection::new(target);
         let server = Server::ask(&mut main).await?;
         if let Some(marks) = options.marks {
-            marks::open(&mut main, marks, options.workers + 1).await?;
+            marks::open(&mut main, marks, options.workers).await?;
         }
         let state = if options.checkpoint { Some(State::open(&mut main, &options).await?) } else { None };
         let bin = bin(&mut main, &server, options.recycle_bin.clone()).await?;
-        let workers = (0..options.workers).map(|id| Connection::marked(target, mark(id))).collect();
+        let workers = (0..options.workers)
+            .map(|id| Connection::marked(target, options.marks.map(|marks| marks::statement(marks, id))))
+            .collect();
+        let pipeline = Pipeline::start(workers, state.as_ref().map(State::books));
+        let mark = state.as_ref().map(State::mark).unwrap_or_default();
         tracing::info!(target = %target, server = server.version, dialect = server.dialect.name(), "sink is open");
         Ok(MySqlSink {
             options,
             server,
             main,
-            workers,
+            pipeline,
             state,
+            mark,
+            shapes: HashMap::new(),
             notices: Notices::default(),
             bin,
             columns: TargetColumns::default(),
+            submitted: CommitTs::ZERO,
         })
     }
 
@@ -75,83 +105,169 @@ impl MySqlSink {
         self.state.as_ref().and_then(State::checkpoint)
     }
 
+    /// Saves the checkpoint; and with it the time of a TiDB target, if it is due and the target equals the source at the checkpoint.
     pub(crate) async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        let exact = self.server.dialect.is_tidb()
+            && self.pipeline.is_idle()
+            && self.submitted <= checkpoint.commit_ts;
         match &mut self.state {
-            Some(state) => state.save(&mut self.main, checkpoint, self.server.dialect.is_tidb()).await,
+            Some(state) => state.save(&mut self.main, checkpoint, exact).await,
             None => Ok(()),
         }
     }
 
-    pub(crate) async fn apply(&mut self, events: &[Event]) -> Result<(), Error> {
-        // A DDL is begun only after all before it is durable: what lies before the last one was applied by an earlier run.
-        let floor = self.state.as_ref().map(|s| s.floor()).unwrap_or_default();
+    /// Whether the pipeline has to run empty, so that what is saved next can name a time at which target and source are equal.
+    fn must_run_empty(&self) -> bool {
+        let Some(state) = &self.state else { return false };
+        let saved = state.checkpoint().map_or(CommitTs::ZERO, |c| c.commit_ts);
+        self.server.dialect.is_tidb() && self.submitted > saved && state.wants_target_time()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.pipeline.has_room() && !self.must_run_empty()
+    }
+
+    pub(crate) async fn progress(&mut self) -> Result<u64, Error> {
+        self.pipeline.progress().await
+    }
+
+    pub(crate) async fn submit(&mut self, mut events: Vec<Event>) -> Result<u64, Error> {
+        if !self.options.partial_columns {
+            return self.hand_over(&events);
+        }
+        // What a table has is asked for anew after each DDL, so what is between two of them is looked at by itself.
+        loop {
+            let ddl = events.iter().position(|event| matches!(event, Event::Ddl(_)));
+            let rest = events.split_off(ddl.map_or(events.len(), |at| at + 1));
+            self.columns.narrow(&mut self.main, &mut events).await?;
+            let ticket = self.hand_over(&events)?;
+            if ddl.is_some() {
+                self.pipeline.wait_for(ticket).await;
+                self.columns.forget();
+            }
+            if rest.is_empty() {
+                return Ok(ticket);
+            }
+            events = rest;
+        }
+    }
+
+    fn hand_over(&mut self, events: &[Event]) -> Result<u64, Error> {
+        let mut jobs = Vec::new();
         let mut run: Vec<&Transaction> = Vec::new();
         for event in events {
-            let at = Position::of(event);
+            self.submitted = self.submitted.max(event.commit_ts());
             match event {
-                Event::Transaction(txn) if at > floor => run.push(txn),
-                Event::Transaction(_) => {}
+                Event::Transaction(txn) => run.push(txn),
                 Event::Ddl(ddl) => {
-                    self.rows(std::mem::take(&mut run)).await?;
-                    if at >= floor {
-                        self.schema_change(ddl, at).await?;
-                    }
+                    self.rows(std::mem::take(&mut run), &mut jobs)?;
+                    self.ddl(ddl, Position::of(event), &mut jobs)?;
                 }
             }
         }
-        self.rows(run).await
+        self.rows(run, &mut jobs)?;
+        self.pipeline.submit(jobs)
     }
 
-    async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
+    fn ddl(&mut self, ddl: &Ddl, at: Position, jobs: &mut Vec<(Job, Claim)>) -> Result<(), Error> {
+        let before = self.state.as_ref().and_then(|s| s.intent(at));
+        if before.is_some_and(|i| i.done) {
+            return Ok(());
+        }
+        self.drop_expired(ddl.commit_ts, jobs);
+        let steps =
+            crate::ddl::plan(&self.server.dialect, ddl, &self.bin, before.is_some(), &mut self.notices)?;
+        let mut scope = Scope::of(ddl, self.server.dialect.kind);
+        for change in &ddl.changes {
+            for table in self.bin.applied(change, ddl.commit_ts) {
+                scope.table(recycle::SCHEMA, &table);
+            }
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let claim = if self.options.whole_transactions { Claim::Everything } else { scope.claim() };
+        let change = ddl::Change {
+            at,
+            job: ddl.job_id.0,
+            query: ddl.query.clone(),
+            steps,
+            // Only names: it cannot fail.
+            scope: serde_json::to_string(&scope).unwrap_or_default(),
+            before,
+        };
+        if let Some(state) = &mut self.state {
+            state.will_intend();
+        }
+        jobs.push((Job::Ddl(change), claim));
+        Ok(())
+    }
+
+    /// Empties the recycle bin of what was kept long enough.
+    fn drop_expired(&mut self, now: CommitTs, jobs: &mut Vec<(Job, Claim)>) {
+        for (id, name) in self.bin.expired(now) {
+            let sql = Arc::new(format!("DROP TABLE IF EXISTS {}", mysql_table(recycle::SCHEMA, &name)));
+            let schema: Arc<str> = Arc::from(recycle::SCHEMA);
+            let place = Place { schema: Arc::clone(&schema), table: name.clone(), commit_ts: now };
+            let claim = Claim::Tables(vec![(schema, Arc::from(name))]);
+            jobs.push((Job::Rows(Statement { sql, place, insert: false }), claim));
+            self.bin.forget(id);
+        }
+    }
+
+    fn rows(&mut self, run: Vec<&Transaction>, jobs: &mut Vec<(Job, Claim)>) -> Result<(), Error> {
         for run in cut(run) {
-            self.batch(run).await?;
+            self.batch(run, jobs)?;
         }
         Ok(())
     }
 
-    async fn batch(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
+    fn batch(&mut self, run: Vec<&Transaction>, jobs: &mut Vec<(Job, Claim)>) -> Result<(), Error> {
         let done = self.state.as_ref().map(|s| s.progress()).unwrap_or_default();
-        let batch = Batch::new(run, done)?;
-        let keyed = apply::Keyed::new(&batch.keyed, self.options.batch_rows, self.server.statement_bytes);
-        let lane = lane::run(
-            &mut self.main,
-            &batch.lane,
-            self.state.as_mut(),
-            lane::Limits {
-                rows: self.options.batch_rows,
-                bytes: self.server.statement_bytes,
-                json_type: self.server.dialect.has_json_type(),
-            },
-        );
-        let keyed = keyed.run(&mut self.workers);
-        // Both are let run to their end: a statement cut off in the middle would leave its connection unusable.
-        let (lane, keyed) = futures::future::join(Box::pin(lane), Box::pin(keyed)).await;
-        lane.and(keyed)
-    }
-
-    /// Applies events whose rows may have more columns than the target's tables.
-    pub(crate) async fn apply_narrowed(&mut self, mut events: Vec<Event>) -> Result<(), Error> {
-        if !self.options.partial_columns {
-            return self.apply(&events).await;
-        }
-        // What a table has is asked for anew after each DDL, so what is between two of them is looked at by itself.
-        while !events.is_empty() {
-            let end = events
-                .iter()
-                .position(|event| matches!(event, Event::Ddl(_)))
-                .map_or(events.len(), |ddl| ddl + 1);
-            let rest = events.split_off(end);
-            self.columns.narrow(&mut self.main, &mut events).await?;
-            self.apply(&events).await?;
-            if matches!(events.last(), Some(Event::Ddl(_))) {
-                self.columns.forget();
+        let none = Floors::default();
+        let floors = self.state.as_ref().map_or(&none, |s| s.floors());
+        let batch = Batch::new(run, done, |table, at| floors.is_applied(table, at))?;
+        let waiting: usize = batch.keyed.iter().map(rows_of).sum();
+        // Few rows are spread over the connections, many make long statements.
+        let rows = (waiting / (2 * self.options.workers))
+            .clamp(self.options.batch_rows, MOST_ROWS.max(self.options.batch_rows));
+        let writer = Writer { server: &self.server, rows, mark: &self.mark };
+        let first = jobs.len();
+        for table in &batch.keyed {
+            if let Some((name, shape)) = shape_of(table)
+                && let Some(known) = self.shapes.insert(name.clone(), Arc::clone(shape))
+                && !same_shape(&known, shape)
+            {
+                // Its conflict keys are others now.
+                jobs.push((Job::Fence, Claim::Tables(vec![name])));
             }
-            events = rest;
+            writer.jobs(table, jobs)?;
+        }
+        let limits =
+            Limits { bytes: self.server.statement_bytes, json_type: self.server.dialect.has_json_type() };
+        if self.options.whole_transactions {
+            let own: Vec<Job> = jobs.drain(first..).map(|(job, _)| job).collect();
+            jobs.extend(whole(own, &batch.lane, limits));
+            return Ok(());
+        }
+        for chunk in batch.lane.chunks(NET_ROWS) {
+            let Some(last) = chunk.last() else { continue };
+            let mut names: Vec<TableName> = Vec::new();
+            for row in chunk {
+                let name = name_of(&row.layout);
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            let parts = lane::parts(chunk, limits);
+            let place = last.layout.place(last.commit_ts);
+            jobs.push((Job::Lane(Lane { parts, place, after: Some(last.after) }), Claim::Lane(names)));
         }
         Ok(())
     }
 
     pub(crate) async fn close(mut self) {
+        self.pipeline.close().await;
         if let Some(marks) = self.options.marks {
             marks::close(&mut self.main, marks).await;
         }
@@ -159,10 +275,50 @@ impl MySqlSink {
             state.close().await;
         }
         self.main.close().await;
-        for worker in self.workers {
-            worker.close().await;
+    }
+}
+
+fn rows_of(table: &Keyed<'_>) -> usize {
+    match table {
+        Keyed::Net(folded) => folded.deletes.len() + folded.puts.len(),
+        Keyed::Steps(steps) => steps.len(),
+    }
+}
+
+fn shape_of<'a>(table: &'a Keyed<'_>) -> Option<(TableName, &'a Arc<Table>)> {
+    let layout = match table {
+        Keyed::Net(folded) => &folded.layout,
+        Keyed::Steps(steps) => &steps.first()?.layout,
+    };
+    Some((name_of(layout), &layout.table.table))
+}
+
+/// Everything as one transaction.
+fn whole(jobs: Vec<Job>, lane: &[Ordered<'_>], limits: Limits) -> Option<(Job, Claim)> {
+    let mut parts = Vec::new();
+    let mut place = None;
+    for job in jobs {
+        match job {
+            Job::Rows(statement) => {
+                place = Some(statement.place.clone());
+                parts.push(Part::Insert(statement));
+            }
+            Job::Steps(steps) => {
+                for step in steps {
+                    place = Some(step.place.clone());
+                    parts.push(Part::Step(step));
+                }
+            }
+            Job::Fence | Job::Lane(_) | Job::Ddl(_) => {}
         }
     }
+    let mut after: Option<Progress> = None;
+    if let Some(last) = lane.last() {
+        parts.extend(lane::parts(lane, limits));
+        (place, after) = (Some(last.layout.place(last.commit_ts)), Some(last.after));
+    }
+    let lane = Lane { parts, place: place?, after };
+    Some((Job::Lane(lane), Claim::Everything))
 }
 
 /// TiDB brings back what it dropped by itself, from the statement's text.

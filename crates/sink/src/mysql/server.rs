@@ -14,12 +14,14 @@ use crate::ddl::dialect::{Dialect, Kind};
 pub(crate) struct Server {
     pub(crate) dialect: Dialect,
     pub(crate) version: String,
-    /// Longest statement that is sent.
+    /// Rows are gathered into statements of about this length.
     pub(crate) statement_bytes: usize,
+    /// The longest statement that it takes.
+    pub(crate) packet: usize,
 }
 
 /// Upper bound of a statement's length: beyond it nothing gets faster.
-const STATEMENT_BYTES: usize = 4 << 20;
+const STATEMENT_BYTES: usize = 1 << 20;
 
 impl Server {
     pub(crate) async fn ask(connection: &mut Connection) -> Result<Self, Error> {
@@ -62,6 +64,7 @@ impl Server {
         }
         let statement_bytes =
             usize::try_from(packet / 2).unwrap_or(STATEMENT_BYTES).clamp(1 << 10, STATEMENT_BYTES);
-        Ok(Server { dialect: Dialect::new(kind, collations), version, statement_bytes })
+        let packet = usize::try_from(packet).unwrap_or(usize::MAX);
+        Ok(Server { dialect: Dialect::new(kind, collations), version, statement_bytes, packet })
     }
 }

@@ -1,40 +1,38 @@
 //! What the sink keeps in the checkpoint schema: the original's `checkpoint` table as it is, and beside it `progress` (rows of
-//! tables without a key) and `ddl_intent` (the DDL begun last).
+//! tables without a key) and `ddl_intent` (the DDLs begun behind the checkpoint).
 //!
 //! Both hold the checkpoint that stood when they were written. If the stored checkpoint is lower than that, somebody has set it
 //! back on purpose, and they say nothing about the downstream any more: they are left out of account, with a warning.
 
-use binlog_types::{ClusterId, CommitTs, StartTs};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use binlog_types::{CommitTs, StartTs};
 use sqlx::Row as _;
 
 use super::bookkeeping;
+use super::books::{Books, Intent};
 use super::checkpoint::CheckpointTable;
 use super::connection::Connection;
+use super::scope::{Floors, Scope};
 use crate::checkpoint::TsMap;
 use crate::names::backtick;
 use crate::position::{Position, Progress};
-use crate::{Checkpoint, Error, SinkOptions, literal};
+use crate::{Checkpoint, Error, SinkOptions};
 
-/// The sink's own tables, with what they hold.
+/// The sink's own tables, with what they held when the sink was opened.
 #[derive(Debug)]
 pub(super) struct State {
-    schema: String,
-    cluster: ClusterId,
+    books: Arc<Books>,
     checkpoint: Option<Checkpoint>,
     ts_map: TsMap,
     table: CheckpointTable,
     progress: Progress,
-    intent: Option<Intent>,
-}
-
-/// The DDL begun last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Intent {
-    pub(super) at: Position,
-    /// Statements of it that ended; the next one may have taken effect too.
-    pub(super) step: u64,
-    /// All of them ended.
-    pub(super) done: bool,
+    /// DDLs that an earlier run began behind the checkpoint.
+    intents: HashMap<Position, Intent>,
+    floors: Floors,
+    /// There may be intents at or below the next checkpoint.
+    intended: bool,
 }
 
 impl State {
@@ -48,33 +46,46 @@ impl State {
                  start_ts bigint unsigned not null, sequence bigint unsigned not null, checkpoint_ts bigint unsigned not null)"
             ),
             format!(
-                "create table if not exists {quoted}.ddl_intent(clusterID bigint unsigned primary key, commit_ts bigint unsigned not null, \
+                "create table if not exists {quoted}.ddl_intent(clusterID bigint unsigned not null, commit_ts bigint unsigned not null, \
                  start_ts bigint unsigned not null, job_id bigint not null, step bigint unsigned not null, done tinyint not null, \
-                 checkpoint_ts bigint unsigned not null, query mediumtext)"
+                 checkpoint_ts bigint unsigned not null, query mediumtext, scope mediumtext, \
+                 primary key(clusterID, commit_ts, start_ts))"
             ),
         ] {
             connection.execute(&sql).await.map_err(&failed)?;
         }
+        // What an earlier run has left at work must not take effect after this.
+        let books = Arc::new(Books::new(quoted, cluster));
+        let ending = bookkeeping("end what an earlier run has left at work");
+        connection.end_leftovers(&books.mark()).await.map_err(ending)?;
         let mut table = CheckpointTable::new(options);
         let (checkpoint, ts_map) = table.load(connection).await?;
+        books.set_base(checkpoint.map_or(CommitTs::ZERO, |c| c.commit_ts));
         let mut state = State {
-            schema: quoted,
-            cluster,
+            books,
             checkpoint,
             ts_map,
             table,
             progress: Progress::default(),
-            intent: None,
+            intents: HashMap::new(),
+            floors: Floors::default(),
+            intended: true,
         };
-        let (progress, base) = state.fetch_progress(connection).await?;
+        let (progress, base) = state.books.read_progress(connection).await?;
         if state.still_holds(base, "progress") {
             state.progress = progress;
         }
-        let (intent, base) = state.fetch_intent(connection).await?;
-        if state.still_holds(base, "ddl_intent") {
-            state.intent = intent;
-        }
+        state.load_intents(connection).await?;
         Ok(state)
+    }
+
+    pub(super) fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+
+    /// See [`Books::mark`].
+    pub(super) fn mark(&self) -> String {
+        self.books.mark()
     }
 
     fn still_holds(&self, base: u64, table: &str) -> bool {
@@ -94,36 +105,45 @@ impl State {
         self.checkpoint.map_or(0, |c| c.commit_ts.raw())
     }
 
-    /// Everything before it is applied.
-    pub(super) fn floor(&self) -> Position {
-        self.intent.map(|i| i.at).unwrap_or_default()
-    }
-
-    pub(super) fn intent(&self) -> Option<Intent> {
-        self.intent
-    }
-
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         self.checkpoint
     }
 
+    /// What an earlier run did of the lane.
     pub(super) fn progress(&self) -> Progress {
         self.progress
     }
 
-    pub(super) fn progressed(&mut self, to: Progress) {
-        self.progress = self.progress.max(to);
+    /// How far an earlier run came with the DDL at `at`.
+    pub(super) fn intent(&self, at: Position) -> Option<Intent> {
+        self.intents.get(&at).copied()
     }
 
-    /// Saves where the sink is. Everything at or below `checkpoint` is applied, and nothing above it: so the time of a TiDB target
-    /// right now is one at which it equals the source at `checkpoint`.
+    /// Which rows an earlier run must have applied, because it began a DDL of their table.
+    pub(super) fn floors(&self) -> &Floors {
+        &self.floors
+    }
+
+    /// A DDL will be recorded.
+    pub(super) fn will_intend(&mut self) {
+        self.intended = true;
+    }
+
+    /// Whether the next save should name the time of a TiDB target.
+    pub(super) fn wants_target_time(&self) -> bool {
+        self.table.wants_target_time()
+    }
+
+    /// Saves where the sink is. `exact`: the target is a TiDB, everything at or below `checkpoint` is applied to it and nothing above,
+    /// so its time right now is one at which it equals the source at `checkpoint`.
     pub(super) async fn save(
         &mut self,
         connection: &mut Connection,
         checkpoint: Checkpoint,
-        tidb: bool,
+        exact: bool,
     ) -> Result<(), Error> {
-        if tidb && self.table.wants_target_time() {
+        if exact && self.table.wants_target_time() {
+            self.table.asks_target_time();
             let position = target_time(connection).await;
             if position > 0 {
                 self.ts_map.clear();
@@ -133,6 +153,14 @@ impl State {
         }
         self.table.save(connection, &checkpoint, &self.ts_map).await?;
         self.checkpoint = Some(checkpoint);
+        self.books.set_base(checkpoint.commit_ts);
+        if std::mem::take(&mut self.intended) {
+            let sql = format!(
+                "delete from {}.ddl_intent where clusterID = {} and commit_ts <= {}",
+                self.books.schema, self.books.cluster, checkpoint.commit_ts
+            );
+            connection.execute(&sql).await.map_err(bookkeeping("forget DDLs behind the checkpoint"))?;
+        }
         Ok(())
     }
 
@@ -140,73 +168,24 @@ impl State {
         self.table.close().await;
     }
 
-    /// To be run in the transaction of the rows.
-    pub(super) fn progress_sql(&self, to: Progress) -> String {
-        format!(
-            "replace into {}.progress values({}, {}, {}, {}, {})",
-            self.schema,
-            self.cluster,
-            to.at.commit_ts,
-            to.at.start_ts,
-            to.sequence,
-            self.base()
-        )
-    }
-
-    /// Reads the progress again, waiting for a transaction that is writing it.
-    pub(super) async fn read_progress(&mut self, connection: &mut Connection) -> Result<Progress, Error> {
-        let (progress, _) = self.fetch_progress(connection).await?;
-        self.progressed(progress);
-        Ok(self.progress)
-    }
-
-    async fn fetch_progress(&self, connection: &mut Connection) -> Result<(Progress, u64), Error> {
-        let failed = bookkeeping("read the progress of tables without a key");
+    async fn load_intents(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let failed = bookkeeping("read the DDLs begun");
         let sql = format!(
-            "select commit_ts, start_ts, sequence, checkpoint_ts from {}.progress where clusterID = {} for update",
-            self.schema, self.cluster
+            "select commit_ts, start_ts, step, cast(done as unsigned), checkpoint_ts, scope from {}.ddl_intent where clusterID = {}",
+            self.books.schema, self.books.cluster
         );
-        let rows = connection.fetch(&sql).await.map_err(&failed)?;
-        let Some(row) = rows.first() else { return Ok(Default::default()) };
-        let field = |at: usize| row.try_get::<u64, _>(at).map_err(&failed);
-        let at = Position { commit_ts: CommitTs::new(field(0)?), start_ts: StartTs::new(field(1)?) };
-        Ok((Progress { at, sequence: field(2)? }, field(3)?))
-    }
-
-    async fn fetch_intent(&self, connection: &mut Connection) -> Result<(Option<Intent>, u64), Error> {
-        let failed = bookkeeping("read the DDL begun last");
-        let sql = format!(
-            "select commit_ts, start_ts, step, cast(done as unsigned), checkpoint_ts from {}.ddl_intent where clusterID = {}",
-            self.schema, self.cluster
-        );
-        let rows = connection.fetch(&sql).await.map_err(&failed)?;
-        let Some(row) = rows.first() else { return Ok((None, 0)) };
-        let field = |at: usize| row.try_get::<u64, _>(at).map_err(&failed);
-        let at = Position { commit_ts: CommitTs::new(field(0)?), start_ts: StartTs::new(field(1)?) };
-        Ok((Some(Intent { at, step: field(2)?, done: field(3)? != 0 }), field(4)?))
-    }
-
-    /// Records that the DDL at `at` is begun, has ended `step` statements, or is done.
-    pub(super) async fn intend(
-        &mut self,
-        connection: &mut Connection,
-        intent: Intent,
-        job: i64,
-        query: &str,
-    ) -> Result<(), Error> {
-        let sql = format!(
-            "replace into {}.ddl_intent values({}, {}, {}, {job}, {}, {}, {}, {})",
-            self.schema,
-            self.cluster,
-            intent.at.commit_ts,
-            intent.at.start_ts,
-            intent.step,
-            u8::from(intent.done),
-            self.base(),
-            literal::text(query)
-        );
-        connection.execute(&sql).await.map_err(bookkeeping("record the DDL"))?;
-        self.intent = Some(intent);
+        for row in connection.fetch(&sql).await.map_err(&failed)? {
+            let field = |at: usize| row.try_get::<u64, _>(at).map_err(&failed);
+            let at = Position { commit_ts: CommitTs::new(field(0)?), start_ts: StartTs::new(field(1)?) };
+            if !self.still_holds(field(4)?, "ddl_intent") {
+                continue;
+            }
+            let scope: String = row.try_get(5).map_err(&failed)?;
+            let scope: Scope =
+                serde_json::from_str(&scope).map_err(|e| failed(sqlx::Error::Decode(e.into())))?;
+            self.floors.raise(&scope, at);
+            self.intents.insert(at, Intent { at, step: field(2)?, done: field(3)? != 0 });
+        }
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! All that one `apply` does is one transaction, with the position reached: so everything is applied exactly once, DDL and rows
 //! without a key too.
 
+mod actor;
 mod rows;
 mod state;
 mod value;
@@ -23,6 +24,7 @@ use crate::names::{sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
 use crate::position::{Position, Progress};
 use crate::{Checkpoint, Error, RecycleBin, SinkOptions};
+pub(crate) use actor::SqliteActor;
 use state::State;
 
 /// An open file.
@@ -145,13 +147,15 @@ impl SqliteSink {
             let done = sqlx::raw_sql(AssertSqlSafe(step.sql.clone())).execute(&mut self.connection).await;
             done.map_err(failed)?;
         }
-        ddl.changes.iter().for_each(|change| self.bin.applied(change, ddl.commit_ts));
+        for change in &ddl.changes {
+            self.bin.applied(change, ddl.commit_ts);
+        }
         Ok(())
     }
 
     async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
         for run in cut(run) {
-            let batch = Batch::new(run, Progress::default())?;
+            let batch = Batch::new(run, Progress::default(), |_, _| false)?;
             rows::write(&mut self.connection, &batch).await?;
         }
         Ok(())

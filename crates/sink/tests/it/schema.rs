@@ -117,7 +117,8 @@ async fn a_swap_survives_a_crash_at_each_step() {
             let done = u8::from(recorded == steps.len());
             server
                 .sql(&format!(
-                    "replace into tidb_binlog.ddl_intent values (7710986823498564611, 200, 199, 200, {recorded}, {done}, 0, '')"
+                    "replace into tidb_binlog.ddl_intent values (7710986823498564611, 200, 199, 200, {recorded}, {done}, 0, '', \
+                     '{{\"tables\":[[\"d\",\"one\"],[\"d\",\"two\"]]}}')"
                 ))
                 .unwrap();
             let mut sink = database.open().await;
