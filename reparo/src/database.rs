@@ -106,7 +106,13 @@ impl Database {
                 entry.through = entry.through.max(last.through);
                 true
             }
-            _ => {
+            last => {
+                if last.is_some_and(|last| last.finished && last.identity == entry.identity) {
+                    tracing::warn!(
+                        "this restore came to its end before, and is done again: rows of tables without a key come twice unless the tables are \
+                         empty; -continue would go on from there"
+                    );
+                }
                 journal.begin(&entry).await?;
                 false
             }

@@ -16,14 +16,12 @@ fn restored(server: &Mariadb, fixture: &str, args: &[&str]) {
 #[test]
 fn files_restore_what_the_source_held() {
     let server = Mariadb::start().unwrap();
-    for fixture in ["seed", "txn", "crash"] {
-        let all = schemas(fixture);
-        // Captures have databases of the same names.
-        ["seed", "txn", "crash"].iter().for_each(|other| clear(&server, &schemas(other)));
-        restored(&server, fixture, &[]);
-        let truth = fixtures::truth(fixture, "end").unwrap();
-        assert_same(&truth, &dump(&server, &all), &Comparison::with_mariadb());
-    }
+    // Real duplicates in a table without a key, and traffic that a crash cut off.
+    restored(&server, "crash", &[]);
+    let truth = fixtures::truth("crash", "end").unwrap();
+    let all: Vec<String> = truth.tables.keys().map(|(schema, _)| schema.clone()).collect();
+    assert!(all.contains(&"churn".to_owned()));
+    assert_same(&truth, &server.dump(&["bank", "churn"]).unwrap(), &Comparison::with_mariadb());
 }
 
 #[test]

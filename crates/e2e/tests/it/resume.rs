@@ -19,43 +19,41 @@ fn noted(server: &Mariadb) -> u64 {
     digits.split(|c: char| !c.is_ascii_digit()).next().and_then(|d| d.parse().ok()).unwrap_or(0)
 }
 
-/// Kills a restore some time after it has noted progress; true if it came to its end before.
-fn killed(child: &mut Child, server: &Mariadb, rng: &mut SmallRng) -> bool {
+/// Kills a restore some time after it has noted progress, if it does not come to its end before.
+fn killed(child: &mut Child, server: &Mariadb, rng: &mut SmallRng) {
     let before = noted(server);
-    let mut ended = false;
-    wait_until(LIMIT, || {
-        ended = child.try_wait().unwrap().is_some();
-        ended || noted(server) > before
-    });
+    wait_until(LIMIT, || child.try_wait().unwrap().is_some() || noted(server) > before);
     std::thread::sleep(Duration::from_millis(rng.random_range(0..400)));
     let _ = child.kill();
     let _ = child.wait();
-    ended
+}
+
+/// Whether the last restore came to its end.
+fn finished(server: &Mariadb) -> bool {
+    server.sql("SELECT finished FROM tidb_binlog_reparo.restore").is_ok_and(|text| text.trim() == "1")
 }
 
 /// Kills restores with `args` at several moments, refuses another in between, and lets the last one end.
-fn survives(fixture: &str, server: &Mariadb, args: &[&str], rng: &mut SmallRng) {
+fn survives(fixture: &str, server: &Mariadb, args: &[&str], kills: usize, rng: &mut SmallRng) {
     let all = schemas(fixture);
     clear(server, &all);
     let reparo = Reparo::into(server);
-    let mut cut = false;
-    for _ in 0..4 {
+    for kill in 1..=kills {
         let mut command = reparo.command(None, args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        if killed(&mut child, server, rng) {
+        killed(&mut child, server, rng);
+        if finished(server) {
+            println!("{fixture}: at its end after {kill} kill(s)");
             break;
         }
-        cut = true;
-        let other = reparo.run(None, &[args, &["-db=other"]].concat());
-        // It may have come to its end just before it was killed.
-        if let Err(why) = other {
-            assert!(why.contains("the first part of another restore"), "{why}");
-        } else {
-            clear(server, &all);
-        }
+        println!("{fixture}: kill {kill} at {}", noted(server));
+        let other = reparo.run(None, &[args, &["-db=other"]].concat()).unwrap_err();
+        assert!(other.contains("the first part of another restore"), "{other}");
     }
-    let (_, said) = reparo.run(None, args).unwrap();
-    println!("{fixture}: cut {cut}\n{said}");
+    if !finished(server) {
+        let (_, said) = reparo.run(None, args).unwrap();
+        assert!(said.contains("going on with a restore that was cut off"), "{said}");
+    }
     let truth = fixtures::truth(fixture, "end").unwrap();
     assert_same(&truth, &dump(server, &all), &Comparison::with_mariadb());
 }
@@ -71,14 +69,14 @@ async fn a_killed_restore_goes_on() {
     let files = tempfile::tempdir().unwrap();
     fixtures::unpack_drainer_files("txn", files.path()).unwrap();
     let dir = format!("-data-dir={}", files.path().display());
-    survives("txn", &server, &[&dir, "-archive-timezone=UTC", "-c=2", "-txn-batch=5"], &mut rng);
+    survives("txn", &server, &[&dir, "-archive-timezone=UTC", "-c=2", "-txn-batch=5"], 4, &mut rng);
 
     let system = System::start("txn", 3).unwrap();
     let replayer = Replayer::fixture("txn", &system.hosts()).unwrap();
     replayer.run_all(Some(&system.cluster)).await.unwrap();
     let pd = format!("-pd-urls={}", system.cluster.url());
     let stop = format!("-stop-tso={}", last_commit_ts("txn"));
-    survives("txn", &server, &["-from-pump", &pd, &stop, "-c=2", "-txn-batch=5"], &mut rng);
+    survives("txn", &server, &["-from-pump", &pd, &stop, "-c=2", "-txn-batch=5"], 3, &mut rng);
 }
 
 #[test]
