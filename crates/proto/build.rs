@@ -6,7 +6,7 @@ fn main() -> std::io::Result<()> {
     // Payloads are slices of the buffer they arrived in, not copies.
     config.bytes(["."]);
     config.btree_map(["."]);
-    tonic_prost_build::configure().build_transport(true).compile_with_config(
+    tonic_prost_build::configure().build_transport(true).codec_path("crate::SizedCodec").compile_with_config(
         config,
         &[
             "proto/binlog.proto",

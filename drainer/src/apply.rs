@@ -63,6 +63,7 @@ impl Applier {
         loop {
             let dirty = self.position != self.saved;
             let after = self.position.commit_ts;
+            self.context.metrics.queued(batches.len(), self.sink.waiting());
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(self.saved_at + SAVE_EVERY), if dirty => self.save(false).await?,

@@ -67,6 +67,7 @@ async fn fetch(
         after,
         budget: settings.budget,
         unknown_ddl: settings.unknown_ddl,
+        arrivals: Some(context.metrics.arrivals()),
         ..StreamOptions::default()
     };
     let select = settings.selection.clone().selector();

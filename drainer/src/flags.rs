@@ -262,7 +262,7 @@ mod tests {
         for bad in ["strange = 1", "[syncer]\nstrange = 1", "[syncer.to]\nstrange = 1"] {
             std::fs::write(&path, bad).unwrap();
             let stop = load(&["-config", path.to_str().unwrap()]).unwrap_err();
-            assert!(matches!(&stop, Stop::Config(text) if text.contains("strange")), "{stop:?}");
+            assert!(matches!(&stop, Stop::Fatal { error, .. } if error.contains("strange")), "{stop:?}");
         }
     }
 }

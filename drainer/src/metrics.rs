@@ -1,10 +1,15 @@
 //! The original's metric names, as far as they apply.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use binlog_catalog::{ChangeKind, Event};
-use binlog_types::CommitTs;
+use binlog_pull::Arrivals;
+use binlog_sink::{Query, Watch};
+use binlog_types::{ClockHandle, CommitTs, NodeId};
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry,
-    TextEncoder, exponential_buckets,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
+    Registry, TextEncoder, exponential_buckets,
 };
 
 use crate::Error;
@@ -20,10 +25,44 @@ pub(crate) struct Metrics {
     checkpoint: Gauge,
     checkpoint_delay: Histogram,
     pub(crate) execute: Histogram,
+    queue: GaugeVec,
+    pumps: Arc<PumpMetrics>,
+    queries: Arc<QueryMetrics>,
+}
+
+/// What comes from pumps.
+#[derive(Debug)]
+struct PumpMetrics {
+    size: HistogramVec,
+    reach: HistogramVec,
+    clock: ClockHandle,
+}
+
+impl Arrivals for PumpMetrics {
+    fn arrived(&self, pump: &NodeId, commit_ts: CommitTs, bytes: usize) {
+        self.size.with_label_values(&[pump.as_str()]).observe(bytes as f64);
+        let late = self.clock.unix_millis().saturating_sub(commit_ts.ts().physical());
+        self.reach.with_label_values(&[pump.as_str()]).observe(late as f64 / 1000.0);
+    }
+}
+
+/// What the downstream takes its time for.
+#[derive(Debug)]
+struct QueryMetrics(HistogramVec);
+
+impl Watch for QueryMetrics {
+    fn took(&self, query: Query, time: Duration) {
+        let kind = match query {
+            Query::Exec => "exec",
+            Query::Commit => "commit",
+            Query::UpdateMarkTable => "update_mark_table",
+        };
+        self.0.with_label_values(&[kind]).observe(time.as_secs_f64());
+    }
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(crate) fn new(clock: ClockHandle) -> Result<Self, Error> {
         let opts = |name: &str, help: &str| Opts::new(name, help).namespace("binlog").subsystem("drainer");
         let delay =
             HistogramOpts::from(opts("checkpoint_delay_seconds", "now less the checkpoint, when it moves"))
@@ -33,6 +72,27 @@ impl Metrics {
             "seconds that the downstream takes for a batch",
         ))
         .buckets(exponential_buckets(0.000_05, 2.0, 18)?);
+        let vector = |name: &str, help: &str, label: &str, buckets: Vec<f64>| {
+            HistogramVec::new(HistogramOpts::from(opts(name, help)).buckets(buckets), &[label])
+        };
+        let times = exponential_buckets(0.000_05, 2.0, 18)?;
+        let pumps = PumpMetrics {
+            size: vector(
+                "read_binlog_size",
+                "bytes of the binlogs received",
+                "nodeID",
+                exponential_buckets(16.0, 2.0, 25)?,
+            )?,
+            reach: vector(
+                "binlog_reach_duration_time",
+                "seconds from commit_ts until the binlog is received",
+                "nodeID",
+                times.clone(),
+            )?,
+            clock,
+        };
+        let queries =
+            vector("query_duration_time", "seconds of a statement of rows downstream", "type", times)?;
         let metrics = Metrics {
             registry: Registry::new(),
             pump_position: GaugeVec::new(
@@ -55,13 +115,19 @@ impl Metrics {
             ))?,
             checkpoint_delay: Histogram::with_opts(delay)?,
             execute: Histogram::with_opts(execute)?,
+            queue: GaugeVec::new(
+                opts("queue_size", "batches before the sink (syncer_input), jobs inside (workers)"),
+                &["name"],
+            )?,
+            pumps: Arc::new(pumps),
+            queries: Arc::new(QueryMetrics(queries)),
         };
         metrics.register()?;
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 8] = [
+        let all: [Box<dyn prometheus::core::Collector>; 12] = [
             Box::new(self.pump_position.clone()),
             Box::new(self.errors.clone()),
             Box::new(self.skipped.clone()),
@@ -70,6 +136,10 @@ impl Metrics {
             Box::new(self.checkpoint.clone()),
             Box::new(self.checkpoint_delay.clone()),
             Box::new(self.execute.clone()),
+            Box::new(self.queue.clone()),
+            Box::new(self.pumps.size.clone()),
+            Box::new(self.pumps.reach.clone()),
+            Box::new(self.queries.0.clone()),
         ];
         for collector in all {
             self.registry.register(collector)?;
@@ -77,6 +147,22 @@ impl Metrics {
         let process = prometheus::process_collector::ProcessCollector::for_self();
         self.registry.register(Box::new(process))?;
         Ok(())
+    }
+
+    /// To be told of what pumps send.
+    pub(crate) fn arrivals(&self) -> Arc<dyn Arrivals> {
+        Arc::<PumpMetrics>::clone(&self.pumps)
+    }
+
+    /// To be told of statements.
+    pub(crate) fn watch(&self) -> Arc<dyn Watch> {
+        Arc::<QueryMetrics>::clone(&self.queries)
+    }
+
+    /// What waits before and in the sink.
+    pub(crate) fn queued(&self, batches: usize, jobs: usize) {
+        self.queue.with_label_values(&["syncer_input"]).set(batches as f64);
+        self.queue.with_label_values(&["workers"]).set(jobs as f64);
     }
 
     /// Counts what was applied.

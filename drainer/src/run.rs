@@ -51,7 +51,15 @@ pub struct Drainer {
     serving: Task,
     detecting: JoinHandle<()>,
     stop_serving: CancellationToken,
-    /// Holds the lock of the data directory to the very end.
+    claims: Claims,
+}
+
+/// What no other process may have while this one runs.
+#[derive(Debug)]
+struct Claims {
+    /// Shows that the name is taken.
+    name: JoinHandle<()>,
+    /// Held to the very end.
     _data_dir: DirLock,
 }
 
@@ -84,21 +92,26 @@ impl Drainer {
         let ledger = Arc::new(FileLedger::open(&settings.data_dir, settings.accepted.clone())?);
         let handshake = Handshake::new(&settings.security)?;
         let cluster = Cluster::find(&settings).await?;
-        let sink = open_sink(&settings, &cluster).await?;
+        let clock = SystemClock::handle();
+        let metrics = Metrics::new(clock.clone())?;
+        let sink = open_sink(&settings, &cluster, &metrics).await?;
         let checkpoint = sink.checkpoint().await.map_err(Error::OpenSink)?;
         tracing::info!(node_id = %id, %addr, cluster = %cluster.id, downstream = ?settings.target, ?checkpoint, "drainer starts");
 
         let (detect, asked) = mpsc::channel(16);
         let node = Node::new(id, settings.advertise.to_string());
-        let clock = SystemClock::handle();
-        let context = Arc::new(Context::new(settings, cluster, node, Metrics::new()?, ledger, clock, detect));
+        let context = Arc::new(Context::new(settings, cluster, node, metrics, ledger, clock, detect));
         if let Some(checkpoint) = &checkpoint {
             context.set_saved(checkpoint.commit_ts);
         }
+        let heartbeat_error = |source| Error::Heartbeat { failures: 1, source };
+        let mark = registrar::claim_name(&context).await.map_err(heartbeat_error)?;
         // Registered first, and the pumps are looked for after: one that comes in between finds us and notifies us.
-        registrar::publish(&context).await.map_err(|source| Error::Heartbeat { failures: 1, source })?;
+        registrar::publish(&context).await.map_err(heartbeat_error)?;
+        let name = tokio::spawn(registrar::keep_name(Arc::clone(&context), mark));
+        let claims = Claims { name, _data_dir: data_dir };
         let listener = serve::Listener { listener, handshake };
-        Ok(Self::spawn(context, addr, listener, asked, sink, checkpoint, data_dir))
+        Ok(Self::spawn(context, addr, listener, asked, sink, checkpoint, claims))
     }
 
     fn spawn(
@@ -108,7 +121,7 @@ impl Drainer {
         asked: mpsc::Receiver<crate::context::Asked>,
         sink: Sink,
         checkpoint: Option<Checkpoint>,
-        data_dir: DirLock,
+        claims: Claims,
     ) -> Self {
         let (members, changes) = mpsc::channel(1);
         let (batches, fetched) = mpsc::channel(QUEUE);
@@ -132,7 +145,7 @@ impl Drainer {
             heartbeat: tokio::spawn(registrar::heartbeat(Arc::clone(&context))),
             context,
             stop_serving,
-            _data_dir: data_dir,
+            claims,
         }
     }
 
@@ -224,6 +237,9 @@ impl Drainer {
             }
         }
         self.detecting.abort();
+        if timeout(FAREWELL, &mut self.claims.name).await.is_err() {
+            self.claims.name.abort();
+        }
         self.stop_serving.cancel();
         if timeout(FAREWELL, &mut self.serving).await.is_err() {
             self.serving.abort();
@@ -261,7 +277,7 @@ async fn listen(addr: &HostPort) -> Result<(TcpListener, SocketAddr), Error> {
     Ok((listener, addr))
 }
 
-async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error> {
+async fn open_sink(settings: &Settings, cluster: &Cluster, metrics: &Metrics) -> Result<Sink, Error> {
     let options = SinkOptions {
         cluster: cluster.id,
         workers: settings.workers,
@@ -272,6 +288,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster) -> Result<Sink, Error
         checkpoint_target: settings.checkpoint_target.clone(),
         marks: settings.marks,
         partial_columns: settings.partial_columns,
+        watch: Some(metrics.watch()),
         checkpoint: true,
         recycle_bin: settings.recycle_bin.clone(),
     };

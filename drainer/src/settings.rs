@@ -89,6 +89,15 @@ pub(crate) fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
 }
 
 impl Config {
+    /// Checks every setting, as starting the drainer does.
+    ///
+    /// # Errors
+    /// The first setting that cannot be.
+    pub fn validate(&self) -> Result<(), Error> {
+        let settings = self.check(|name| std::env::var(name).ok())?;
+        Ok(binlog_cli::tls::check(&settings.security)?)
+    }
+
     /// Resolves defaults and checks every setting. `env` gives the downstream's defaults.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ pub async fn activity(config: &Config, shutdown: impl Future<Output = ()>) -> Re
 }
 
 /// `10s`, `1m`, `2h`, `1d`.
-fn stretch(text: &str) -> Result<Duration, Error> {
+pub(crate) fn stretch(text: &str) -> Result<Duration, Error> {
     let bad = || Error::Config(format!("-by: {text:?} is no length of time such as 10s, 1m, 2h or 1d"));
     let unit = text.chars().last().ok_or_else(bad)?;
     let number = text.strip_suffix(unit).unwrap_or_default();

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use binlog_catalog::TableFilter;
 use binlog_cli::tls::Security;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::Error;
 use crate::flags::REGISTRY;
+use crate::undo::Asked;
+use crate::{Bounds, Command, Error};
 
 /// Where to read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +247,22 @@ impl Config {
             );
         }
         self.origin()
+    }
+
+    /// Checks all that `command` checks before it asks anyone.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first setting that cannot be.
+    pub fn check(&self, command: Command) -> Result<(), Error> {
+        self.limits()?;
+        Bounds::resolve(self, &TimeZone::system())?;
+        self.filter()?;
+        match command {
+            Command::Undo => Asked::of(self).map(|_| ()),
+            Command::Look => crate::look::Asked::of(self).map(|_| ()),
+            Command::Activity => crate::activity::stretch(&self.by).map(|_| ()),
+            Command::Restore | Command::Plan | Command::Prove => self.validate().map(|_| ()),
+        }
     }
 
     /// Where to read from.

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use binlog_cli::Stop;
+
 use super::*;
 use crate::flags::{PROGRAM, prepare_args};
 
@@ -85,4 +87,31 @@ fn filters_come_from_file_and_flags() {
 fn passwords_are_not_shown() {
     let db = DestDb { password: "secret".into(), ..DestDb::default() };
     assert!(!format!("{db:?}").contains("secret"));
+}
+
+#[test]
+fn a_check_finds_what_a_run_would_refuse() {
+    let refused = |command: Command, args: &[&str]| {
+        let args = [args, &["-config-check", "-from-pump", "-cluster-dir", "d"]].concat();
+        let args = prepare_args(args.iter().map(OsString::from));
+        let check = |config: &Config| config.check(command).map_err(|e| e.to_string());
+        match command.program().load_checked::<Config>(args, |_| None, check).unwrap_err() {
+            Stop::Print(_) => None,
+            Stop::Fatal { error, .. } => Some(error),
+            Stop::Usage(text) => panic!("{text}"),
+        }
+    };
+    for command in [Command::Restore, Command::Plan, Command::Undo] {
+        assert_eq!(refused(command, &[]), None);
+        for (args, word) in [
+            (["-start-datetime", "yesterday"], "yesterday"),
+            (["-dest-type", "oracle"], "oracle"),
+            (["-table", "t"], "DB.TABLE"),
+        ] {
+            let error = refused(command, &args).expect("a run would refuse it");
+            let undo_writes_sql = command == Command::Undo && args[0] == "-dest-type";
+            assert!(error.contains(if undo_writes_sql { "undo writes SQL" } else { word }), "{error}");
+        }
+    }
+    assert!(refused(Command::Undo, &["-where", "("]).is_some());
 }

@@ -63,24 +63,42 @@ pub struct Found {
     pub cut: bool,
 }
 
+/// What is asked for beyond the range.
+pub(crate) struct Asked {
+    /// None: for people.
+    format: Option<Format>,
+    limit: u64,
+    picker: Picker,
+    followed: Option<Followed>,
+}
+
+impl Asked {
+    /// From the settings.
+    ///
+    /// # Errors
+    /// For values that make no sense.
+    pub(crate) fn of(config: &Config) -> Result<Self, Error> {
+        let format = match config.dest_type.as_str() {
+            "print" => None,
+            _ => Some(Format::of(config.dest()?).ok_or_else(|| {
+                Error::Config("look writes print, sql, json or csv, to stdout or -dest-path".to_owned())
+            })?),
+        };
+        let limit = match u64::try_from(config.limit) {
+            Ok(0) => u64::MAX,
+            Ok(limit) => limit,
+            Err(_) => return Err(Error::Config("-limit must not be negative".to_owned())),
+        };
+        Ok(Asked { format, limit, picker: Picker::of(config)?, followed: followed(config)? })
+    }
+}
+
 /// Shows the changes that `config` asks for on stdout, or in `-dest-path`.
 ///
 /// # Errors
 /// As those of a restore.
 pub async fn look(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Found, Error> {
-    let format = match config.dest_type.as_str() {
-        "print" => None,
-        _ => Some(Format::of(config.dest()?).ok_or_else(|| {
-            Error::Config("look writes print, sql, json or csv, to stdout or -dest-path".to_owned())
-        })?),
-    };
-    let limit = match u64::try_from(config.limit) {
-        Ok(0) => u64::MAX,
-        Ok(limit) => limit,
-        Err(_) => return Err(Error::Config("-limit must not be negative".to_owned())),
-    };
-    let mut picker = Picker::of(config)?;
-    let mut followed = followed(config)?;
+    let Asked { format, limit, mut picker, mut followed } = Asked::of(config)?;
     let selection = Selection::open(config).await?;
     let mut found = Found::default();
     if selection.range.is_empty() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use binlog_cluster::{Registry, TikvClient};
 use binlog_storage::Store;
 use binlog_types::{ClockHandle, ClusterId, SchemaVersion, Ts};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) gc: GcTrigger,
     pub(crate) drain: Drain,
     pub(crate) counts: Counts,
+    /// One turn: whose drainer may have a transaction put together that is larger than all others.
+    pub(crate) oversize: Arc<Semaphore>,
     /// When this pump registered; 0 before.
     pub(crate) registration_ts: AtomicU64,
     /// Ends the streams and background duties.

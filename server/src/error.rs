@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use binlog_types::{ClusterId, NodeId};
 
-/// An error of the pump as a process. Errors of single requests are gRPC statuses, made in `grpc::status`.
+/// An error of the pump as a process. Each text holds its cause, which is therefore not a source besides. Errors of single requests are gRPC statuses, made in `grpc::status`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -12,14 +12,14 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// A file of the data directory.
-    #[error("{action} {path:?}: {source}")]
+    #[error("{action} {path:?}: {cause}")]
     File {
         /// What was tried.
         action: &'static str,
         /// On which file.
         path: PathBuf,
         /// Why it failed.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The data directory cannot be had for oneself.
     #[error(transparent)]
@@ -48,36 +48,36 @@ pub enum Error {
         own: ClusterId,
     },
     /// The listening address.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}: {cause}")]
     Listen {
         /// The address.
         addr: String,
         /// Why.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// PD, etcd, TiKV or the embedded cluster.
-    #[error("{action}: {source}")]
+    #[error("{action}: {cause}")]
     Cluster {
         /// What was tried.
         action: &'static str,
         /// Why it failed.
-        source: binlog_cluster::Error,
+        cause: binlog_cluster::Error,
     },
     /// The store.
-    #[error("{action}: {source}")]
+    #[error("{action}: {cause}")]
     Store {
         /// What was tried.
         action: &'static str,
         /// Why it failed.
-        source: binlog_storage::Error,
+        cause: binlog_storage::Error,
     },
     /// Threads or runtimes could not be made.
-    #[error("{action}: {source}")]
+    #[error("{action}: {cause}")]
     System {
         /// What was tried.
         action: &'static str,
         /// Why it failed.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// TLS settings.
     #[error(transparent)]
@@ -103,12 +103,12 @@ impl Error {
 
     /// Wraps an error of a cluster call.
     pub(crate) fn cluster(action: &'static str) -> impl FnOnce(binlog_cluster::Error) -> Self {
-        move |source| Error::Cluster { action, source }
+        move |cause| Error::Cluster { action, cause }
     }
 
     /// Wraps an error of the store.
     pub(crate) fn store(action: &'static str) -> impl FnOnce(binlog_storage::Error) -> Self {
-        move |source| Error::Store { action, source }
+        move |cause| Error::Store { action, cause }
     }
 
     /// Wraps an error of a file.
@@ -117,12 +117,12 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::File { action, path, source }
+        move |cause| Error::File { action, path, cause }
     }
 
     /// Wraps an error of the operating system.
     pub(crate) fn system(action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Error::System { action, source }
+        move |cause| Error::System { action, cause }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) enum OracleError {
     #[error("{0} timestamps at once are too many; at most {max} can be had", max = MAX_COUNT)]
     TooMany(u32),
     /// PD or the other pump.
-    #[error("{0}")]
+    #[error(transparent)]
     Remote(#[from] binlog_cluster::Error),
     /// The runtime shuts down.
     #[error("the pump is shutting down")]

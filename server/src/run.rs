@@ -13,6 +13,7 @@ use binlog_storage::{Options, Store};
 use binlog_types::{ClockHandle, ClusterId, NodeId, SystemClock};
 use futures::FutureExt;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -77,8 +78,10 @@ pub async fn start(config: Config) -> Result<Running, Error> {
     start_unless(config, std::future::pending()).await
 }
 
-/// Starts, unless `shutdown` comes while PD is waited for.
+/// Starts, unless `shutdown` comes while PD or the drainers are waited for.
 async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Result<Running, Error> {
+    // Fused, since it is looked at more than once.
+    let mut shutdown = std::pin::pin!(shutdown.fuse());
     let mut settings = config.check()?;
     let clock = SystemClock::handle();
     let data_dir = DataDir::lock(&settings.data_dir)?;
@@ -93,7 +96,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
     let socket = settings.socket.as_deref().map(listen_on_socket).transpose()?;
     let surroundings = tokio::select! {
         found = find_cluster(&settings) => found?,
-        () = shutdown => return Err(Error::Interrupted),
+        () = &mut shutdown => return Err(Error::Interrupted),
     };
     let own = surroundings
         .registry
@@ -123,6 +126,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         gc: GcTrigger::default(),
         drain: Drain::default(),
         counts: Counts::default(),
+        oversize: Arc::new(Semaphore::new(1)),
         registration_ts: AtomicU64::new(0),
         stop: CancellationToken::new(),
         clock,
@@ -133,7 +137,11 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
     let mut duties = JoinSet::new();
     duties.spawn(acceptor.run(context.stop.clone()));
     let mut running = Running { context: context.clone(), addr, services, duties, _data_dir: data_dir };
-    if let Err(error) = running.go_online(surroundings.pd, surroundings.embedded).await {
+    let online = tokio::select! {
+        online = running.go_online(surroundings.pd, surroundings.embedded) => online,
+        () = &mut shutdown => Err(Error::Interrupted),
+    };
+    if let Err(error) = online {
         running.stop().await?;
         return Err(error);
     }
@@ -149,7 +157,7 @@ async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), Error>
     let addr = settings.addr.to_string();
     // Go's empty host means every address.
     let bind = if settings.addr.host.is_empty() { format!("0.0.0.0{addr}") } else { addr.clone() };
-    let failed = |source| Error::Listen { addr: addr.clone(), source };
+    let failed = |cause| Error::Listen { addr: addr.clone(), cause };
     let listener = TcpListener::bind(bind).await.map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     Ok((listener, addr))
@@ -214,7 +222,7 @@ async fn refuse_unread(
 
 /// A socket that a dead process left is taken over; a living one's is not.
 fn listen_on_socket(path: &Path) -> Result<UnixListener, Error> {
-    let failed = |source| Error::Listen { addr: display(path), source };
+    let failed = |cause| Error::Listen { addr: display(path), cause };
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(failed(std::io::ErrorKind::AddrInUse.into())),
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
@@ -241,7 +249,7 @@ async fn open_store(data_dir: &DataDir, settings: &Settings, mut options: Option
         Ok(Err(binlog_storage::Error::WrongCluster { stored, given })) => {
             Err(Error::OtherCluster { dir: data_dir.path().to_owned(), stored, own: given })
         }
-        Ok(Err(source)) => Err(Error::Store { action: "open the store", source }),
+        Ok(Err(cause)) => Err(Error::Store { action: "open the store", cause }),
         Err(panic) => Err(Error::system("open the store")(std::io::Error::other(panic))),
     }
 }
@@ -296,7 +304,7 @@ impl Running {
     ) -> Result<(), Error> {
         let context = &self.context;
         let now = context.time.now().await.map_err(|e| match e {
-            oracle::OracleError::Remote(source) => Error::Cluster { action: START_TSO, source },
+            oracle::OracleError::Remote(cause) => Error::Cluster { action: START_TSO, cause },
             other => Error::Config(format!("{START_TSO}: {other}")),
         })?;
         let mark = registrar::claim_name(context).await?;

@@ -18,14 +18,14 @@ pub enum DirError {
     #[error("{0:?} is in use by another process: stop it, or set another data-dir")]
     Held(PathBuf),
     /// It cannot be made or locked.
-    #[error("cannot {action} {path:?}: {source}")]
+    #[error("cannot {action} {path:?}: {cause}")]
     File {
         /// What was tried.
         action: &'static str,
         /// On what.
         path: PathBuf,
         /// How it failed.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -37,7 +37,7 @@ impl DirLock {
     pub fn take(dir: &Path) -> Result<Self, DirError> {
         let failed = |action, path: &Path| {
             let path = path.to_owned();
-            move |source| DirError::File { action, path, source }
+            move |cause| DirError::File { action, path, cause }
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed("create", dir))?;
         let path = dir.join(".lock");
@@ -47,7 +47,7 @@ impl DirLock {
         match file.try_lock() {
             Ok(()) => Ok(DirLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(DirError::Held(dir.to_owned())),
-            Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+            Err(TryLockError::Error(cause)) => Err(failed("lock", &path)(cause)),
         }
     }
 }

@@ -22,5 +22,5 @@ pub use log::{LogTo, init_logging, log_welcome};
 pub use program::{Loaded, Program, Stop};
 pub use push::push_metrics;
 pub use secret::{SecretError, SecretKey, secret_key};
-pub use signal::shutdown_signal;
+pub use signal::{catch_signals, shutdown_signal};
 pub use version::version_block;

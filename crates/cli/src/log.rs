@@ -74,11 +74,26 @@ pub fn log_welcome(program: &str) {
             "Release Version" = build.release,
             "Git Commit Hash" = build.commit,
             "Build TS" = build.built,
-            "Rust Version" = build.rust,
-            "OS/Arch" = build.platform,
+            "Go Version" = build.language,
+            "Go OS/Arch" = build.platform,
         },
         "Welcome to {program}"
     );
+}
+
+/// The line of an end that comes before there is a log.
+#[track_caller]
+pub(crate) fn fatal_line(message: &str, error: &str) -> String {
+    let at = std::panic::Location::caller();
+    let file = at.file().rsplit('/').next().unwrap_or(at.file());
+    let mut line = Line::default();
+    line.field("error", error);
+    let mut text = format!("[{}] [FATAL] [{file}:{}] [", now(), at.line());
+    // Writing to a String cannot fail.
+    let _ = write_quoted(&mut text, message);
+    text.push(']');
+    text.push_str(&line.fields);
+    text
 }
 
 struct UnifiedFormat;
@@ -174,6 +189,16 @@ mod tests {
         assert_eq!(quoted(""), "");
         assert_eq!(quoted("query node"), "\"query node\"");
         assert_eq!(quoted("a=b\n\"x\""), "\"a=b\\n\\\"x\\\"\"");
+    }
+
+    #[test]
+    fn an_early_end_is_a_line_of_the_log() {
+        let line = fatal_line("verifying flags failed. See 'pump --help'.", "GC is 0");
+        let (time, rest) = line.split_at(line.find("] ").unwrap() + 2);
+        assert!(time.starts_with("[20") && time.len() == 33, "{time}");
+        let (place, rest) = rest.split_once("] [\"").unwrap();
+        assert!(place.starts_with("[FATAL] [log.rs:"), "{place}");
+        assert_eq!(rest, "verifying flags failed. See 'pump --help'.\"] [error=\"GC is 0\"]");
     }
 
     #[test]

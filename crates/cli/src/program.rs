@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::{Flag, Kind, show, version_block};
+use crate::{Flag, Kind, LogTo, log, show, version_block};
 
 /// A program and its options. `-config`, `-config-check`, `-dump-config`, `-V` and `-h` exist in every program and are not listed.
 #[derive(Clone, Copy, Debug)]
@@ -33,18 +33,24 @@ pub enum Stop {
     Print(String),
     /// A malformed command line: to stderr, exit 2.
     Usage(String),
-    /// A wrong value, file or environment: to stderr, exit 1.
-    Config(String),
+    /// A wrong value, file or environment, or a start that failed: a line of the log, exit 1.
+    Fatal {
+        /// What could not be done.
+        message: String,
+        /// Why.
+        error: String,
+    },
 }
 
 impl Stop {
-    /// Prints what is to be printed and gives the exit code.
+    /// Prints what is to be printed and gives the exit code. There is no log yet: what is fatal goes where a log without a file
+    /// would go.
     #[expect(
         clippy::print_stdout,
         clippy::print_stderr,
         reason = "the one place where a command line answers its user"
     )]
-    pub fn exit(self) -> ExitCode {
+    pub fn exit(self, to: LogTo) -> ExitCode {
         match self {
             Stop::Print(text) => {
                 println!("{text}");
@@ -54,8 +60,12 @@ impl Stop {
                 eprintln!("{text}");
                 ExitCode::from(2)
             }
-            Stop::Config(text) => {
-                eprintln!("{text}");
+            Stop::Fatal { message, error } => {
+                let line = log::fatal_line(&message, &error);
+                match to {
+                    LogTo::Stdout => println!("{line}"),
+                    LogTo::Stderr => eprintln!("{line}"),
+                }
                 ExitCode::from(1)
             }
         }
@@ -115,7 +125,7 @@ impl Program {
         args: impl IntoIterator<Item = OsString>,
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<(ArgMatches, Table), Stop> {
-        let args = self.normalise(args)?;
+        let (args, stray) = self.normalise(args)?;
         let matches = self.command().try_get_matches_from(args).map_err(|e| match e.kind() {
             clap::error::ErrorKind::DisplayHelp => Stop::Print(e.to_string().trim_end().to_owned()),
             _ => Stop::Usage(e.to_string().trim_end().to_owned()),
@@ -131,6 +141,9 @@ impl Program {
         if let Some(path) = matches.get_one::<String>("config") {
             self.lay_file_over(&mut table, path)?;
         }
+        if let Some(stray) = stray {
+            return Err(self.refuse(&format!("'{stray}' is not a valid flag")));
+        }
         for flag in self.flags {
             if let Some(text) = matches.get_one::<String>(flag.name) {
                 self.set(&mut table, flag, text, "command line")?;
@@ -145,12 +158,10 @@ impl Program {
     }
 
     fn refuse(&self, why: &str) -> Stop {
-        Stop::Config(format!(
-            "{}: {}\nverifying flags failed. See '{} --help'.",
-            self.name,
-            why.trim_end(),
-            self.name
-        ))
+        Stop::Fatal {
+            message: format!("verifying flags failed. See '{} --help'.", self.name),
+            error: why.trim_end().to_owned(),
+        }
     }
 
     fn command(&self) -> Command {
@@ -203,17 +214,24 @@ impl Program {
         command
     }
 
-    /// Go accepts `-name` and `--name` alike; clap wants two dashes. Values pass through untouched.
-    fn normalise(&self, args: impl IntoIterator<Item = OsString>) -> Result<Vec<String>, Stop> {
+    /// Go accepts `-name` and `--name` alike; clap wants two dashes. Values pass through untouched. Go reads flags up to the
+    /// first word that is none: that one comes besides.
+    fn normalise(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Vec<String>, Option<String>), Stop> {
         let mut out = Vec::new();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let text =
                 arg.into_string().map_err(|a| Stop::Usage(format!("{}: {a:?} is not UTF-8", self.name)))?;
+            if text == "--" {
+                return Ok((out, args.next().map(|word| word.to_string_lossy().into_owned())));
+            }
             let Some(rest) =
                 text.strip_prefix("--").or_else(|| text.strip_prefix('-')).filter(|r| !r.is_empty())
             else {
-                return Err(Stop::Usage(format!("{}: '{text}' is not a valid flag", self.name)));
+                return Ok((out, Some(text)));
             };
             let name = rest.split_once('=').map_or(rest, |(name, _)| name);
             if name == "h" || name == "help" {
@@ -235,7 +253,7 @@ impl Program {
                 last.push_str(&value);
             }
         }
-        Ok(out)
+        Ok((out, None))
     }
 
     fn lay_file_over(&self, table: &mut Table, path: &str) -> Result<(), Stop> {

@@ -1,5 +1,6 @@
 //! TLS for those who connect here: certificates read again when their files change, and a list of common names.
 
+mod allowed;
 mod common_name;
 mod stream;
 
@@ -19,6 +20,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
+use self::allowed::AllowedNames;
 pub use self::stream::Connection;
 
 /// TLS settings, as `[security]` has them: paths of PEM files. TLS is on when `ssl_ca` is set.
@@ -48,10 +50,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 #[allow(missing_debug_implementations, reason = "rustls' acceptor has none")]
 pub struct Handshake {
     tls: Option<TlsAcceptor>,
-    /// Empty: clients need no certificate.
-    allowed: Arc<[String]>,
-    /// The common name of the authority, where there is just one: whoever allows it allows all that it signed.
-    authority: Option<String>,
+    /// None: clients need no certificate.
+    allowed: Option<Arc<AllowedNames>>,
 }
 
 impl Handshake {
@@ -70,29 +70,28 @@ impl Handshake {
             if !allowed.is_empty() {
                 return Err(tls_error("cert-allowed-cn needs ssl-ca"));
             }
-            return Ok(Handshake { tls: None, allowed: allowed.into(), authority: None });
+            return Ok(Handshake { tls: None, allowed: None });
         }
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(tls_error)?;
-        let builder = if allowed.is_empty() {
-            builder.with_no_client_auth()
+        let roots = Arc::new(roots(&security.ssl_ca)?);
+        let (builder, allowed) = if allowed.is_empty() {
+            (builder.with_no_client_auth(), None)
         } else {
-            let roots = Arc::new(roots(&security.ssl_ca)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-                .build()
-                .map_err(tls_error)?;
-            builder.with_client_cert_verifier(verifier)
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(tls_error)?;
+            let algorithms = provider.signature_verification_algorithms;
+            let allowed = Arc::new(AllowedNames::new(allowed, roots, algorithms));
+            (builder.with_client_cert_verifier(verifier), Some(allowed))
         };
         let own = OwnCertificate::load(security.ssl_cert.clone(), security.ssl_key.clone(), provider)?;
         let mut config = builder.with_cert_resolver(Arc::new(own));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let authority = match certificates(&security.ssl_ca)?.as_slice() {
-            [only] => common_name::of(only),
-            _ => None,
-        };
-        Ok(Handshake { tls: Some(TlsAcceptor::from(Arc::new(config))), allowed: allowed.into(), authority })
+        Ok(Handshake { tls: Some(TlsAcceptor::from(Arc::new(config))), allowed })
     }
 
     /// Shakes hands.
@@ -105,22 +104,9 @@ impl Handshake {
             .await
             .map_err(|_| format!("no TLS handshake within {HANDSHAKE_DEADLINE:?}"))?
             .map_err(|e| e.to_string())?;
-        if !self.allowed.is_empty() {
+        if let Some(allowed) = &self.allowed {
             let (_, session) = stream.get_ref();
-            // Only the first certificate and our own authority are known to be part of the chain that was verified.
-            let name = session
-                .peer_certificates()
-                .and_then(|chain| chain.first())
-                .and_then(|cert| common_name::of(cert));
-            let allowed =
-                |name: &Option<String>| name.as_ref().is_some_and(|name| self.allowed.contains(name));
-            if !allowed(&name) && !allowed(&self.authority) {
-                return Err(format!(
-                    "client certificate authentication failed. The Common Name from the client certificate {} was not found in the configuration cluster-verify-cn with value: {}",
-                    name.unwrap_or_default(),
-                    self.allowed.join(",")
-                ));
-            }
+            allowed.check(session.peer_certificates().unwrap_or_default())?;
         }
         Ok(Connection::Tls(Box::new(stream)))
     }
@@ -200,11 +186,7 @@ fn tls_error(why: impl std::fmt::Display) -> TlsError {
 /// # Errors
 /// What is wrong with them.
 pub fn check(security: &Security) -> Result<(), TlsError> {
-    Handshake::new(security)?;
-    if !security.ssl_ca.is_empty() {
-        roots(&security.ssl_ca)?;
-    }
-    Ok(())
+    Handshake::new(security).map(|_| ())
 }
 
 /// TLS for calls to other nodes; None without `ssl-ca`.
@@ -215,7 +197,10 @@ pub fn client(security: &Security) -> Result<Option<ClientTlsConfig>, TlsError> 
     if security.ssl_ca.is_empty() {
         return Ok(None);
     }
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&security.ssl_ca)?));
+    // The original's programs speak HTTP/2 without naming it in the handshake.
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(read(&security.ssl_ca)?))
+        .assume_http2(true);
     if !security.ssl_cert.is_empty() {
         tls = tls.identity(Identity::from_pem(read(&security.ssl_cert)?, read(&security.ssl_key)?));
     }

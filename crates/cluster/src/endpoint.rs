@@ -34,7 +34,9 @@ impl TlsFiles {
     }
 
     fn read(&self) -> Result<ClientTlsConfig, Error> {
-        let mut config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
+        // gRPC is HTTP/2, whether the server says so in the handshake or not.
+        let mut config =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?)).assume_http2(true);
         if !self.cert.is_empty() {
             config = config.identity(Identity::from_pem(read(&self.cert)?, read(&self.key)?));
         }

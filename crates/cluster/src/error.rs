@@ -8,7 +8,7 @@ use std::time::Duration;
 use binlog_types::{ClusterId, NodeId, StartTs};
 use tonic::Status;
 
-/// An error of a cluster call; the text names the endpoint or file and, where there is something to do, says what.
+/// An error of a cluster call; the text names the endpoint or file, the cause and, where there is something to do, says what.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -145,14 +145,14 @@ pub enum Error {
         host: String,
     },
     /// A file or directory of an embedded cluster.
-    #[error("{}: {what}: {source}", path.display())]
+    #[error("{}: {what}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What was being done.
         what: &'static str,
         /// The system's error.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// The directory holds no embedded cluster.
     #[error("{} holds no cluster; start a pump with it first", path.display())]
@@ -198,7 +198,7 @@ impl Error {
 
     pub(crate) fn file(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = path.to_owned();
-        move |source| Error::File { path, what, source: Arc::new(source) }
+        move |cause| Error::File { path, what, cause: Arc::new(cause) }
     }
 }
 

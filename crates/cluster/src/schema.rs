@@ -29,15 +29,15 @@ const JOB_OVERLAP: i64 = 4096;
 #[non_exhaustive]
 pub enum FollowError {
     /// PD or TiKV.
-    #[error("{0}")]
+    #[error(transparent)]
     Cluster(#[from] crate::Error),
     /// Something in TiKV is not what TiDB writes.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Meta {
         /// What was read.
         what: String,
         /// What is wrong with it.
-        source: binlog_catalog::Error,
+        cause: binlog_catalog::Error,
     },
     /// What was read is no schema at all.
     #[error("{0}")]
@@ -147,9 +147,8 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
                 }
                 let what = || format!("DDL job {}", raw.id);
                 let made = binlog_catalog::meta::objects_of_job(&raw.json)
-                    .map_err(|source| FollowError::Meta { what: what(), source })?;
-                let job =
-                    Job::parse(&raw.json).map_err(|source| FollowError::Meta { what: what(), source })?;
+                    .map_err(|cause| FollowError::Meta { what: what(), cause })?;
+                let job = Job::parse(&raw.json).map_err(|cause| FollowError::Meta { what: what(), cause })?;
                 self.ledger.job(&job, &made);
                 objects.extend(made);
             }

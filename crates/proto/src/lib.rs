@@ -5,9 +5,11 @@
 //! - [`pb_binlog`]: the records of the original drainer's files;
 //! - [`pdpb`], [`metapb`], [`errorpb`], [`kvrpcpb`], [`tikvpb`]: the parts of PD and TiKV that we call.
 
+mod codec;
 mod detail;
 mod wire;
 
+pub use codec::{SizedCodec, SizedEncoder};
 pub use detail::{detail_of, status_with};
 pub use wire::{Body, UnknownExtra, compose_commit, decode_extra, encode_extra, split_prewrite};
 

@@ -29,7 +29,9 @@ impl PemFiles {
     /// A text that names the file.
     pub(crate) fn load(&self) -> Result<ClientTlsConfig, String> {
         let read = |path: &str| std::fs::read(path).map_err(|e| format!("could not read {path:?}: {e}"));
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
+        // The original's pump speaks HTTP/2 without naming it in the handshake.
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?)).assume_http2(true);
         if self.cert.is_empty() {
             return Ok(tls);
         }

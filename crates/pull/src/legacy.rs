@@ -38,7 +38,7 @@ pub(crate) async fn pull(run: &Run, client: &PumpClient) -> Result<(), Error> {
         let (commit_ts, mut permit) = (record.commit_ts, Permit::default());
         if run.options.through.is_none_or(|through| commit_ts <= through) && !record.is_fake() {
             run.admit(&mut permit, RECORD_OVERHEAD + record.extra.len() + record.payload.len()).await;
-            run.inbox.put(Held { record, permit });
+            run.put(Held { record, permit });
         }
         run.inbox.advance(commit_ts);
         if run.is_done() {

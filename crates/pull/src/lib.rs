@@ -9,6 +9,7 @@
 //! Nothing is handed out past what every member is complete through. What is in flight holds bytes of one budget until its batch is dropped.
 //! Errors that time heals are retried inside; what comes out of `next()` is a stop, with its type.
 
+mod arrivals;
 mod assemble;
 mod budget;
 mod client;
@@ -25,6 +26,7 @@ mod schema;
 mod source;
 mod stream;
 
+pub use arrivals::Arrivals;
 pub use client::{Identity, PumpClient, ScanStream};
 pub use dial::{Dial, PemFiles};
 pub use error::Error;

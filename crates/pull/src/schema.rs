@@ -237,6 +237,13 @@ fn unite(answers: Vec<Answer>) -> Result<Answer, Error> {
                     united.insert(key, object);
                 }
                 Some(known) if (&known.json, known.dropped) == (&object.json, object.dropped) => {}
+                // Snapshots of two moments: the history takes the one that was written first.
+                Some(known) if object.schema_version == 0 => {
+                    let order = |o: &SchemaObject| (o.finished_ts, o.json.clone());
+                    if order(&object) < order(known) {
+                        united.insert(key, object);
+                    }
+                }
                 Some(_) => {
                     let kind = ObjectKind::try_from(object.kind).map_or("unknown", |k| k.as_str_name());
                     return Err(Error::SchemaConflict {
@@ -278,6 +285,17 @@ mod tests {
         let (objects, complete) = unite(vec![a, b]).unwrap();
         assert_eq!(objects.iter().map(|o| o.schema_version).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(complete, SchemaVersion(3));
+    }
+
+    #[test]
+    fn of_two_snapshots_the_older_one_is_taken() {
+        let at = |stamp, json| SchemaObject { finished_ts: stamp, ..table(0, json) };
+        for answers in
+            [[at(2, "{2}"), at(1, "{1}")], [at(1, "{1}"), at(2, "{2}")], [at(1, "{3}"), at(1, "{1}")]]
+        {
+            let (objects, _) = unite(answers.map(|o| (vec![o], SchemaVersion(1))).to_vec()).unwrap();
+            assert_eq!(objects, [at(1, "{1}")]);
+        }
     }
 
     #[test]

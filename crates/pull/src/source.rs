@@ -15,7 +15,7 @@ use crate::budget::{Permit, Share};
 use crate::ledger::{Hole, PumpLedger};
 use crate::progress::MemberProgress;
 use crate::record::{Held, RECORD_OVERHEAD};
-use crate::{Dial, Error, Identity, Member, PumpClient, legacy};
+use crate::{Arrivals, Dial, Error, Identity, Member, PumpClient, legacy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
@@ -142,6 +142,7 @@ pub(crate) struct SourceOptions {
     pub(crate) cluster: ClusterId,
     pub(crate) through: Option<CommitTs>,
     pub(crate) patterns: Vec<String>,
+    pub(crate) arrivals: Option<Arc<dyn Arrivals>>,
 }
 
 /// A running task; aborted on drop.
@@ -314,6 +315,14 @@ impl Run {
         }
     }
 
+    /// Hands a record over.
+    pub(crate) fn put(&self, held: Held) {
+        if let Some(arrivals) = &self.options.arrivals {
+            arrivals.arrived(self.pump(), held.record.commit_ts, held.record.payload.len());
+        }
+        self.inbox.put(held);
+    }
+
     /// Whether a bounded range was received to its end.
     pub(crate) fn is_done(&self) -> bool {
         self.options.through.is_some_and(|through| self.inbox.position() >= through)
@@ -373,7 +382,7 @@ impl<'a> Intake<'a> {
             // Fillers only say how far the stream is complete; what lies beyond the range says the same.
             self.run.inbox.advance(record.commit_ts);
         } else {
-            self.run.inbox.put(Held { record, permit });
+            self.run.put(Held { record, permit });
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::budget::Share;
 use crate::ledger::{NoLedger, PumpLedger};
 use crate::merge::Merge;
 use crate::source::{Inbox, Source, SourceOptions};
-use crate::{Batch, Dial, Error, Progress, SchemaSource};
+use crate::{Arrivals, Batch, Dial, Error, Progress, SchemaSource};
 
 /// The least that a pump's share of the budget is, in bytes.
 const SMALLEST_SHARE: usize = 1 << 20;
@@ -48,6 +48,8 @@ pub struct StreamOptions {
     pub budget: usize,
     /// What becomes of DDLs of kinds that are not known.
     pub unknown_ddl: UnknownDdl,
+    /// Is told of every record.
+    pub arrivals: Option<Arc<dyn Arrivals>>,
 }
 
 impl Default for StreamOptions {
@@ -63,6 +65,7 @@ impl Default for StreamOptions {
             table_patterns: Vec::new(),
             budget: 64 << 20,
             unknown_ddl: UnknownDdl::default(),
+            arrivals: None,
         }
     }
 }
@@ -121,6 +124,7 @@ impl MergedStream {
             tracing::info!(pump = %id, host = member.host, %after, "pulling");
             let inbox = Inbox::new(member, after, identity, Arc::clone(&self.bell));
             let options = SourceOptions {
+                arrivals: self.options.arrivals.clone(),
                 dial: self.options.dial.clone(),
                 ledger: Arc::clone(&self.options.ledger),
                 cluster: self.options.cluster,

@@ -30,6 +30,7 @@ mod schedule;
 mod session;
 mod sink;
 mod sqlite;
+mod watch;
 
 pub use amend::{Amendment, render_amendment};
 pub use checkpoint::{Checkpoint, FileCheckpoint};
@@ -42,3 +43,4 @@ pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{render_ddl_sql, render_dml_sql};
 pub use session::{Outcome, Session};
 pub use sink::{Sink, Ticket};
+pub use watch::{Query, Watch};

@@ -3,9 +3,12 @@
 use crate::RecycleBin;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_types::ClusterId;
+
+use crate::Watch;
 
 /// A MySQL, MariaDB or TiDB server.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -97,6 +100,8 @@ pub struct SinkOptions {
     pub marks: Option<Marks>,
     /// The target's tables may lack columns: values for those are left out (MySQL).
     pub partial_columns: bool,
+    /// Is told how long statements take (MySQL).
+    pub watch: Option<Arc<dyn Watch>>,
     /// Keep a checkpoint and apply exactly once. False (one-shot restore): nothing is kept beside the data.
     pub checkpoint: bool,
     /// Dropped and truncated tables that are kept aside.
@@ -115,6 +120,7 @@ impl Default for SinkOptions {
             checkpoint_target: None,
             marks: None,
             partial_columns: false,
+            watch: None,
             checkpoint: true,
             recycle_bin: RecycleBin::Off,
         }

@@ -68,6 +68,14 @@ impl Sink {
         }
     }
 
+    /// Pieces of work that are under way or wait in the sink; for metrics.
+    pub fn waiting(&self) -> usize {
+        match &self.backend {
+            Backend::MySql(sink) => sink.waiting(),
+            Backend::Sqlite(sink) => sink.waiting(),
+        }
+    }
+
     /// Takes events in order, to be applied in the background. After a crash the same events may come again from the checkpoint on,
     /// and are applied exactly once in effect.
     ///

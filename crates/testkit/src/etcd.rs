@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::{Process, free_port};
+use crate::{Authority, Process, free_port};
 
 /// A real etcd with a data directory of its own; dropping it ends it.
 #[derive(Debug)]
 pub struct Etcd {
+    url: String,
     port: u16,
+    health_port: u16,
     args: Vec<String>,
     process: Process,
     _data: TempDir,
@@ -24,40 +26,84 @@ impl Etcd {
     /// # Errors
     /// When it does not come up.
     pub fn start() -> anyhow::Result<Self> {
-        let data = tempfile::tempdir()?;
+        Self::start_members(1, &[], "http").map(|mut members| members.remove(0))
+    }
+
+    /// As [`Self::start`], behind TLS: clients need a certificate of this authority.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_tls(authority: &Authority) -> anyhow::Result<Self> {
+        let own = authority.issue("etcd", "etcd")?;
+        let mut tls = vec!["--client-cert-auth".to_owned()];
+        for (name, path) in
+            [("cert-file", &own.cert), ("key-file", &own.key), ("trusted-ca-file", &authority.ca())]
+        {
+            tls.push(format!("--{name}={}", path.display()));
+        }
+        Self::start_members(1, &tls, "https").map(|mut members| members.remove(0))
+    }
+
+    /// Starts three that elect a leader among them.
+    ///
+    /// # Errors
+    /// When they do not come up.
+    pub fn start_three() -> anyhow::Result<Vec<Self>> {
+        Self::start_members(3, &[], "http")
+    }
+
+    fn start_members(count: usize, more: &[String], scheme: &str) -> anyhow::Result<Vec<Self>> {
         let mut last = None;
         // Somebody may take a port between its choice and its use.
         for _ in 0..3 {
-            let (port, peer_port) = (free_port(), free_port());
-            let (client, peer) =
-                (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
-            let args = [
-                format!("--data-dir={}", data.path().join(port.to_string()).display()),
-                format!("--listen-client-urls={client}"),
-                format!("--advertise-client-urls={client}"),
-                format!("--listen-peer-urls={peer}"),
-                format!("--initial-advertise-peer-urls={peer}"),
-                format!("--initial-cluster=default={peer}"),
-                "--logger=zap".to_owned(),
-            ]
-            .to_vec();
-            match Self::launch(port, &args) {
-                Ok(process) => return Ok(Etcd { port, args, process, _data: data }),
+            match Self::try_members(count, more, scheme) {
+                Ok(members) => return Ok(members),
                 Err(error) => last = Some(error),
             }
         }
         Err(last.context("no attempt was made")?)
     }
 
-    fn launch(port: u16, args: &[String]) -> anyhow::Result<Process> {
-        let mut process = Process::start("etcd", args).context("etcd must be installed")?;
-        process.wait_for(Duration::from_secs(30), "sign of health", |_| is_healthy(port).unwrap_or(false))?;
-        Ok(process)
+    fn try_members(count: usize, more: &[String], scheme: &str) -> anyhow::Result<Vec<Self>> {
+        let peers: Vec<String> = (0..count).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+        let named: Vec<String> = peers.iter().enumerate().map(|(n, peer)| format!("m{n}={peer}")).collect();
+        let mut members = Vec::new();
+        for (n, peer) in peers.iter().enumerate() {
+            let data = tempfile::tempdir()?;
+            let (port, health_port) = (free_port(), free_port());
+            let url = format!("{scheme}://127.0.0.1:{port}");
+            let mut args = vec![
+                format!("--name=m{n}"),
+                format!("--data-dir={}", data.path().join("etcd").display()),
+                format!("--listen-client-urls={url}"),
+                format!("--advertise-client-urls={url}"),
+                // Health without TLS.
+                format!("--listen-metrics-urls=http://127.0.0.1:{health_port}"),
+                format!("--listen-peer-urls={peer}"),
+                format!("--initial-advertise-peer-urls={peer}"),
+                format!("--initial-cluster={}", named.join(",")),
+                "--logger=zap".to_owned(),
+            ];
+            args.extend_from_slice(more);
+            let process = Process::start("etcd", &args).context("etcd must be installed")?;
+            members.push(Etcd { url, port, health_port, args, process, _data: data });
+        }
+        // Only together are they healthy.
+        for member in &mut members {
+            member.wait_for_health()?;
+        }
+        Ok(members)
+    }
+
+    fn wait_for_health(&mut self) -> anyhow::Result<()> {
+        let port = self.health_port;
+        self.process
+            .wait_for(Duration::from_secs(30), "sign of health", |_| is_healthy(port).unwrap_or(false))
     }
 
     /// Its client URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.url.clone()
     }
 
     /// Its client port.
@@ -76,8 +122,8 @@ impl Etcd {
     /// When it does not come up.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill9();
-        self.process = Self::launch(self.port, &self.args)?;
-        Ok(())
+        self.process = Process::start("etcd", &self.args)?;
+        self.wait_for_health()
     }
 }
 

@@ -3,6 +3,7 @@
 mod etcd_proxy;
 pub(crate) mod history;
 mod keys;
+mod listen;
 mod oracle;
 mod pd;
 mod regions;
@@ -17,7 +18,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::serve::ListenerExt as _;
 use binlog_proto::binlog::Binlog;
 use binlog_proto::kvrpcpb::MvccInfo;
 use binlog_proto::pdpb::pd_server::PdServer;
@@ -27,17 +27,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::oneshot;
+use tokio_rustls::rustls::ServerConfig;
 use tonic::service::Routes;
 
 pub use self::regions::RegionFault;
 pub use self::txns::Outcome;
-use crate::{Etcd, fixtures};
+use crate::{Authority, Etcd, fixtures};
 
 /// A fake cluster over the real protocols. It runs on a thread of its own; dropping it ends it.
 #[derive(Debug)]
 pub struct FakeCluster {
     state: Arc<State>,
     etcd: Option<Etcd>,
+    tls: Option<Arc<ServerConfig>>,
     members: Vec<Member>,
 }
 
@@ -51,9 +53,13 @@ struct Member {
 
 impl Member {
     /// Serves the shared state at a port of its own, as the member that this URL names.
-    fn start(listener: TcpListener, state: &Arc<State>, etcd: Option<&Etcd>) -> anyhow::Result<Self> {
-        listener.set_nonblocking(true)?;
-        let url = format!("http://{}", listener.local_addr()?);
+    fn start(
+        listener: TcpListener,
+        state: &Arc<State>,
+        etcd: Option<&Etcd>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> anyhow::Result<Self> {
+        let url = url_of(&listener, tls.is_some())?;
         let (stop, stopped) = oneshot::channel();
         let (shared, own) = (Arc::clone(state), url.clone());
         let authority = etcd.map(|etcd| format!("127.0.0.1:{}", etcd.port()));
@@ -64,7 +70,7 @@ impl Member {
                 .expect("a runtime for the fake cluster");
             runtime.block_on(async move {
                 tokio::select! {
-                    () = serve(listener, shared, own, authority) => {}
+                    () = serve(listener, shared, own, authority, tls) => {}
                     _ = stopped => {}
                 }
             });
@@ -170,9 +176,25 @@ impl FakeCluster {
     /// # Errors
     /// When no port is free.
     pub fn start_with(cluster_id: ClusterId, etcd: Option<Etcd>) -> anyhow::Result<Self> {
+        Self::launch(cluster_id, etcd, None)
+    }
+
+    /// As [`Self::start`], behind TLS: clients need a certificate of this authority.
+    ///
+    /// # Errors
+    /// When etcd does not come up.
+    pub fn start_tls(authority: &Authority) -> anyhow::Result<Self> {
+        let id = ClusterId(7_710_990_007_694_325_283);
+        Self::launch(id, Some(Etcd::start()?), Some(authority.server()?))
+    }
+
+    fn launch(
+        cluster_id: ClusterId,
+        etcd: Option<Etcd>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        listener.set_nonblocking(true)?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let url = url_of(&listener, tls.is_some())?;
         let state = Arc::new(State {
             leader: Mutex::new(url.clone()),
             url,
@@ -187,8 +209,8 @@ impl FakeCluster {
             faults: Mutex::default(),
             calls: Mutex::default(),
         });
-        let first = Member::start(listener, &state, etcd.as_ref())?;
-        Ok(FakeCluster { state, etcd, members: vec![first] })
+        let first = Member::start(listener, &state, etcd.as_ref(), tls.clone())?;
+        Ok(FakeCluster { state, etcd, tls, members: vec![first] })
     }
 
     /// Starts one more member of PD, which does not lead; its URL.
@@ -197,7 +219,7 @@ impl FakeCluster {
     /// When no port is free.
     pub fn add_member(&mut self) -> anyhow::Result<String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let member = Member::start(listener, &self.state, self.etcd.as_ref())?;
+        let member = Member::start(listener, &self.state, self.etcd.as_ref(), self.tls.clone())?;
         let url = member.url.clone();
         self.state.other_members.lock().push(url.clone());
         self.members.push(member);
@@ -345,15 +367,23 @@ impl FakeCluster {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>, own: String, etcd: Option<String>) {
+fn url_of(listener: &TcpListener, tls: bool) -> anyhow::Result<String> {
+    listener.set_nonblocking(true)?;
+    Ok(format!("{}://{}", if tls { "https" } else { "http" }, listener.local_addr()?))
+}
+
+async fn serve(
+    listener: TcpListener,
+    state: Arc<State>,
+    own: String,
+    etcd: Option<String>,
+    tls: Option<Arc<ServerConfig>>,
+) {
     let proxy = etcd_proxy::EtcdProxy::new(etcd);
     let router = Routes::new(PdServer::new(pd::PdService { state: Arc::clone(&state), own }))
         .add_service(TikvServer::new(tikv::TikvService { state }))
         .into_axum_router()
         .fallback(move |request| proxy.clone().pass(request));
-    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for the fake cluster");
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
+    let listener = listen::Listener::new(listener, tls).expect("a listener for the fake cluster");
     axum::serve(listener, router).await.expect("the fake cluster serves");
 }

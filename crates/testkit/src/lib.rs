@@ -5,7 +5,8 @@
 //! - [`Truth`], [`assert_same`]: expected contents of databases, and how to compare them;
 //! - [`FakeCluster`]: PD, TiKV and etcd at one URL; it shows a capture's schema as time goes by;
 //! - [`Replayer`]: sends a capture to pumps as TiDB did;
-//! - [`Mariadb`], [`Etcd`], [`Process`]: real servers and our own programs.
+//! - [`Mariadb`], [`Etcd`], [`Process`]: real servers and our own programs;
+//! - certificates of an [`Authority`].
 
 mod compare;
 mod etcd;
@@ -14,6 +15,7 @@ pub mod fixtures;
 mod mariadb;
 mod process;
 mod replay;
+mod tls;
 mod truth;
 mod unzstd;
 
@@ -23,5 +25,6 @@ pub use fake::{FakeCluster, Outcome, RegionFault};
 pub use mariadb::Mariadb;
 pub use process::{Process, free_port, wait_for_port, wait_until};
 pub use replay::Replayer;
+pub use tls::{Authority, CertFiles};
 pub use truth::{Row, Truth, TruthTable};
 pub use unzstd::unzstd;

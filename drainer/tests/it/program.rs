@@ -37,4 +37,37 @@ fn exit_codes_tell_syntax_from_settings_and_failures() {
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
         assert!(text(&output).contains(expected), "{args:?}: {}", text(&output));
     }
+    // A check finds all that needs nobody else.
+    let base = [&base[..], &["-config-check", "-dest-db-type", "sqlite", "-dest-path", "x"]].concat();
+    assert_eq!(drainer(&base).status.code(), Some(0));
+    for (args, expected) in [(["-c", "0"], "worker-count"), (["-addr", "nowhere"], "bad addr")] {
+        let output = drainer(&[&base[..], &args].concat());
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output));
+        let said = text(&output);
+        assert!(
+            said.contains("[FATAL]") && said.contains("verifying flags failed. See 'drainer --help'."),
+            "{said}"
+        );
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+/// Two drainers of one name would overwrite each other's position in the registry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_marked_as_long_as_its_drainer_lives() {
+    use binlog_cluster::{Error as ClusterError, Life, NodeKind};
+
+    let site = Site::new();
+    let running = site.drainer().await;
+    let registry = site.cluster().registry();
+    let lives = registry.lives(NodeKind::Drainer).await.unwrap();
+    assert_eq!(lives.len(), 1);
+    assert_eq!((lives[0].node_id.as_str(), &lives[0].host), ("drainer-1", &running.addr));
+    let other = Life { owner: "other".to_owned(), ..lives[0].clone() };
+    let taken = registry.claim_life(NodeKind::Drainer, other, std::time::Duration::from_secs(10)).await;
+    assert!(matches!(taken, Err(ClusterError::Taken { .. })), "{taken:?}");
+    // Not where the original's programs would list it.
+    assert_eq!(registry.list(NodeKind::Drainer).await.unwrap().len(), 1);
+    running.stop().await;
+    assert_eq!(registry.lives(NodeKind::Drainer).await.unwrap(), []);
 }

@@ -84,10 +84,15 @@ async fn a_drainer_waits_for_its_first_pump_and_takes_a_new_one_before_it_is_onl
     assert!(status.contains("\"pump-a\":") && status.contains("\"pump-b\":"), "{status}");
     assert!(http(&drainer.addr, "GET /commit_ts").await.contains("\"code\": 200"));
     let metrics = http(&drainer.addr, "GET /metrics").await;
-    assert!(
-        metrics.contains("binlog_drainer_checkpoint_tso") && metrics.contains("binlog_drainer_event"),
-        "{metrics}"
-    );
+    for name in [
+        "checkpoint_tso",
+        "event",
+        "queue_size{name=\"syncer_input\"}",
+        "read_binlog_size_count{nodeID=\"pump-a\"}",
+        "binlog_reach_duration_time_count{nodeID=\"pump-a\"}",
+    ] {
+        assert!(metrics.contains(&format!("binlog_drainer_{name}")), "no {name}: {metrics}");
+    }
     drainer.stop().await;
     a.until(async {}).await.unwrap();
     b.until(async {}).await.unwrap();

@@ -12,9 +12,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let (command, args) = Command::split(std::env::args_os().skip(1));
-    let config: Config = match command.program().load(prepare_args(args), |name| std::env::var(name).ok()) {
-        Ok(config) => config,
-        Err(stop) => return stop.exit(),
+    let environment = |name: &str| std::env::var(name).ok();
+    let check = |config: &Config| config.check(command).map_err(|error| error.to_string());
+    let config: Config = match command.program().load_checked(prepare_args(args), environment, check) {
+        Ok(loaded) => loaded.config,
+        Err(stop) => return stop.exit(LogTo::Stderr),
     };
     match run(command, &config) {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use binlog_catalog::{Event, RowChange, TableFilter, Transaction};
+use binlog_sink::Target;
 use binlog_types::{CommitTs, Range};
 
 use crate::fold::{Fold, Folded};
@@ -176,6 +177,39 @@ impl Undone {
     }
 }
 
+/// What is asked of an undo beyond the range.
+pub(crate) struct Asked {
+    /// The database to change; None: SQL is written.
+    target: Option<Target>,
+    picker: Picker,
+    seen: Option<CommitTs>,
+}
+
+impl Asked {
+    /// From the settings.
+    ///
+    /// # Errors
+    /// For what undo cannot do, and values that make no sense.
+    pub(crate) fn of(config: &Config) -> Result<Self, Error> {
+        let refuse = |text: &str| Err(Error::Config(text.to_owned()));
+        let target = match config.dest_type.as_str() {
+            "print" | "sql" => None,
+            "mysql" | "tidb" => database::target(config)?,
+            _ => return refuse("undo writes SQL, to stdout or -dest-path, or goes to -dest-type=mysql"),
+        };
+        if let Origin::Files(_) = config.origin()? {
+            return refuse(
+                "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables",
+            );
+        }
+        let seen = match u64::try_from(config.seen_tso) {
+            Ok(ts) => Some(CommitTs::new(ts)).filter(|ts| ts.raw() > 0),
+            Err(_) => return refuse("-seen-tso must not be negative"),
+        };
+        Ok(Asked { target, picker: Picker::of(config)?, seen })
+    }
+}
+
 /// Reads what `config` selects and what came after it, says on stderr what its reverse would do, and writes the SQL of it, or does it where the
 /// destination is a database.
 ///
@@ -183,25 +217,9 @@ impl Undone {
 /// As those of a restore. Conflicts are no errors for the SQL: they are in the report. A database is left as it is where there are any, unless
 /// told.
 pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result<UndoReport, Error> {
-    let target = match config.dest_type.as_str() {
-        "print" | "sql" => None,
-        "mysql" | "tidb" => database::target(config)?,
-        _ => {
-            let text = "undo writes SQL, to stdout or -dest-path, or goes to -dest-type=mysql";
-            return Err(Error::Config(text.to_owned()));
-        }
-    };
-    if let Origin::Files(_) = config.origin()? {
-        let text = "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables";
-        return Err(Error::Config(text.to_owned()));
-    }
-    let picker = Picker::of(config)?;
+    let Asked { target, picker, seen } = Asked::of(config)?;
     let selection = Selection::open(config).await?;
-    let seen = match u64::try_from(config.seen_tso) {
-        Ok(0) => selection.input.newest().max(selection.range.through),
-        Ok(raw) => CommitTs::new(raw).max(selection.range.through),
-        Err(_) => return Err(Error::Config("-seen-tso must not be negative".to_owned())),
-    };
+    let seen = seen.unwrap_or_else(|| selection.input.newest()).max(selection.range.through);
     let (range, holes) =
         selection.input.check(Range { after: selection.range.after, through: seen }, config.allow_gaps)?;
     selection.input.wait(range.through).await?;

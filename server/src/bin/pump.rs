@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use binlog_cli::{Loaded, LogTo, Stop, init_logging, log_welcome, shutdown_signal};
+use binlog_cli::{Loaded, LogTo, Stop, catch_signals, init_logging, log_welcome};
 use binlog_server::{Config, PROGRAM, run};
 
 #[global_allocator]
@@ -14,35 +14,48 @@ fn main() -> ExitCode {
     let Loaded { config, shown } =
         match PROGRAM.load_checked::<Config>(std::env::args_os().skip(1), environment, check) {
             Ok(loaded) => loaded,
-            Err(stop) => return stop.exit(),
+            Err(stop) => return stop.exit(LogTo::Stdout),
         };
     if let Err(error) = init_logging(&config.log_level, &config.log_file, LogTo::Stdout) {
-        return Stop::Config(format!("Failed to initialize log: {error:#}")).exit();
+        let message = "Failed to initialize log".to_owned();
+        return Stop::Fatal { message, error: format!("{error:#}") }.exit(LogTo::Stdout);
     }
     // Connections have threads of their own: this runtime is for the duties beside.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Stop::Config(format!("cannot make a runtime: {error}")).exit(),
+        Err(cause) => return failed(&binlog_server::Error::System { action: "make a runtime", cause }),
+    };
+    // Before anything else: a signal that comes early is one to stop, too.
+    let signals = {
+        let _entered = runtime.enter();
+        match catch_signals() {
+            Ok(signals) => signals,
+            Err(cause) => return failed(&binlog_server::Error::System { action: "catch signals", cause }),
+        }
     };
     log_welcome("Pump");
     tracing::info!(config = shown, "start pump...");
     // A task of its own: a second signal ends the process wherever the first one found it.
-    let signal = runtime.spawn(shutdown_signal());
+    let signal = runtime.spawn(signals);
     let result = runtime.block_on(run(config, async {
-        match signal.await {
-            Ok(Ok(signal)) => tracing::info!(signal, "got signal to exit"),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "signals cannot be caught");
-                std::future::pending::<()>().await;
-            }
-            Err(_) => {}
+        if let Ok(signal) = signal.await {
+            tracing::info!(signal, "got signal to exit");
         }
     }));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "pump ends");
-            ExitCode::from(if error.is_start_failure() { 2 } else { 1 })
-        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// The original's words and exit codes for a pump that cannot be made, and for one that cannot start.
+fn failed(error: &binlog_server::Error) -> ExitCode {
+    let why = error.to_string();
+    if error.is_start_failure() {
+        tracing::error!(target: "fatal", error = why, "start pump server failed");
+        ExitCode::from(2)
+    } else {
+        tracing::error!(target: "fatal", error = why, "creating pump server failed");
+        ExitCode::from(1)
     }
 }

@@ -9,7 +9,8 @@ use binlog_storage::Fragment;
 use binlog_types::{CommitTs, Range};
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::reader::{ReadError, Reader};
@@ -18,6 +19,11 @@ use crate::config::PurgedPull;
 use crate::context::Shared;
 
 const BATCH_BYTES: usize = 1 << 20;
+/// What a drainer may hold of a transaction without its turn. One entity is one message, so a larger one is put together whole, for one drainer
+/// at a time.
+const OVERSIZE: usize = 8 << 20;
+/// How long a turn is waited for. A drainer that does not take its message must not stop the others: better more memory than that.
+const TURN_LIMIT: Duration = Duration::from_secs(60);
 
 /// The stream of one drainer. It is driven by its reader: nothing is read ahead of what the connection takes.
 #[derive(Debug)]
@@ -30,8 +36,29 @@ pub(super) struct PullStream {
     last_sent: CommitTs,
     last_sent_at: Duration,
     reader: Option<(Reader, CommitTs)>,
-    ready: VecDeque<PullBinlogResp>,
-    joining: Vec<Fragment>,
+    ready: VecDeque<Ready>,
+    joining: Joining,
+    /// Of what went out last: the connection asks for more when it has taken that.
+    taking: Turn,
+}
+
+/// Held from when a transaction turns out to be oversize until its message is taken.
+type Turn = Option<OwnedSemaphorePermit>;
+
+#[derive(Debug)]
+struct Ready {
+    response: PullBinlogResp,
+    turn: Turn,
+}
+
+/// The fragments so far of one transaction.
+#[derive(Debug, Default)]
+struct Joining {
+    pieces: Vec<Fragment>,
+    bytes: usize,
+    turn: Turn,
+    /// The turn was not to be had, and is not asked for again.
+    gave_up: bool,
 }
 
 impl PullStream {
@@ -47,15 +74,18 @@ impl PullStream {
             last_sent_at,
             reader: None,
             ready: VecDeque::new(),
-            joining: Vec::new(),
+            joining: Joining::default(),
+            taking: None,
         }
     }
 
     /// The next entity; None when the pump stops.
     pub(super) async fn next(&mut self) -> Result<Option<PullBinlogResp>, Status> {
+        self.taking = None;
         loop {
-            if let Some(response) = self.ready.pop_front() {
+            if let Some(Ready { response, turn }) = self.ready.pop_front() {
                 self.last_sent_at = self.context.clock.monotonic();
+                self.taking = turn;
                 return Ok(Some(response));
             }
             match self.read().await {
@@ -81,13 +111,16 @@ impl PullStream {
             let reader = Reader::open(&self.context.store, Range { after: self.after, through }).await?;
             self.reader = Some((reader, through));
         }
+        if self.joining.bytes > OVERSIZE {
+            self.wait_for_turn().await?;
+        }
         let Some((reader, through)) = &mut self.reader else { return Ok(false) };
         let through = *through;
         let batch = match reader.next_batch(BATCH_BYTES).await {
             Ok(batch) => batch,
             Err(error) => {
                 self.reader = None;
-                self.joining.clear();
+                self.joining = Joining::default();
                 return Err(error);
             }
         };
@@ -103,12 +136,35 @@ impl PullStream {
 
     fn take(&mut self, fragment: Fragment) -> Result<(), Status> {
         let (last, commit_ts) = (fragment.last, fragment.commit_ts);
-        self.joining.push(fragment);
+        self.joining.bytes += fragment.payload.len();
+        self.joining.pieces.push(fragment);
         if last {
-            let pieces = std::mem::take(&mut self.joining);
-            self.ready.push_back(join(&pieces)?);
+            let Joining { pieces, turn, .. } = std::mem::take(&mut self.joining);
+            self.ready.push_back(Ready { response: join(&pieces)?, turn });
             self.after = commit_ts;
             self.last_sent = commit_ts;
+        }
+        Ok(())
+    }
+
+    /// Waits until no other drainer is at a transaction as large.
+    async fn wait_for_turn(&mut self) -> Result<(), ReadError> {
+        let joining = &mut self.joining;
+        if joining.turn.is_some() || joining.gave_up {
+            return Ok(());
+        }
+        let commit_ts = joining.pieces.first().map_or(CommitTs::ZERO, |piece| piece.commit_ts);
+        tracing::info!(%commit_ts, "a large transaction goes to a drainer in one message, one drainer at a time");
+        let turn = std::sync::Arc::clone(&self.context.oversize).acquire_owned();
+        tokio::select! {
+            () = self.context.stop.cancelled() => return Err(ReadError::Other(status::stopping())),
+            turn = timeout(TURN_LIMIT, turn) => match turn {
+                Ok(turn) => joining.turn = turn.ok(),
+                Err(_) => {
+                    tracing::warn!(%commit_ts, "another drainer does not take its large transaction: this one is put together besides, in more memory");
+                    joining.gave_up = true;
+                }
+            },
         }
         Ok(())
     }
@@ -119,7 +175,7 @@ impl PullStream {
         let idle = self.context.elapsed_since(self.last_sent_at);
         let until_fake = self.context.settings.fake_interval.saturating_sub(idle);
         if watermark > self.last_sent && until_fake.is_zero() && watermark <= self.after {
-            self.ready.push_back(fake(watermark));
+            self.ready.push_back(Ready { response: fake(watermark), turn: None });
             self.last_sent = watermark;
             return true;
         }

@@ -151,10 +151,12 @@ impl Pump for PumpService {
         request: Request<PullBinlogReq>,
     ) -> Result<Response<Self::PullBinlogsStream>, Status> {
         let request = request.into_inner();
-        self.check_cluster(request.cluster_id)?;
-        let after = self.start_of(&request)?;
+        let mut timer = PullTimer::new(&self.context);
+        let after = self
+            .check_cluster(request.cluster_id)
+            .and_then(|()| self.start_of(&request))
+            .inspect_err(|_| timer.fail())?;
         tracing::info!(%after, "a drainer pulls binlogs");
-        let timer = PullTimer::new(&self.context);
         let stream = PullStream::new(self.context.clone(), after);
         let responses = try_unfold((stream, timer), |(mut stream, mut timer)| async move {
             match stream.next().await {

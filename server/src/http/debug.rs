@@ -106,26 +106,15 @@ fn binlog_of(record: RawRecord) -> Result<Binlog, String> {
     }
 }
 
-/// Go's compact text of the message, zero fields left out, and of the rows in it.
+/// Go's compact text of the message, zero fields left out, and of the rows in it. Each field has a space behind it.
 fn compact_text(binlog: &Binlog) -> String {
-    let mut out = format!("tp:{}", binlog.tp().as_str_name());
-    let mut number = |name: &str, value: i64| {
-        if value != 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(out, " {name}:{value}");
-        }
-    };
-    number("start_ts", binlog.start_ts);
-    number("commit_ts", binlog.commit_ts);
+    let mut out = format!("tp:{} ", binlog.tp().as_str_name());
+    field(&mut out, "start_ts", binlog.start_ts);
+    field(&mut out, "commit_ts", binlog.commit_ts);
     quoted(&mut out, "prewrite_key", binlog.prewrite_key.as_deref());
     quoted(&mut out, "ddl_query", binlog.ddl_query.as_deref());
-    for (name, value) in
-        [("ddl_job_id", binlog.ddl_job_id), ("ddl_schema_state", i64::from(binlog.ddl_schema_state))]
-    {
-        if value != 0 {
-            let _ = write!(out, " {name}:{value}");
-        }
-    }
+    field(&mut out, "ddl_job_id", binlog.ddl_job_id);
+    field(&mut out, "ddl_schema_state", i64::from(binlog.ddl_schema_state));
     if let Some(value) = binlog.prewrite_value.as_ref().filter(|value| !value.is_empty()) {
         out.push_str("\n\n PrewriteValue: \n");
         match PrewriteValue::decode(value.as_ref()) {
@@ -137,9 +126,10 @@ fn compact_text(binlog: &Binlog) -> String {
 }
 
 fn rows(out: &mut String, value: &PrewriteValue) {
-    let _ = write!(out, "schema_version:{}", value.schema_version);
+    field(out, "schema_version", value.schema_version);
     for mutation in &value.mutations {
-        let _ = write!(out, " mutations:<table_id:{}", mutation.table_id);
+        out.push_str("mutations:<");
+        field(out, "table_id", mutation.table_id);
         for (name, rows) in [
             ("inserted_rows", &mutation.inserted_rows),
             ("updated_rows", &mutation.updated_rows),
@@ -152,15 +142,16 @@ fn rows(out: &mut String, value: &PrewriteValue) {
         }
         for kind in &mutation.sequence {
             match MutationType::try_from(*kind) {
+                // Writing to a String cannot fail.
                 Ok(kind) => {
-                    let _ = write!(out, " sequence:{}", kind.as_str_name());
+                    let _ = write!(out, "sequence:{} ", kind.as_str_name());
                 }
                 Err(_) => {
-                    let _ = write!(out, " sequence:{kind}");
+                    let _ = write!(out, "sequence:{kind} ");
                 }
             }
         }
-        out.push_str(" >");
+        out.push_str("> ");
     }
 }
 
@@ -189,7 +180,7 @@ fn versions(out: &mut String, info: &MvccInfo) {
         bytes_field(out, "value", &value.value);
         out.push_str("> ");
     }
-    out.push('>');
+    out.push_str("> ");
 }
 
 fn kind(out: &mut String, kind: i32) {
@@ -200,24 +191,22 @@ fn kind(out: &mut String, kind: i32) {
     }
 }
 
-fn field(out: &mut String, name: &str, value: u64) {
-    if value != 0 {
+fn field<N: Default + PartialEq + std::fmt::Display>(out: &mut String, name: &str, value: N) {
+    if value != N::default() {
         let _ = write!(out, "{name}:{value} ");
     }
 }
 
 fn bytes_field(out: &mut String, name: &str, bytes: &[u8]) {
     if !bytes.is_empty() {
-        let mut quoted_field = String::new();
-        quoted(&mut quoted_field, name, Some(bytes));
-        let _ = write!(out, "{} ", quoted_field.trim_start());
+        quoted(out, name, Some(bytes));
     }
 }
 
 /// Bytes as protobuf's text format has them: printable ASCII as it is, the rest in octal.
 fn quoted(out: &mut String, name: &str, bytes: Option<&[u8]>) {
     let Some(bytes) = bytes else { return };
-    let _ = write!(out, " {name}:\"");
+    let _ = write!(out, "{name}:\"");
     for &byte in bytes {
         match byte {
             b'\n' => out.push_str("\\n"),
@@ -233,7 +222,7 @@ fn quoted(out: &mut String, name: &str, bytes: Option<&[u8]>) {
             }
         }
     }
-    out.push('"');
+    out.push_str("\" ");
 }
 
 #[cfg(test)]
@@ -264,8 +253,20 @@ mod tests {
         versions(&mut out, &info);
         assert_eq!(
             out,
-            "info:<lock:<type:Lock start_ts:9 primary:\"k\" > writes:<start_ts:5 commit_ts:7 short_value:\"v\" > >"
+            "info:<lock:<type:Lock start_ts:9 primary:\"k\" > writes:<start_ts:5 commit_ts:7 short_value:\"v\" > > "
         );
-        assert_eq!(compact_text(&binlog), "tp:Commit start_ts:5 commit_ts:7 prewrite_key:\"t\\200\\\"k\"");
+        assert_eq!(compact_text(&binlog), "tp:Commit start_ts:5 commit_ts:7 prewrite_key:\"t\\200\\\"k\" ");
+        let mutation = binlog_proto::binlog::TableMutation {
+            table_id: 9,
+            inserted_rows: vec!["r".into()],
+            sequence: vec![MutationType::Insert as i32],
+            ..Default::default()
+        };
+        let value = PrewriteValue { schema_version: 3, mutations: vec![mutation] }.encode_to_vec();
+        let with = |value: Vec<u8>| Binlog { prewrite_value: Some(value.into()), ..binlog.clone() };
+        let head = compact_text(&binlog) + "\n\n PrewriteValue: \n";
+        let rows = "schema_version:3 mutations:<table_id:9 inserted_rows:\"r\" sequence:Insert > ";
+        assert_eq!(compact_text(&with(value)), format!("{head}{rows}"));
+        assert_eq!(compact_text(&with(vec![0xff])), format!("{head}<Unmarshallable>"));
     }
 }

@@ -19,7 +19,11 @@ fn all_text(output: &Output) -> String {
 fn version_and_help_succeed() {
     let version = pump(&["-V"]);
     assert_eq!(version.status.code(), Some(0));
-    assert!(String::from_utf8_lossy(&version.stdout).starts_with("Release Version: "));
+    let said = String::from_utf8_lossy(&version.stdout).into_owned();
+    let labels: Vec<_> =
+        said.lines().filter_map(|line| line.split_once(": ")).map(|(label, _)| label).collect();
+    assert_eq!(labels, ["Release Version", "Git Commit Hash", "Build TS", "Go Version", "Go OS/Arch"]);
+    assert!(said.ends_with("\n\n"), "a blank line ends the block");
     assert_eq!(pump(&["-h"]).status.code(), Some(0));
 }
 
@@ -27,14 +31,43 @@ fn version_and_help_succeed() {
 fn exit_codes_tell_syntax_from_settings() {
     assert_eq!(pump(&["-nonsense"]).status.code(), Some(2));
     for (args, expected) in [
-        (["-gc", "7d"], "parse GC time failed"),
+        (["-gc", "7d"], "unsupported gc time 7d, etc: use 7 for 7 day, 7h for 7 hour"),
         (["-addr", "0.0.0.0:8250"], "invalid advertiseAddr host"),
         (["-pd-urls", "http://127.0.0.1:2379/"], "URL must not contain a path"),
+        (["-config", "/nonexistent"], "cannot read /nonexistent"),
+        (["-enable-debug", "stray"], "'stray' is not a valid flag"),
+        (["-addr=127.0.0.1:0", "-gc=0"], "GC is 0, must bigger than 0"),
     ] {
-        let output = pump(&args);
-        assert_eq!(output.status.code(), Some(1), "{args:?}");
-        assert!(all_text(&output).contains(expected), "{args:?}: {}", all_text(&output));
+        // As a line of the log, which goes to standard output.
+        for check in [&[][..], &["-config-check"]] {
+            let output = pump(&[check, &args].concat());
+            assert_eq!(output.status.code(), Some(1), "{args:?}");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let last = said.lines().last().unwrap_or_default();
+            assert!(last.contains("] [FATAL] [") && last.contains(expected), "{args:?}: {said}");
+        }
     }
+    let output = pump(&["-config", "/nonexistent"]);
+    assert!(all_text(&output).contains("[\"verifying flags failed. See 'pump --help'.\"] [error="));
+    // Another one listens there: it could be made, and cannot start.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (addr, root) = (taken.local_addr().unwrap().to_string(), Root::new());
+    let output = pump(&[
+        "-addr",
+        &addr,
+        "-data-dir",
+        &text(&root.data_dir()),
+        "-cluster-dir",
+        &text(&root.cluster_dir()),
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        all_text(&output).contains("[FATAL]")
+            && all_text(&output).contains("[\"start pump server failed\"] [error=")
+    );
+    let output = pump(&["-addr", "127.0.0.1:0", "-L", "loud"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(all_text(&output).contains("[\"Failed to initialize log\"] [error="), "{}", all_text(&output));
 }
 
 #[test]

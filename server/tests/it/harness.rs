@@ -102,7 +102,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(addr: &str) -> Self {
-        let channel = Channel::from_shared(format!("http://{addr}")).unwrap().connect().await.unwrap();
+        Self::over(Channel::from_shared(format!("http://{addr}")).unwrap().connect().await.unwrap()).await
+    }
+
+    pub(crate) async fn over(channel: Channel) -> Self {
         let mut store = StoreClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         let hello = store.hello(HelloRequest { cluster_id: 0 }).await.unwrap().into_inner();
         let pump = PumpClient::new(channel).max_decoding_message_size(usize::MAX);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use binlog_proto::binlog::{Binlog, BinlogType};
 use binlog_testkit::{FakeCluster, Outcome, RegionFault};
-use binlog_types::{CommitTs, StartTs};
+use binlog_types::{CommitTs, StartTs, Ts};
 use prost::Message;
 use tokio::time::{sleep, timeout};
 
@@ -149,5 +149,59 @@ async fn an_outage_of_pd_costs_nothing_but_time() {
         }
     };
     timeout(PATIENCE, back).await.expect("the registry does not hear of it again");
+    pump.stop().await;
+}
+
+/// PD's leader changes, and the member that the pump was given goes away: writes, timestamps and the registry go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_pds_leader_is_not_noticed() {
+    let mut cluster = FakeCluster::start().unwrap();
+    let (first, second) = (cluster.url(), cluster.add_member().unwrap());
+    let third = cluster.add_member().unwrap();
+    let mut pump = replay::start(&cluster, 0).await;
+    for leader in [&second, &third] {
+        cluster.elect(leader);
+        if *leader == third {
+            cluster.stop_member(&first);
+            cluster.stop_member(&second);
+        }
+        let (p, key, start_ts) = orphan(&cluster, &mut pump.client).await;
+        let commit_ts = cluster.now().as_i64();
+        if *leader == second {
+            cluster.set_txn(key, start_ts, Outcome::Committed(CommitTs::new(commit_ts as u64)));
+        } else {
+            // TiKV went away with the first member.
+            pump.client.send(&commit(&p, commit_ts)).await.unwrap();
+        }
+        let found = pulled(&mut pump.client, commit_ts).await;
+        assert_eq!(found.last(), Some(&(p.start_ts, commit_ts)));
+    }
+    let registry = binlog_cluster::Registry::etcd(&[third], None).await.unwrap();
+    pump.stop().await;
+    let nodes = registry.list(binlog_cluster::NodeKind::Pump).await.unwrap();
+    assert_eq!(nodes[0].state, binlog_cluster::NodeState::Paused);
+}
+
+/// A clock that jumps, PD's here, makes nobody old: how long a prewrite is open is measured by this machine's steady clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jump_of_pds_clock_rolls_nothing_back() {
+    let cluster = FakeCluster::start().unwrap();
+    let mut pump = replay::start(&cluster, 0).await;
+    let (p, key, start_ts) = orphan(&cluster, &mut pump.client).await;
+    let before = cluster.now();
+    cluster.set_tso_floor(Ts::compose(before.physical() + 7_200_000, 0));
+    assert!(cluster.now().physical() > before.physical() + 7_000_000);
+    // TiDB has not locked its key yet, and is asked about more than once meanwhile.
+    let asked = async {
+        while cluster.calls("MvccGetByKey") < 3 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, asked).await.expect("nobody asks");
+    assert_eq!(cluster.calls("KvCheckTxnStatus"), 0);
+    assert_eq!(cluster.txn(&key, start_ts), None);
+    let commit_ts = cluster.now().as_i64();
+    pump.client.send(&commit(&p, commit_ts)).await.unwrap();
+    assert_eq!(pulled(&mut pump.client, commit_ts).await, [(p.start_ts, commit_ts)]);
     pump.stop().await;
 }

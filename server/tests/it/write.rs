@@ -94,3 +94,59 @@ async fn many_writers_at_once() {
     assert_eq!(pump.client.pull(0, through).await, expected);
     pump.stop().await;
 }
+
+/// The guard keeps room for what must still be written: outcomes are taken when prewrites are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_prewrites_and_takes_outcomes() {
+    let mut pump = TestPump::start().await;
+    let open = prewrite(pump.client.ts().await, 1, 10);
+    pump.client.send(&open).await.unwrap();
+    let root = pump.stop().await;
+    let mut config = config(&root);
+    config.storage.stop_write_at_available_space = binlog_types::ByteSize(u64::MAX);
+    let mut pump = TestPump::start_with(root, config).await;
+    let late = prewrite(pump.client.ts().await, 1, 10);
+    for refused in [pump.client.send(&late).await, pump.client.write(Bytes::new()).await] {
+        let status = refused.unwrap_err();
+        assert_eq!(status.code(), Code::Unknown);
+        let (start, end) =
+            ("no available space, available: ", format!("StopWriteAtAvailableSpace: {}", u64::MAX));
+        assert!(status.message().starts_with(start) && status.message().ends_with(&end), "{status}");
+    }
+    let ready = crate::http::request(&pump.addr, "GET", "/ready").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("no available space"), "{ready}");
+    assert!(
+        crate::http::request(&pump.addr, "GET", "/metrics")
+            .await
+            .contains("binlog_pump_loss_binlog_count 2\n")
+    );
+    let done = commit(&open, pump.client.ts().await);
+    pump.client.send(&done).await.unwrap();
+    assert_eq!(pump.client.pull(0, done.commit_ts).await, [crate::harness::joined(&open, &done)]);
+    pump.stop().await;
+}
+
+/// grpc-go answers with the codec of the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn gzip_is_understood_and_answered_to_who_speaks_it() {
+    use binlog_proto::binlog::pump_client::PumpClient;
+    use binlog_proto::binlog::{Pos, PullBinlogReq};
+    use tonic::codec::CompressionEncoding::Gzip;
+
+    let mut pump = TestPump::start().await;
+    let (commit_ts, joined) = pump.client.transaction(1, 1 << 16).await;
+    let channel = tonic::transport::Channel::from_shared(format!("http://{}", pump.addr)).unwrap();
+    let client = PumpClient::new(channel.connect().await.unwrap());
+    for (mut client, answered) in [
+        (client.clone().send_compressed(Gzip).accept_compressed(Gzip), true),
+        (client.accept_compressed(Gzip), false),
+    ] {
+        let start_from = Some(Pos { suffix: 0, offset: commit_ts - 1 });
+        let request = PullBinlogReq { cluster_id: pump.client.hello.cluster_id, start_from };
+        let response = client.pull_binlogs(request).await.unwrap();
+        assert_eq!(response.metadata().get("grpc-encoding").is_some_and(|codec| codec == "gzip"), answered);
+        let entity = response.into_inner().message().await.unwrap().unwrap().entity.unwrap();
+        assert_eq!(entity.payload, joined);
+    }
+    pump.stop().await;
+}

@@ -207,7 +207,9 @@ impl SameContent for Table {
     }
 }
 
-fn put<T: SameContent>(
+/// Takes a version. What a snapshot shows (version 0) depends on when it was read: of two, the one that was written first is kept, whatever the
+/// order in which they come. What changed between the two has versions of its own.
+fn put<T: SameContent + std::fmt::Debug>(
     versions: &mut Versions<T>,
     version: SchemaVersion,
     new: Version<T>,
@@ -223,7 +225,14 @@ fn put<T: SameContent>(
     };
     let one_parent = known.parent_id == new.parent_id || known.parent_id == 0 || new.parent_id == 0;
     if !same || !one_parent {
-        return Err(());
+        if version != SchemaVersion(0) {
+            return Err(());
+        }
+        let order = |v: &Version<T>| (v.finished_ts, format!("{:?}", v.value), v.parent_id);
+        if order(&new) < order(known) {
+            *known = new;
+        }
+        return Ok(());
     }
     if known.parent_id == 0 {
         known.parent_id = new.parent_id;

@@ -46,6 +46,21 @@ fn the_same_twice_is_fine_and_something_else_is_not() {
 }
 
 #[test]
+fn of_two_snapshots_the_older_one_stays_in_whatever_order() {
+    let at = |stamp, name| SchemaObject { finished_ts: stamp, ..object(&table(10, name, 0), 1) };
+    for objects in
+        [[at(5, "old"), at(9, "new")], [at(9, "new"), at(5, "old")], [at(5, "old"), at(5, "young")]]
+    {
+        let mut history = SchemaHistory::default();
+        for object in objects {
+            history.insert(object).unwrap();
+        }
+        let found = history.table_at(TableId(10), SchemaVersion(3)).unwrap();
+        assert_eq!(found.name, "old");
+    }
+}
+
+#[test]
 fn a_job_brings_its_objects() {
     let database = Database { id: 1, name: "d".into(), version: SchemaVersion(1), ..Database::default() };
     let t = table(10, "t", 2);

@@ -1,9 +1,7 @@
-//! The subject's common name of an X.509 certificate: just enough DER to find it. The certificate was verified before.
+//! The common name in a subject of an X.509 certificate: just enough DER to find it.
 
 /// `SEQUENCE` of DER.
 const SEQUENCE: u8 = 0x30;
-/// `[0] EXPLICIT`: the version, which old certificates leave out.
-const VERSION: u8 = 0xa0;
 /// `2.5.4.3`.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
@@ -28,17 +26,8 @@ fn sequence(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (tag == SEQUENCE).then_some((content, rest))
 }
 
-/// The first common name of the certificate's subject.
-pub(super) fn of(certificate: &[u8]) -> Option<String> {
-    let (certificate, _) = sequence(certificate)?;
-    let (signed, _) = sequence(certificate)?;
-    let (tag, _, after_version) = element(signed)?;
-    // Serial number, algorithm, issuer, validity; then the subject.
-    let mut rest = if tag == VERSION { after_version } else { signed };
-    for _ in 0..4 {
-        (_, _, rest) = element(rest)?;
-    }
-    let (mut names, _) = sequence(rest)?;
+/// The first common name of a subject: the content of its sequence of names.
+pub(super) fn of(mut names: &[u8]) -> Option<String> {
     while !names.is_empty() {
         let (_, mut set, after) = element(names)?;
         names = after;
@@ -71,15 +60,6 @@ mod tests {
         out
     }
 
-    fn certificate(with_version: bool, subject: &[u8]) -> Vec<u8> {
-        let version = wrap(VERSION, &[&[2, 1, 2]]);
-        let filler = wrap(SEQUENCE, &[]);
-        let serial = [2, 1, 7];
-        let head: &[u8] = if with_version { &version } else { &[] };
-        let signed = wrap(SEQUENCE, &[head, &serial, &filler, &filler, &filler, subject]);
-        wrap(SEQUENCE, &[&signed])
-    }
-
     fn name(oid: &[u8], text: &str) -> Vec<u8> {
         let attribute = wrap(SEQUENCE, &[&wrap(6, &[oid]), &wrap(0x0c, &[text.as_bytes()])]);
         wrap(0x31, &[&attribute])
@@ -87,20 +67,18 @@ mod tests {
 
     #[test]
     fn the_subjects_common_name_is_found() {
-        let subject = wrap(SEQUENCE, &[&name(&[0x55, 0x04, 0x0a], "PingCAP"), &name(&COMMON_NAME, "binlog")]);
-        for with_version in [true, false] {
-            assert_eq!(of(&certificate(with_version, &subject)).as_deref(), Some("binlog"));
-        }
-        assert_eq!(of(&certificate(true, &wrap(SEQUENCE, &[]))), None);
+        let subject = [name(&[0x55, 0x04, 0x0a], "PingCAP"), name(&COMMON_NAME, "binlog")].concat();
+        assert_eq!(of(&subject).as_deref(), Some("binlog"));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&name(&[0x55, 0x04, 0x0a], "PingCAP")), None);
     }
 
     #[test]
     fn torn_bytes_have_no_name() {
-        let subject = wrap(SEQUENCE, &[&name(&COMMON_NAME, "binlog")]);
-        let whole = certificate(true, &subject);
-        for end in 0..whole.len() {
-            assert_eq!(of(&whole[..end]), None, "{end}");
+        let subject = name(&COMMON_NAME, "binlog");
+        for end in 0..subject.len() {
+            assert_eq!(of(&subject[..end]), None, "{end}");
         }
-        assert_eq!(of(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(of(&[0x31, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
     }
 }

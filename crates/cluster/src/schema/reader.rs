@@ -51,7 +51,7 @@ impl MetaReader {
             let value = self.tikv.get(&meta::diff_key(version), at).await?;
             let diff = value.filter(|value| !value.is_empty()).map(|value| {
                 meta::parse_diff(&value)
-                    .map_err(|source| FollowError::Meta { what: format!("schema diff {version}"), source })
+                    .map_err(|cause| FollowError::Meta { what: format!("schema diff {version}"), cause })
             });
             Ok::<_, FollowError>((version, diff.transpose()?))
         };
@@ -74,7 +74,7 @@ impl MetaReader {
             let pairs = self.tikv.scan(&start, &end, PAGE, at).await?;
             for pair in &pairs {
                 let database = meta::database_object(&pair.value, SchemaVersion(0))
-                    .map_err(|source| FollowError::Meta { what: "a database".to_owned(), source })?;
+                    .map_err(|cause| FollowError::Meta { what: "a database".to_owned(), cause })?;
                 databases.push(database);
             }
             match following(&pairs) {
@@ -96,8 +96,8 @@ impl MetaReader {
         let mut tables = Vec::new();
         for pair in &pairs {
             let table =
-                meta::table_object(&pair.key, database, &pair.value, SchemaVersion(0)).map_err(|source| {
-                    FollowError::Meta { what: format!("a table of database {database}"), source }
+                meta::table_object(&pair.key, database, &pair.value, SchemaVersion(0)).map_err(|cause| {
+                    FollowError::Meta { what: format!("a table of database {database}"), cause }
                 })?;
             tables.extend(table);
         }
@@ -114,9 +114,9 @@ impl MetaReader {
     ) -> Result<Option<SchemaObject>, FollowError> {
         let key = meta::table_key(database, table);
         let Some(value) = self.tikv.get(&key, at).await? else { return Ok(None) };
-        meta::table_object(&key, database, &value, version).map_err(|source| FollowError::Meta {
+        meta::table_object(&key, database, &value, version).map_err(|cause| FollowError::Meta {
             what: format!("table {table} of database {database}"),
-            source,
+            cause,
         })
     }
 }

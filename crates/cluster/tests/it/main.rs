@@ -5,6 +5,7 @@ mod oracle;
 mod pd;
 mod registry;
 mod tikv;
+mod tls;
 
 use binlog_cluster::PdClient;
 use binlog_testkit::FakeCluster;

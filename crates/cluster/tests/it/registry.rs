@@ -179,3 +179,41 @@ async fn a_name_has_one_owner_in_etcd() {
     }
     panic!("the mark of a dead node stays");
 }
+
+/// PD compacts its etcd every hour or so.
+#[tokio::test]
+async fn a_compaction_is_not_noticed() {
+    let etcd = Etcd::start().unwrap();
+    let registry = Registry::etcd(&[etcd.url()], None).await.unwrap();
+    let mut mark = registry.claim_life(NodeKind::Pump, life("a", 1), Duration::from_secs(60)).await.unwrap();
+    let mut raw = Client::connect([etcd.url()], None).await.unwrap();
+    for n in 0..10 {
+        registry.put(NodeKind::Pump, &status("pump0", n)).await.unwrap();
+        let revision = raw.get(PUMP, None).await.unwrap().header().unwrap().revision();
+        raw.compact(revision, None).await.unwrap();
+        assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), [status("pump0", n)]);
+        mark.renew().await.unwrap();
+    }
+}
+
+/// Three members; the one that leads is killed.
+#[tokio::test]
+async fn a_loss_of_etcds_leader_costs_nothing_but_time() {
+    let mut members = Etcd::start_three().unwrap();
+    let urls: Vec<String> = members.iter().map(Etcd::url).collect();
+    let registry = Registry::etcd(&urls, None).await.unwrap();
+    let mut mark = registry.claim_life(NodeKind::Pump, life("a", 1), Duration::from_secs(60)).await.unwrap();
+    registry.put(NodeKind::Pump, &status("pump0", 1)).await.unwrap();
+    let mut leader = None;
+    for (n, url) in urls.iter().enumerate() {
+        let status = Client::connect([url], None).await.unwrap().status().await.unwrap();
+        if status.header().unwrap().member_id() == status.leader() {
+            leader = Some(n);
+        }
+    }
+    members[leader.expect("none of them leads")].kill9();
+    registry.put(NodeKind::Pump, &status("pump0", 2)).await.unwrap();
+    assert_eq!(registry.list(NodeKind::Pump).await.unwrap(), [status("pump0", 2)]);
+    mark.renew().await.unwrap();
+    assert_eq!(registry.lives(NodeKind::Pump).await.unwrap(), [life("a", 1)]);
+}

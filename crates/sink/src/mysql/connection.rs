@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
+use tokio::time::Instant;
 
 use crate::error::{Class, class_of, server_code};
-use crate::{Error, MySqlTarget, literal};
+use crate::{Error, MySqlTarget, Query, Watch, literal};
 
 /// Attempts at a statement or a connection before the error is given to the caller: with the pauses below, over four minutes,
 /// which a restart of the server fits into.
@@ -49,25 +50,35 @@ pub(crate) struct Connection {
     id: Option<u64>,
     /// The first statement of every transaction; see [`super::marks`].
     mark: Option<Arc<String>>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 impl Connection {
     pub(crate) fn new(target: &MySqlTarget) -> Self {
-        Connection { target: target.clone(), live: None, id: None, mark: None }
+        Connection { target: target.clone(), live: None, id: None, mark: None, watch: None }
     }
 
-    /// The same, marking its transactions.
-    pub(crate) fn marked(target: &MySqlTarget, mark: Option<String>) -> Self {
-        Connection { mark: mark.map(Arc::new), ..Self::new(target) }
+    /// The same, for rows: its transactions are marked, and how long they take is told.
+    pub(crate) fn for_rows(
+        target: &MySqlTarget,
+        mark: Option<String>,
+        watch: Option<Arc<dyn Watch>>,
+    ) -> Self {
+        Connection { mark: mark.map(Arc::new), watch, ..Self::new(target) }
     }
 
     /// What begins a transaction: with the mark, where there is one.
     pub(crate) async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        self.within(&Arc::new("START TRANSACTION".to_owned())).await?;
+        self.limited(&Arc::new("START TRANSACTION".to_owned())).await?;
         if let Some(mark) = self.mark.clone() {
-            self.within(&mark).await?;
+            self.timed(Query::UpdateMarkTable, &mark).await?;
         }
         Ok(())
+    }
+
+    /// What ends it.
+    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.timed(Query::Commit, &Arc::new("COMMIT".to_owned())).await.map(drop)
     }
 
     /// Runs a row statement that may run twice, as a transaction of its own, until it succeeds or fails for good.
@@ -93,12 +104,25 @@ impl Connection {
     async fn marked_once(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         self.begin().await?;
         let rows = self.within(sql).await?;
-        self.within(&Arc::new("COMMIT".to_owned())).await?;
+        self.commit().await?;
         Ok(rows)
     }
 
     /// Runs one statement of rows once, within the read time-out; rows hit or matched.
     pub(crate) async fn within(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
+        self.timed(Query::Exec, sql).await
+    }
+
+    async fn timed(&mut self, query: Query, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
+        let begun = Instant::now();
+        let result = self.limited(sql).await;
+        if let Some(watch) = &self.watch {
+            watch.took(query, begun.elapsed());
+        }
+        result
+    }
+
+    async fn limited(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         let Some(limit) = self.target.read_timeout else { return self.execute_once_shared(sql).await };
         match tokio::time::timeout(limit, self.execute_once_shared(sql)).await {
             Ok(result) => result,

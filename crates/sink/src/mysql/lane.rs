@@ -106,7 +106,7 @@ impl Lane {
                 Class::Retry | Class::Lost => (failure(&sql, e), false),
             })?;
         }
-        connection.execute_once("COMMIT").await.map_err(|e| (failure("COMMIT", e), true))?;
+        connection.commit().await.map_err(|e| (failure("COMMIT", e), true))?;
         Ok(())
     }
 }

@@ -77,7 +77,10 @@ impl MySqlSink {
         let state = if options.checkpoint { Some(State::open(&mut main, &options).await?) } else { None };
         let bin = bin(&mut main, &server, options.recycle_bin.clone()).await?;
         let workers = (0..options.workers)
-            .map(|id| Connection::marked(target, options.marks.map(|marks| marks::statement(marks, id))))
+            .map(|id| {
+                let mark = options.marks.map(|marks| marks::statement(marks, id));
+                Connection::for_rows(target, mark, options.watch.clone())
+            })
             .collect();
         let pipeline = Pipeline::start(workers, state.as_ref().map(State::books));
         let mark = state.as_ref().map(State::mark).unwrap_or_default();
@@ -108,7 +111,7 @@ impl MySqlSink {
     /// Saves the checkpoint; and with it the time of a TiDB target, if it is due and the target equals the source at the checkpoint.
     pub(crate) async fn save(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
         let exact = self.server.dialect.is_tidb()
-            && self.pipeline.is_idle()
+            && self.pipeline.unfinished() == 0
             && self.submitted <= checkpoint.commit_ts;
         match &mut self.state {
             Some(state) => state.save(&mut self.main, checkpoint, exact).await,
@@ -125,6 +128,11 @@ impl MySqlSink {
 
     pub(crate) fn has_room(&self) -> bool {
         self.pipeline.has_room() && !self.must_run_empty()
+    }
+
+    /// Jobs that have not ended.
+    pub(crate) fn waiting(&self) -> usize {
+        self.pipeline.unfinished()
     }
 
     pub(crate) async fn progress(&mut self) -> Result<u64, Error> {

@@ -61,9 +61,9 @@ impl Pipeline {
         Pipeline { shared, workers: tasks, room, reported: 0 }
     }
 
-    /// Whether nothing is under way or waiting.
-    pub(super) fn is_idle(&self) -> bool {
-        self.shared.lock().scheduler.unfinished() == 0
+    /// Jobs under way or waiting.
+    pub(super) fn unfinished(&self) -> usize {
+        self.shared.lock().scheduler.unfinished()
     }
 
     pub(super) fn has_room(&self) -> bool {

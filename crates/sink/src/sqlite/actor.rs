@@ -64,6 +64,11 @@ impl SqliteActor {
         self.expected.extend(tables);
     }
 
+    /// Requests that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        QUEUE - self.requests.capacity()
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.requests.capacity() > 0
     }

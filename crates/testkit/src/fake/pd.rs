@@ -120,7 +120,7 @@ impl Pd for PdService {
             let header = Some(ResponseHeader { cluster_id: self.state.cluster_id.0, error });
             return Ok(Response::new(GetStoreResponse { header, store: None }));
         }
-        let address = self.state.url.trim_start_matches("http://").to_owned();
+        let address = self.state.url.split_once("://").map_or("", |(_, address)| address).to_owned();
         let store = Some(Store { id: request.store_id, address, state: 0 });
         Ok(Response::new(GetStoreResponse { header, store }))
     }

@@ -1,0 +1,81 @@
+//! The memory of a pump does not follow what drainers do: neither how many take a large transaction at once, nor how slow one is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use binlog_proto::binlog::{Pos, PullBinlogReq};
+use binlog_testkit::Process;
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use crate::harness::{Client, Root, text};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const MIB: usize = 1 << 20;
+const LARGE: usize = 48 * MIB;
+const DRAINERS: usize = 10;
+
+async fn start(root: &Root, port: u16) -> (Process, Client) {
+    let addr = format!("127.0.0.1:{port}");
+    let file = root.0.path().join("pump.toml");
+    std::fs::write(&file, "[storage]\nstop-write-at-available-space = \"0\"\n").unwrap();
+    let args = [
+        ["-config", &text(&file)],
+        ["-addr", &addr],
+        ["-cluster-dir", &text(&root.cluster_dir())],
+        ["-data-dir", &text(&root.data_dir())],
+    ];
+    let mut process = Process::start(Path::new(env!("CARGO_BIN_EXE_pump")), args.as_flattened()).unwrap();
+    process.wait_for_output("pump is online", PATIENCE).unwrap();
+    (process, Client::connect(&addr).await)
+}
+
+/// The memory that it uses now, in bytes.
+async fn in_use(addr: &str) -> usize {
+    let reply = crate::http::request(addr, "GET", "/metrics").await;
+    let line = reply.lines().find_map(|line| line.strip_prefix("go_memstats_alloc_bytes ")).unwrap();
+    line.parse::<f64>().unwrap() as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_drainers_of_a_large_transaction_and_a_slow_one_cost_little() {
+    let root = Root::new();
+    let port = binlog_testkit::free_port();
+    let (mut process, mut client) = start(&root, port).await;
+    let mut expected = Vec::new();
+    let mut last = 0;
+    for bytes in [LARGE, 2 * MIB, 2 * MIB, LARGE] {
+        let (commit_ts, joined) = client.transaction(1, bytes).await;
+        expected.push(joined.len());
+        last = commit_ts;
+    }
+    // The writes left memory behind: count from here.
+    assert!(process.stop(PATIENCE).unwrap().success());
+    let (_process, client) = start(&root, port).await;
+    let addr = format!("127.0.0.1:{port}");
+    let before = in_use(&addr).await;
+
+    // One takes the first message, and then nothing for as long as the others read.
+    let mut slow = client.clone();
+    let start_from = Some(Pos { suffix: 0, offset: 0 });
+    let request = PullBinlogReq { cluster_id: slow.hello.cluster_id, start_from };
+    let mut slow = slow.pump.pull_binlogs(request).await.unwrap().into_inner();
+    assert!(slow.message().await.unwrap().is_some());
+    // Their own connections: on one of them they would share its window.
+    let drainers = join_all((0..DRAINERS).map(|_| Client::connect(&addr))).await;
+    let reads = drainers.into_iter().map(|mut drainer| async move { drainer.pull(0, last).await });
+    let mut reading = std::pin::pin!(timeout(PATIENCE, join_all(reads)));
+    let mut peak = 0;
+    let all = loop {
+        tokio::select! {
+            all = &mut reading => break all.expect("some drainer starves"),
+            now = in_use(&addr) => peak = peak.max(now.saturating_sub(before)),
+        }
+    };
+    for pulled in all {
+        assert_eq!(pulled.iter().map(bytes::Bytes::len).collect::<Vec<_>>(), expected);
+    }
+    // Pieces, whole, and as a message in a buffer that doubles: for one of them at a time, not for each.
+    assert!(peak > LARGE && peak < DRAINERS * LARGE, "{} MiB more than before", peak / MIB);
+    assert!(slow.message().await.unwrap().is_some());
+}
