@@ -206,10 +206,10 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Config`] for a zone that is not known.
-    pub fn archive_zone(&self) -> Result<jiff::tz::TimeZone, Error> {
+    pub fn archive_zone(&self) -> Result<TimeZone, Error> {
         match self.archive_timezone.as_str() {
-            "" => Ok(jiff::tz::TimeZone::system()),
-            name => jiff::tz::TimeZone::get(name).map_err(|e| {
+            "" => Ok(TimeZone::system()),
+            name => TimeZone::get(name).map_err(|e| {
                 Error::Config(format!("-archive-timezone: {e}; give a name such as UTC or Asia/Shanghai"))
             }),
         }

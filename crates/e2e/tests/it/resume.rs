@@ -69,14 +69,14 @@ async fn a_killed_restore_goes_on() {
     let files = tempfile::tempdir().unwrap();
     fixtures::unpack_drainer_files("txn", files.path()).unwrap();
     let dir = format!("-data-dir={}", files.path().display());
-    survives("txn", &server, &[&dir, "-archive-timezone=UTC", "-c=2", "-txn-batch=5"], 4, &mut rng);
+    survives("txn", &server, &[&dir, "-archive-timezone=UTC", "-c=2", "-txn-batch=5"], 3, &mut rng);
 
     let system = System::start("txn", 3).unwrap();
     let replayer = Replayer::fixture("txn", &system.hosts()).unwrap();
     replayer.run_all(Some(&system.cluster)).await.unwrap();
     let pd = format!("-pd-urls={}", system.cluster.url());
     let stop = format!("-stop-tso={}", last_commit_ts("txn"));
-    survives("txn", &server, &["-from-pump", &pd, &stop, "-c=2", "-txn-batch=5"], 3, &mut rng);
+    survives("txn", &server, &["-from-pump", &pd, &stop, "-c=2", "-txn-batch=5"], 2, &mut rng);
 }
 
 #[test]
