@@ -18,6 +18,7 @@ mod readrange;
 mod readseq;
 mod readwhilewriting;
 mod reopen;
+mod restore_mysql;
 mod tail;
 
 use crate::report::Report;
@@ -75,4 +76,6 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "a drainer from a pump into a private MariaDB, beside a raw loader: --num rows, or --fixture" },
     Benchmark { name: "drain-sqlite", run: drain_sqlite::run, baseline: None,
         about: "the same into a SQLite file" },
+    Benchmark { name: "restore-mysql", run: restore_mysql::run, baseline: None,
+        about: "the same range restored by reparo into a private MariaDB, beside the raw loader" },
 ];

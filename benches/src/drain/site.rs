@@ -8,7 +8,8 @@ use binlog_proto::binlog::pump_client::PumpClient;
 use binlog_proto::store::PutSchemaRequest;
 use binlog_proto::store::store_client::StoreClient;
 use binlog_server::Running;
-use binlog_types::ByteSize;
+use binlog_testkit::Mariadb;
+use binlog_types::{ByteSize, CommitTs};
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use tempfile::TempDir;
@@ -65,6 +66,31 @@ impl Site {
                 .await?;
         }
         Ok(work.marks)
+    }
+
+    /// The configuration of a restore of `(after, through]` into `server`.
+    pub(super) fn reparo(
+        &self,
+        server: &Mariadb,
+        batch: usize,
+        (after, through): (CommitTs, CommitTs),
+    ) -> binlog_reparo::Config {
+        binlog_reparo::Config {
+            from_pump: "registry".to_owned(),
+            cluster_dir: self.dir.path().join("cluster"),
+            after_tso: after.as_i64(),
+            stop_tso: through.as_i64(),
+            dest_type: "mysql".to_owned(),
+            dest_db: Some(binlog_reparo::DestDb {
+                host: "127.0.0.1".to_owned(),
+                port: server.port(),
+                user: "root".to_owned(),
+                ..binlog_reparo::DestDb::default()
+            }),
+            worker_count: super::CONNECTIONS as i64,
+            txn_batch: batch as i64,
+            ..binlog_reparo::Config::default()
+        }
     }
 
     /// The configuration of a drainer from the beginning into `database`.

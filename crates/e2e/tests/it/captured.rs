@@ -1,12 +1,13 @@
 //! Fed with what a real TiDB wrote, the downstream holds what that TiDB held: at the end, and at every mark.
 
+use std::process::Command;
 use std::time::Duration;
 
-use binlog_e2e::{System, pull_all};
+use binlog_e2e::{System, program, pull_all};
 use binlog_testkit::{Comparison, Mariadb, Replayer, Truth, assert_same, fixtures};
 
 use crate::sqlite;
-use crate::support::{clear, dump, last_commit_ts, schemas};
+use crate::support::{clear, dump, last_commit_ts, said, schemas};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -79,6 +80,26 @@ async fn txn_of_three_pumps_is_restored_to_the_middle() {
     assert_pulled("txn", &system).await;
     let server = Mariadb::start().unwrap();
     assert_restored_to(&system, &server, "txn", "t012");
+    assert_all_stores_are_needed(system);
+}
+
+/// What a dead pump's directory holds is not the whole range, and it knows that.
+fn assert_all_stores_are_needed(mut system: System) {
+    (0..3).for_each(|pump| system.kill_pump(pump));
+    let plan = |stores: &[usize], more: &[&str]| {
+        let dirs = stores.iter().map(|pump| format!("-from-store={}", system.pump_dir(*pump).display()));
+        // The stores end at different moments, as the pumps were killed one after the other.
+        let stop = format!("-stop-tso={}", last_commit_ts("txn"));
+        let mut command = Command::new(program("reparo"));
+        said(command.arg("plan").args(dirs).arg(stop).args(more).output().unwrap())
+    };
+    // The last one to start has seen the others at once.
+    let refused = plan(&[2], &[]).unwrap_err();
+    assert!(refused.contains("whose store is not among those that are read"), "{refused}");
+    let (holes, _) = plan(&[2], &["-allow-gaps"]).unwrap();
+    assert!(holes.contains("HOLE"), "{holes}");
+    let (whole, _) = plan(&[0, 1, 2], &[]).unwrap();
+    assert!(whole.contains("no gaps"), "{whole}");
 }
 
 /// Tables of the captures that no copy can equal, and why. All others do, in MariaDB and in SQLite; [`sqlite::comparison`] names
