@@ -92,7 +92,7 @@ fn two_sources_may_say_the_same_in_other_words() {
     let read = object(&table(10, "t", 3), 1);
     let stamped =
         String::from_utf8(read.json.to_vec()).unwrap().replacen('{', r#"{"update_timestamp":77,"#, 1);
-    let carried = SchemaObject { json: stamped.into(), parent_id: 0, finished_ts: 77, ..read.clone() };
+    let carried = SchemaObject { json: stamped.into(), parent_id: 0, finished_ts: 77, ..read };
     assert_ne!(read.json, carried.json);
     assert!(same_object(&read, &carried) && same_object(&carried, &read));
     assert!(!same_object(&read, &object(&table(10, "u", 3), 1)));
