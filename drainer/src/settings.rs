@@ -18,9 +18,6 @@ use crate::{Config, Error, Syncer, TableName};
 
 const DEFAULT_PORT: u16 = 8249;
 const DEFAULT_CHECKPOINT_SCHEMA: &str = "tidb_binlog";
-/// Databases that TiDB and its tools make for themselves: replicated only if they are asked for by name.
-const SYSTEM_SCHEMAS: [&str; 5] =
-    ["sys", "metrics_schema", "information_schema", "performance_schema", DEFAULT_CHECKPOINT_SCHEMA];
 
 /// See the fields of [`Config`].
 #[derive(Clone, Debug)]
@@ -231,14 +228,8 @@ fn filter(syncer: &Syncer) -> Result<TableFilter, Error> {
     if syncer.replicate_do_db.iter().any(String::is_empty) {
         return refuse("empty schema name in replicate-do-db");
     }
-    let asked_for = |schema: &str| {
-        let names = syncer.replicate_do_table.iter().map(|name| &name.db_name);
-        names.chain(&syncer.replicate_do_db).any(|name| name.eq_ignore_ascii_case(schema))
-    };
-    let system = SYSTEM_SCHEMAS.iter().filter(|schema| !asked_for(schema)).map(|schema| (*schema).to_owned());
-    let ignored: Vec<String> = syncer.ignore_schemas.iter().cloned().chain(system).collect();
     let (do_tables, ignore_tables) = (pairs(&syncer.replicate_do_table)?, pairs(&syncer.ignore_table)?);
-    TableFilter::new(&syncer.replicate_do_db, &do_tables, &ignored, &ignore_tables)
+    TableFilter::user_tables(&syncer.replicate_do_db, &do_tables, &syncer.ignore_schemas, &ignore_tables)
         .map_err(|e| Error::Config(format!("a pattern in [syncer] is no regular expression: {e}")))
 }
 

@@ -11,8 +11,11 @@ use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{CommitTs, SchemaVersion, StartTs, TableId};
 use bytes::Bytes;
 
+/// A function of any bytes.
+pub type Target = fn(&[u8]);
+
 /// Name and function of each target.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("datum", datum),
     ("json", json),
     ("scalars", scalars),

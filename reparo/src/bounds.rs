@@ -3,11 +3,11 @@
 //! The original's bounds are inclusive at both ends, a backup's TSO is exclusive; inside it is `(after, through]`. So an inclusive start
 //! loses one, and everything that was assumed is said.
 
-use binlog_types::{CommitTs, Ts, parse_ts};
+use binlog_types::{ClusterId, CommitTs, Ts, parse_ts};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
-use crate::{Config, Error};
+use crate::{Backup, Config, Error};
 
 /// A range, not yet closed above where no stop was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Bounds {
     pub after: CommitTs,
     /// Inclusive; `None`: what there is now.
     pub through: Option<CommitTs>,
+    /// Of the backup that it starts from, if that says.
+    pub cluster: Option<ClusterId>,
     /// How each bound was understood, one sentence each.
     pub notes: Vec<String>,
 }
@@ -38,14 +40,24 @@ impl Bounds {
         let mut notes = Vec::new();
         let start = bound("start", &config.start_datetime, config.start_tso, zone, &mut notes)?;
         let stop = bound("stop", &config.stop_datetime, config.stop_tso, zone, &mut notes)?;
-        let after = match (start, tso("after-tso", config.after_tso)?) {
+        let mut after = tso("after-tso", config.after_tso)?;
+        let mut cluster = None;
+        if !config.full_backup.as_os_str().is_empty() {
+            let backup = Backup::read(&config.full_backup)?;
+            cluster = backup.cluster;
+            after = Some(backup.at.ts());
+            notes.push(format!("{}: {}", config.full_backup.display(), backup.note));
+        }
+        let after = match (start, after) {
             (Some(_), Some(_)) => {
                 let text = "-after-tso and a start are two answers to one question: give one of them";
                 return Err(Error::Config(text.to_owned()));
             }
             (Some(start), None) => start.prev(),
             (None, Some(after)) => {
-                notes.push(format!("after {after} ({}), exclusive", utc(after)));
+                if config.full_backup.as_os_str().is_empty() {
+                    notes.push(format!("after {after} ({}), exclusive", utc(after)));
+                }
                 after
             }
             (None, None) => Ts::ZERO,
@@ -56,7 +68,7 @@ impl Bounds {
             let text = format!("the range is empty: it stops at {stop} ({}), before it starts", utc(stop));
             return Err(Error::Config(text));
         }
-        Ok(Bounds { after: after.into(), through: stop.map(CommitTs::from), notes })
+        Ok(Bounds { after: after.into(), through: stop.map(CommitTs::from), cluster, notes })
     }
 }
 
@@ -113,7 +125,7 @@ mod tests {
     #[test]
     fn nothing_asked_is_everything() {
         let bounds = resolve(|_| ()).unwrap();
-        assert_eq!(bounds, Bounds { after: CommitTs::ZERO, through: None, notes: vec![] });
+        assert_eq!(bounds, Bounds { after: CommitTs::ZERO, through: None, cluster: None, notes: vec![] });
     }
 
     #[test]

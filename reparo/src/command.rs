@@ -13,8 +13,14 @@ pub enum Command {
     Restore,
     /// `reparo plan -flags`: what a restore with the same flags would do.
     Plan,
-    /// `reparo undo -flags`: the reverse of a range as SQL.
+    /// `reparo undo -flags`: the reverse of a range.
     Undo,
+    /// `reparo look -flags`: the changes of rows.
+    Look,
+    /// `reparo activity -flags`: what changed when.
+    Activity,
+    /// `reparo prove -flags`: counts, digests, and a comparison.
+    Prove,
 }
 
 impl Command {
@@ -24,6 +30,9 @@ impl Command {
         let command = match args.first().and_then(|word| word.to_str()) {
             Some("plan") => Command::Plan,
             Some("undo") => Command::Undo,
+            Some("look") => Command::Look,
+            Some("activity") => Command::Activity,
+            Some("prove") => Command::Prove,
             _ => return (Command::Restore, args),
         };
         args.remove(0);
@@ -36,6 +45,9 @@ impl Command {
             Command::Restore => &flags::PROGRAM,
             Command::Plan => &flags::PLAN,
             Command::Undo => &flags::UNDO,
+            Command::Look => &flags::LOOK,
+            Command::Activity => &flags::ACTIVITY,
+            Command::Prove => &flags::PROVE,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use binlog_catalog::TableFilter;
+use binlog_catalog::{TableFilter, UnknownDdl};
+use binlog_cli::tls::Security;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
@@ -30,6 +31,10 @@ pub enum DestType {
     Print,
     /// SQL text.
     Sql,
+    /// One JSON object a line.
+    Json,
+    /// CSV, one line a column of a change.
+    Csv,
     /// A MySQL, MariaDB or TiDB server.
     MySql,
     /// A SQLite file.
@@ -48,6 +53,8 @@ pub struct DestDb {
     pub user: String,
     /// Never shown.
     pub password: String,
+    /// TLS: `[dest-db.security]` with ssl-ca, ssl-cert, ssl-key.
+    pub security: Security,
 }
 
 impl std::fmt::Debug for DestDb {
@@ -84,18 +91,33 @@ pub struct Config {
     pub start_tso: i64,
     pub stop_tso: i64,
     pub after_tso: i64,
+    pub full_backup: PathBuf,
+    pub archive_timezone: String,
+    pub until_next_ddl: bool,
+    #[serde(rename = "continue")]
+    pub go_on: bool,
+    pub restart: bool,
+    pub security: Security,
     pub db: Vec<String>,
     pub table: Vec<String>,
     pub dest_type: String,
     pub dest_path: PathBuf,
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
+    pub unknown_ddl: String,
     pub dry_run: bool,
     #[serde(rename = "where")]
     pub condition: String,
     pub txn: i64,
     pub seen_tso: i64,
     pub overwrite: bool,
+    pub leave_conflicts: bool,
+    pub key: String,
+    pub limit: i64,
+    pub by: String,
+    pub top: i64,
+    pub csv: PathBuf,
+    pub svg: PathBuf,
     pub memory: String,
     pub temp_dir: PathBuf,
     pub txn_batch: i64,
@@ -122,17 +144,31 @@ impl Default for Config {
             start_tso: 0,
             stop_tso: 0,
             after_tso: 0,
+            full_backup: PathBuf::new(),
+            archive_timezone: String::new(),
+            until_next_ddl: false,
+            go_on: false,
+            restart: false,
+            security: Security::default(),
             db: Vec::new(),
             table: Vec::new(),
             dest_type: "print".to_owned(),
             dest_path: PathBuf::new(),
             dest_db: None,
             allow_gaps: false,
+            unknown_ddl: "store".to_owned(),
             dry_run: false,
             condition: String::new(),
             txn: 0,
             seen_tso: 0,
             overwrite: false,
+            leave_conflicts: false,
+            key: String::new(),
+            limit: 0,
+            by: "1m".to_owned(),
+            top: 10,
+            csv: PathBuf::new(),
+            svg: PathBuf::new(),
             memory: "512MiB".to_owned(),
             temp_dir: PathBuf::new(),
             txn_batch: 20,
@@ -168,6 +204,19 @@ impl Config {
         Ok(limits)
     }
 
+    /// The zone of TIMESTAMPs in binlog files: that of the host where the drainer ran.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a zone that is not known.
+    pub fn archive_zone(&self) -> Result<TimeZone, Error> {
+        match self.archive_timezone.as_str() {
+            "" => Ok(TimeZone::system()),
+            name => TimeZone::get(name).map_err(|e| {
+                Error::Config(format!("-archive-timezone: {e}; give a name such as UTC or Asia/Shanghai"))
+            }),
+        }
+    }
+
     /// Checks what can be checked without asking anyone, and says where to read from.
     ///
     /// # Errors
@@ -183,7 +232,32 @@ impl Config {
             );
         }
         self.filter()?;
+        self.unknown_ddl()?;
+        let starts = [
+            self.go_on,
+            self.after_tso != 0,
+            !self.full_backup.as_os_str().is_empty(),
+            self.start_tso != 0 || !self.start_datetime.trim().is_empty(),
+        ];
+        if starts.into_iter().filter(|given| *given).count() > 1 {
+            return invalid(
+                "-continue, -after-tso, -full-backup and a start are different answers to where to start: give one of them",
+            );
+        }
+        if self.go_on && self.restart {
+            return invalid(
+                "-continue goes on where the last restore ended, -restart begins anew: give one of them",
+            );
+        }
         self.origin()
+    }
+
+    /// What becomes of DDLs of kinds that are not known.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is no such policy.
+    pub fn unknown_ddl(&self) -> Result<UnknownDdl, Error> {
+        self.unknown_ddl.parse().map_err(|e| Error::Config(format!("-unknown-ddl: {e}")))
     }
 
     /// Checks all that `command` checks before it asks anyone.
@@ -193,12 +267,12 @@ impl Config {
     pub fn check(&self, command: Command) -> Result<(), Error> {
         self.limits()?;
         Bounds::resolve(self, &TimeZone::system())?;
+        self.filter()?;
         match command {
-            Command::Undo => {
-                Asked::of(self)?;
-                self.filter().map(|_| ())
-            }
-            Command::Restore | Command::Plan => self.validate().map(|_| ()),
+            Command::Undo => Asked::of(self).map(|_| ()),
+            Command::Look => crate::look::Asked::of(self).map(|_| ()),
+            Command::Activity => crate::activity::stretch(&self.by).map(|_| ()),
+            Command::Restore | Command::Plan | Command::Prove => self.validate().map(|_| ()),
         }
     }
 
@@ -215,10 +289,10 @@ impl Config {
                 );
             }
             return match self.dest()? {
-                DestType::Print => Ok(Origin::Files(PathBuf::from(&self.data_dir))),
-                _ => invalid(
-                    "-data-dir (binlog files) can only be printed so far: for a database, restore with -from-pump or -from-store",
+                DestType::Sqlite => invalid(
+                    "-data-dir (binlog files) cannot go to SQLite: their DDL is MySQL's text. Restore into MySQL, MariaDB or TiDB, or from pumps",
                 ),
+                _ => Ok(Origin::Files(PathBuf::from(&self.data_dir))),
             };
         }
         if !self.from_store.is_empty() {
@@ -261,6 +335,8 @@ impl Config {
         match self.dest_type.as_str() {
             "print" => Ok(DestType::Print),
             "sql" => Ok(DestType::Sql),
+            "json" => Ok(DestType::Json),
+            "csv" => Ok(DestType::Csv),
             "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => invalid(
                 "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, password",
             ),
@@ -269,9 +345,9 @@ impl Config {
                 invalid("-dest-type sqlite needs -dest-path=FILE")
             }
             "sqlite" => Ok(DestType::Sqlite),
-            other => {
-                invalid(format!("dest type {other} is not supported: use print, sql, mysql, tidb or sqlite"))
-            }
+            other => invalid(format!(
+                "dest type {other} is not supported: use print, sql, json, csv, mysql, tidb or sqlite"
+            )),
         }
     }
 
@@ -293,8 +369,9 @@ impl Config {
                 _ => return invalid(format!("-table: {name:?} is not DB.TABLE")),
             }
         }
-        // The drainer has left out of its files what it was told to.
-        let make = if self.data_dir.is_empty() { TableFilter::user_tables } else { TableFilter::new };
+        // The original prints all that is in the files.
+        let all = !self.data_dir.is_empty() && self.dest_type == "print";
+        let make = if all { TableFilter::new } else { TableFilter::user_tables };
         make(&do_dbs, &do_tables, &self.replicate_ignore_db, &pairs(&self.replicate_ignore_table))
             .map_err(|e| Error::Config(format!("a filter is no regular expression: {e}")))
     }

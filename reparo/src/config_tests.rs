@@ -58,8 +58,11 @@ fn contradictions_are_refused_in_words() {
     let message = |args: &[&str]| load(args).validate().unwrap_err().to_string();
     let pump = "-from-pump=a:1";
     assert!(message(&[pump, "-data-dir=x"]).contains("give one of them"));
-    let only_print = message(&["-data-dir=x", "-dest-type=sqlite", "-dest-path=y"]);
-    assert!(only_print.contains("can only be printed"), "{only_print}");
+    let files = message(&["-data-dir=x", "-dest-type=sqlite", "-dest-path=y"]);
+    assert!(files.contains("cannot go to SQLite"), "{files}");
+    for second in ["-after-tso=5", "-full-backup=x", "-start-tso=5", "-start-datetime=x", "-restart"] {
+        assert!(message(&[pump, "-continue", second]).contains("give one of them"), "{second}");
+    }
     assert!(message(&[pump, "-dest-type=oracle"]).contains("dest type oracle is not supported"));
     assert!(message(&[pump, "-dest-type=mysql"]).contains("dest-db config must not be empty"));
     assert!(message(&[pump, "-dest-type=sqlite"]).contains("-dest-path"));

@@ -1,75 +1,44 @@
 //! Where a restore goes.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use binlog_catalog::Event;
-use binlog_sink::{MySqlTarget, RecycleBin, Sink, SinkOptions, Target};
-use binlog_types::{ClusterId, CommitTs, Range, TableId};
+use binlog_pull::EventBatch;
+use binlog_types::{CommitTs, Range, TableId};
 
+use crate::database::{self, Database};
 use crate::text::{Format, TextWriter};
-use crate::{Config, DestType, Error};
-
-const MYSQL_PORT: u16 = 3306;
+use crate::{Config, DestType, Error, Selection};
 
 /// A destination that is open.
 pub(crate) enum Destination {
     Text(TextWriter),
-    Database(Box<Sink>),
+    Database(Box<Database>),
 }
 
 impl Destination {
-    /// Opens what the configuration names.
-    pub(crate) async fn open(config: &Config, cluster: ClusterId, range: Range) -> Result<Self, Error> {
-        let target = match config.dest()? {
-            DestType::Print => return text(Format::Print, config, range),
-            DestType::Sql => return text(Format::Sql, config, range),
-            DestType::Sqlite => Target::Sqlite(config.dest_path.clone()),
-            DestType::MySql => {
-                let db = config.dest_db.clone().unwrap_or_default();
-                let port = if db.port == 0 { MYSQL_PORT } else { db.port };
-                Target::MySql(MySqlTarget {
-                    host: db.host,
-                    port,
-                    user: db.user,
-                    password: db.password,
-                    ..MySqlTarget::default()
-                })
-            }
-        };
-        let count = |n: i64| usize::try_from(n).unwrap_or(1).max(1);
-        let options = SinkOptions {
-            cluster,
-            workers: count(config.worker_count),
-            batch_rows: count(config.txn_batch),
-            // One shot: what a crash leaves half done is restored anew.
-            checkpoint: false,
-            // What the range brings back is known when its schema history is.
-            recycle_bin: RecycleBin::Tables(BTreeSet::new()),
-            ..SinkOptions::default()
-        };
-        let sink = Sink::open(&target, options).await;
-        Ok(Destination::Database(Box::new(
-            sink.map_err(|source| Error::Sink { position: range.after, source })?,
-        )))
+    /// Opens what the configuration names; says after which position the restore goes on.
+    pub(crate) async fn open(config: &Config, selection: &Selection) -> Result<(Self, CommitTs), Error> {
+        if let Some(target) = database::target(config)? {
+            let (database, after) = Box::pin(Database::open(config, &target, selection)).await?;
+            return Ok((Destination::Database(Box::new(database)), after));
+        }
+        let format = Format::of(config.dest()?).unwrap_or(Format::Print);
+        Ok((text(format, config, selection.range)?, selection.range.after))
     }
 
     /// Tables that the range brings back after it dropped them.
     pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
         match self {
-            Destination::Database(sink) if !tables.is_empty() => sink.expect_back(tables),
+            Destination::Database(database) if !tables.is_empty() => database.expect_back(tables),
             Destination::Database(_) | Destination::Text(_) => {}
         }
     }
 
-    /// Applies events; `position` is what was done before them.
-    pub(crate) async fn apply(&mut self, events: Vec<Event>, position: CommitTs) -> Result<(), Error> {
+    /// Applies a batch; with it everything through `through` is there. In a database that goes on in the background.
+    pub(crate) async fn apply(&mut self, batch: EventBatch, through: CommitTs) -> Result<(), Error> {
         match self {
-            Destination::Text(writer) => writer.write(&events),
-            Destination::Database(_) if events.is_empty() => Ok(()),
-            Destination::Database(sink) => {
-                sink.apply(events).await.map_err(|source| Error::Sink { position, source })
-            }
+            Destination::Text(writer) => writer.write(&batch.events),
+            Destination::Database(database) => database.apply(batch, through).await,
         }
     }
 
@@ -77,10 +46,23 @@ impl Destination {
     pub(crate) async fn finish(self, position: CommitTs) -> Result<(), Error> {
         match self {
             Destination::Text(mut writer) => writer.finish(),
-            Destination::Database(sink) => {
-                sink.close().await.map_err(|source| Error::Sink { position, source })
-            }
+            Destination::Database(database) => database.finish(position).await,
         }
+    }
+
+    /// Closes after an error.
+    pub(crate) async fn abandon(self) {
+        let closing = async {
+            match self {
+                Destination::Text(mut writer) => {
+                    if let Err(error) = writer.finish() {
+                        tracing::warn!(%error, "closing the destination failed as well");
+                    }
+                }
+                Destination::Database(database) => database.abandon().await,
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 }
 
@@ -90,5 +72,18 @@ fn text(format: Format, config: &Config, range: Range) -> Result<Destination, Er
     Ok(Destination::Text(writer))
 }
 
+impl Format {
+    /// The text of a destination; None: it is a database.
+    pub(crate) fn of(dest: DestType) -> Option<Self> {
+        match dest {
+            DestType::Print => Some(Format::Print),
+            DestType::Sql => Some(Format::Sql),
+            DestType::Json => Some(Format::Json),
+            DestType::Csv => Some(Format::Csv),
+            DestType::MySql | DestType::Sqlite => None,
+        }
+    }
+}
+
 /// How long closing may take after an interruption.
-pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

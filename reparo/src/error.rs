@@ -104,6 +104,19 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// Only some of a cluster's stores were given.
+    #[error(
+        "{holder} knows of pump {pump} (seen until {seen}), whose store is not among those that are read: the range would lack its binlogs. \
+         Give its directory too (-from-store), or accept that with -allow-gaps"
+    )]
+    PeerAbsent {
+        /// Who knows.
+        holder: String,
+        /// Whose store is absent.
+        pump: NodeId,
+        /// When it was last in the registry.
+        seen: String,
+    },
     /// Binlog files cannot be read further.
     #[error("cannot read the binlog files")]
     Archive(#[from] binlog_archive::Error),
@@ -207,6 +220,99 @@ pub enum Error {
         /// Why.
         #[source]
         source: binlog_catalog::Error,
+    },
+    /// The destination's record of restores fails.
+    #[error("cannot note in the destination (schema tidb_binlog_reparo) what is being restored")]
+    Journal {
+        /// Why.
+        #[source]
+        source: binlog_sink::Error,
+    },
+    /// Another restore is at work.
+    #[error("another reparo is restoring into this destination (it holds the lock tidb_binlog_reparo)")]
+    Busy,
+    /// Another restore was cut off.
+    #[error(
+        "the destination holds the first part of another restore, which was cut off: {began}. Asked for is: {asked}. Give the command of that one to finish it, or -restart to leave it as it is and begin this one"
+    )]
+    OtherRestore {
+        /// What was begun.
+        began: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// There is no end to continue from.
+    #[error(
+        "the last restore into this destination was cut off: {began}. Give its command again to finish it"
+    )]
+    Unfinished {
+        /// What was begun.
+        began: String,
+    },
+    /// A row is of a table that the destination does not have.
+    #[error(
+        "table {table}, of which rows come at commit_ts {commit_ts}, does not exist in the destination: restore the backup first, or start before its CREATE TABLE"
+    )]
+    NoTable {
+        /// As `db.table`.
+        table: String,
+        /// Where.
+        commit_ts: CommitTs,
+    },
+    /// The destination does not know a statement.
+    #[error(
+        "the DDL at commit_ts {commit_ts} is not understood by the destination: {why}; statement: {statement}"
+    )]
+    Statement {
+        /// Which.
+        commit_ts: CommitTs,
+        /// Its text.
+        statement: String,
+        /// The server's words.
+        why: String,
+    },
+    /// A full backup does not say where it stands.
+    #[error("{path}: {why}")]
+    Backup {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A row that should go back is not what the binlogs tell of.
+    #[error(
+        "nothing was changed: {found} rows, not {expected}, are as the binlogs say. Somebody changed the database beside them; statement: {statement}"
+    )]
+    NotAsExpected {
+        /// The statement.
+        statement: String,
+        /// Rows that it should hit.
+        expected: u64,
+        /// Rows that it hit.
+        found: u64,
+    },
+    /// A statement that takes changes back failed.
+    #[error("nothing was changed")]
+    Undo {
+        /// Why.
+        #[source]
+        source: binlog_sink::Error,
+    },
+    /// Others have changed what should go back.
+    #[error(
+        "{report}\nnothing was changed: there are conflicts. -overwrite sets those rows back too, -leave-conflicts leaves them as they are"
+    )]
+    Conflicts {
+        /// What would have been done.
+        report: Box<crate::UndoReport>,
+    },
+    /// A chart cannot be drawn.
+    #[error("cannot draw {path}: {why}")]
+    Chart {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
     },
     /// A signal ended it.
     #[error("interrupted: restored up to {position}, which is not the end of the range ({through})")]

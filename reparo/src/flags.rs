@@ -5,14 +5,22 @@ use std::ffi::OsString;
 use binlog_cli::{Flag, Kind, Program};
 
 /// Keys of the file that are no flags.
-pub(crate) const FILE_KEYS: &[&str] =
-    &["dest-db", "replicate-do-db", "replicate-do-table", "replicate-ignore-db", "replicate-ignore-table"];
+pub(crate) const FILE_KEYS: &[&str] = &[
+    "dest-db",
+    "security",
+    "replicate-do-db",
+    "replicate-do-table",
+    "replicate-ignore-db",
+    "replicate-ignore-table",
+];
 
 /// `reparo`: restore.
 pub const PROGRAM: Program = Program {
     name: "reparo",
     about: "Restores a range of binlogs, read from pumps or from the directories of dead ones, to a database or as text.\n\
-            `reparo plan` with the same flags says what would be done, without doing it.\n\
+            `reparo plan` with the same flags says what would be done, without doing it; `reparo undo` takes changes back; `reparo look` shows \
+            the changes of rows, `reparo activity` what changed when; `reparo prove` compares a destination with the binlogs. Each has its --help.\n\
+            A restore into a database that was cut off goes on where it was when its command is given again.\n\
             Times: a TSO, 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\", @SECONDS; \
             without a zone they are local.",
     env_prefix: "Reparo_",
@@ -31,15 +39,48 @@ pub(crate) const PLAN: Program = Program {
 /// `reparo undo`.
 pub(crate) const UNDO: Program = Program {
     name: "reparo undo",
-    about: "Writes the reverse of what a range did, as guarded SQL to stdout or -dest-path, and says on stderr what it would do: rows, \
-            conflicts with later changes, DDL, and what cannot be undone. Changes nothing itself. Select with -db, -table, -txn, -where.",
+    about: "Takes back what a range did: as guarded SQL to stdout or -dest-path, or, with -dest-type=mysql, in the database itself, all or nothing. \
+            Says on stderr what it does: rows, conflicts with later changes, DDL, and what cannot be undone (-dry-run: only that). \
+            Select with -db, -table, -txn, -where.",
     flags: &UNDO_FLAGS,
     ..PROGRAM
 };
 
-const UNDO_FLAGS: [Flag; FLAGS.len() + UNDO_OWN.len()] = joined(FLAGS, UNDO_OWN);
+/// `reparo look`.
+pub(crate) const LOOK: Program = Program {
+    name: "reparo look",
+    about: "Shows the changes of rows, as they came: -table=DB.TABLE -key=5 is the history of a row (followed where its key changes), \
+            -where=\"old.state = 'open'\" searches by old and new values, -txn shows one transaction. To stdout or -dest-path; \
+            -dest-type=json, csv or sql for programs.",
+    flags: &LOOK_FLAGS,
+    ..PROGRAM
+};
 
-const UNDO_OWN: &[Flag] = &[
+/// `reparo activity`.
+pub(crate) const ACTIVITY: Program = Program {
+    name: "reparo activity",
+    about: "Shows what changed when: rows by table and minute as a histogram, and the largest and the longest transactions, to find the bad moment. \
+            -csv and -svg write all of it into files.",
+    flags: &ACTIVITY_FLAGS,
+    ..PROGRAM
+};
+
+/// `reparo prove`.
+pub(crate) const PROVE: Program = Program {
+    name: "reparo prove",
+    about: "Counts and digests of what a range did to each table. With -dest-type=mysql, also whether the destination holds what the range leaves: \
+            each row that it touched, and all rows of tables that began in it. The exit code says so.",
+    flags: &PROVE_FLAGS,
+    ..PROGRAM
+};
+
+const UNDO_FLAGS: [Flag; FLAGS.len() + PICK.len() + MEMORY.len() + UNDO_OWN.len()] =
+    joined(&[FLAGS, PICK, MEMORY, UNDO_OWN]);
+const LOOK_FLAGS: [Flag; FLAGS.len() + PICK.len() + LOOK_OWN.len()] = joined(&[FLAGS, PICK, LOOK_OWN]);
+const ACTIVITY_FLAGS: [Flag; FLAGS.len() + ACTIVITY_OWN.len()] = joined(&[FLAGS, ACTIVITY_OWN]);
+const PROVE_FLAGS: [Flag; FLAGS.len() + MEMORY.len()] = joined(&[FLAGS, MEMORY]);
+
+const PICK: &[Flag] = &[
     flag(
         "where",
         Kind::Text,
@@ -47,24 +88,58 @@ const UNDO_OWN: &[Flag] = &[
         "Only changes of rows of which this holds, before or after: \"id = 5 AND old.state = 'open'\".",
     ),
     flag("txn", Kind::Integer, "0", "Only the transaction with this start_ts or commit_ts."),
-    flag("seen-tso", Kind::Integer, "0", "Changes up to here may conflict; 0: what there is now."),
-    flag("overwrite", Kind::Bool, "false", "Sets rows back, too, that others changed later."),
+];
+
+const MEMORY: &[Flag] = &[
     flag("memory", Kind::Text, "512MiB", "For rows; beyond it they go to temporary files."),
     flag("temp-dir", Kind::Text, "", "Where temporary files go; default: the system's place."),
 ];
 
-const fn joined<const N: usize>(a: &[Flag], b: &[Flag]) -> [Flag; N] {
-    let mut out = [a[0]; N];
-    let mut at = 0;
+const UNDO_OWN: &[Flag] = &[
+    flag("seen-tso", Kind::Integer, "0", "Changes up to here may conflict; 0: what there is now."),
+    flag("overwrite", Kind::Bool, "false", "Sets rows back, too, that others changed later."),
+    flag(
+        "leave-conflicts",
+        Kind::Bool,
+        "false",
+        "In a database: go on where others changed rows later, and leave those as they are. Without it, nothing is changed then.",
+    ),
+];
+
+const LOOK_OWN: &[Flag] = &[
+    flag("key", Kind::Text, "", "Only the row with this key, values separated by commas; needs -table."),
+    flag("limit", Kind::Integer, "0", "Stop after so many changes; 0: show all."),
+];
+
+const ACTIVITY_OWN: &[Flag] = &[
+    flag("by", Kind::Text, "1m", "How long a stretch is: 10s, 1m, 2h, 1d."),
+    flag("top", Kind::Integer, "10", "Tables and transactions that are shown."),
+    flag("csv", Kind::Text, "", "A file for the histogram of all tables; it must not exist yet."),
+    flag("svg", Kind::Text, "", "A file for a picture of the busiest tables; it must not exist yet."),
+];
+
+const fn joined<const N: usize>(parts: &[&[Flag]]) -> [Flag; N] {
+    let mut out = [FLAGS[0]; N];
+    let (mut at, mut part, mut inside) = (0, 0, 0);
     while at < N {
-        out[at] = if at < a.len() { a[at] } else { b[at - a.len()] };
-        at += 1;
+        if inside == parts[part].len() {
+            part += 1;
+            inside = 0;
+        } else {
+            out[at] = parts[part][inside];
+            at += 1;
+            inside += 1;
+        }
     }
     out
 }
 
 const fn flag(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Flag {
     Flag { name, key: name, kind, default, help }
+}
+
+const fn dotted(name: &'static str, key: &'static str, help: &'static str) -> Flag {
+    Flag { name, key, kind: Kind::Text, default: "", help }
 }
 
 const FLAGS: &[Flag] = &[
@@ -98,14 +173,26 @@ const FLAGS: &[Flag] = &[
         "0",
         "Where to start, exclusive: the TSO of the backup that was restored before.",
     ),
+    flag(
+        "full-backup",
+        Kind::Text,
+        "",
+        "Start where this full backup stands: the directory or `metadata` of Dumpling or mydumper, BR's `backupmeta`, or a dump by mysqldump --master-data.",
+    ),
+    flag(
+        "archive-timezone",
+        Kind::Text,
+        "",
+        "Zone of the host whose drainer wrote -data-dir: its files hold TIMESTAMPs in it. Default: the zone here.",
+    ),
     flag("db", Kind::List, "", "Only these databases; adds to replicate-do-db."),
     flag("table", Kind::List, "", "Only these tables, as DB.TABLE; adds to replicate-do-table."),
-    flag("dest-type", Kind::Text, "print", "print, sql, mysql, tidb or sqlite."),
+    flag("dest-type", Kind::Text, "print", "print, sql, json, csv, mysql, tidb or sqlite."),
     flag(
         "dest-path",
         Kind::Text,
         "",
-        "The file: of sqlite (needed), of sql and print (default: stdout; it must not exist yet).",
+        "The file: of sqlite (needed), of text (default: stdout; it must not exist yet).",
     ),
     flag(
         "allow-gaps",
@@ -113,7 +200,26 @@ const FLAGS: &[Flag] = &[
         "false",
         "Restore what is there where binlogs are purged or missing; the summary lists the holes.",
     ),
+    flag(
+        "unknown-ddl",
+        Kind::Text,
+        "store",
+        "DDL of kinds that a newer TiDB has: store what the job carries, skip it, or stop with an error.",
+    ),
     flag("dry-run", Kind::Bool, "false", "Only say what would be done, as `reparo plan` does."),
+    flag(
+        "until-next-ddl",
+        Kind::Bool,
+        "false",
+        "Stop before the next DDL; again with -continue goes on with it, up to the one after.",
+    ),
+    flag(
+        "continue",
+        Kind::Bool,
+        "false",
+        "Start where the last restore into this destination ended. (One that was cut off goes on with its own command.)",
+    ),
+    flag("restart", Kind::Bool, "false", "Begin anew in a destination where another restore was cut off."),
     flag("txn-batch", Kind::Integer, "20", "Rows of one transaction at the destination."),
     Flag {
         name: "c",
@@ -129,6 +235,13 @@ const FLAGS: &[Flag] = &[
         "Accepted for compatibility; rows are always written so that repeating is safe.",
     ),
     flag("log-file", Kind::Text, "", "Where the log goes; default: stderr."),
+    dotted(
+        "ssl-ca",
+        "security.ssl-ca",
+        "The authority of the pumps' and PD's certificates: speak TLS with them.",
+    ),
+    dotted("ssl-cert", "security.ssl-cert", "Our certificate."),
+    dotted("ssl-key", "security.ssl-key", "Its key."),
     Flag {
         name: "L",
         key: "log-level",

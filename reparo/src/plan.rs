@@ -9,7 +9,6 @@ use binlog_catalog::{ChangeKind, Event, Row, Transaction, Value};
 use binlog_types::{ByteSize, CommitTs};
 use tokio::time::Instant;
 
-use crate::progress::Progress;
 use crate::{Config, DestType, Error, Selection, Summary, utc};
 
 /// DDL statements that are listed; more are only counted.
@@ -73,25 +72,11 @@ pub async fn plan(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         return Ok(plan);
     }
     let mut reading = selection.read().await?;
-    let mut progress = Progress::new(selection.range, "planning");
-    let mut first = None;
-    tokio::pin!(shutdown);
-    loop {
-        let batch = tokio::select! {
-            () = &mut shutdown => {
-                return Err(Error::Interrupted { position: reading.position(), through: selection.range.through });
-            }
-            batch = reading.next() => batch?,
-        };
-        first = first.or_else(|| batch.events.first().map(Event::commit_ts));
-        batch.events.iter().for_each(|event| plan.add(event));
-        plan.summary.counts.skipped += batch.skipped;
-        progress.update(&plan.summary.counts, first, reading.position());
-        if batch.end {
-            break;
-        }
-    }
-    progress.finish();
+    let each = |event: &Event| {
+        plan.add(event);
+        Ok(true)
+    };
+    plan.summary.counts.skipped = selection.each(&mut reading, "planning", shutdown, each).await?;
     plan.summary.holes.extend_from_slice(reading.holes());
     plan.summary.elapsed = started.elapsed();
     Ok(plan)
@@ -133,7 +118,7 @@ impl Plan {
     /// How long the restore may take; None for text, which takes about as long as the plan did.
     fn estimate(&self) -> Option<Duration> {
         match self.dest {
-            DestType::Print | DestType::Sql => None,
+            DestType::Print | DestType::Sql | DestType::Json | DestType::Csv => None,
             DestType::MySql | DestType::Sqlite => {
                 let writing = self.summary.counts.rows() as f64 / ASSUMED_ROWS_PER_SECOND as f64;
                 Some(Duration::from_secs_f64(writing).max(self.summary.elapsed))

@@ -118,7 +118,7 @@ fn go_float(number: f64) -> String {
 }
 
 /// MySQL's name of a column's type as TiDB writes it into the files: the charset `binary` makes blobs of texts.
-fn type_name(column: &Column) -> &'static str {
+pub(crate) fn type_name(column: &Column) -> &'static str {
     let binary = column.ty.charset == "binary";
     let either = |text, blob| if binary { blob } else { text };
     match column.ty.tp {

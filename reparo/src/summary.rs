@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use binlog_catalog::{ChangeKind, Event};
-use binlog_types::Range;
+use binlog_types::{CommitTs, Range};
 
 use crate::{Hole, Selection, utc};
 
@@ -60,6 +60,10 @@ pub struct Summary {
     pub notes: Vec<String>,
     /// What was missing and was allowed to be.
     pub holes: Vec<Hole>,
+    /// Where it went on, if an earlier run was cut off there. What that run did is not in the counts.
+    pub resumed: Option<CommitTs>,
+    /// The DDL that it stopped before, because it was told to.
+    pub next_ddl: Option<(CommitTs, String)>,
     /// How much it was.
     pub counts: Counts,
     /// How long it took.
@@ -74,6 +78,8 @@ impl Summary {
             sources: selection.input.names(),
             notes: selection.input.notes(),
             holes: selection.holes.clone(),
+            resumed: None,
+            next_ddl: None,
             counts: Counts::default(),
             elapsed: Duration::ZERO,
         }
@@ -109,6 +115,12 @@ impl fmt::Display for Summary {
         writeln!(f, "restored {}", self.range_text())?;
         writeln!(f, "from {}", self.sources.join(", "))?;
         self.write_remarks(f)?;
+        if let Some(at) = self.resumed {
+            writeln!(f, "what lies at or below {at} ({}) was there from an earlier run", utc(at.ts()))?;
+        }
+        if let Some((at, query)) = &self.next_ddl {
+            writeln!(f, "next: the DDL at {at} ({}): {query}; -continue goes on with it", utc(at.ts()))?;
+        }
         let (counts, elapsed) = (&self.counts, self.elapsed.as_secs_f64());
         write!(f, "{counts}, {} skipped, in {elapsed:.1} s", counts.skipped)
     }

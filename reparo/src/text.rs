@@ -6,9 +6,9 @@ use std::path::Path;
 
 use binlog_catalog::Event;
 use binlog_sink::{render_ddl_sql, render_dml_sql};
-use binlog_types::Range;
+use binlog_types::{JobId, Range};
 
-use crate::{Error, print, utc};
+use crate::{Error, print, records, utc};
 
 /// Which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub(crate) enum Format {
     Print,
     /// SQL of the MySQL dialect.
     Sql,
+    /// One JSON object a line.
+    Json,
+    /// One line a column.
+    Csv,
 }
 
 /// Writes events as text.
@@ -44,13 +48,14 @@ impl TextWriter {
 
     /// What stands before the first event.
     pub(crate) fn begin(&mut self, range: Range) -> Result<(), Error> {
-        if self.format == Format::Print {
-            return Ok(());
-        }
-        let text = format!(
-            "-- binlogs of {range}, up to {}\nSET time_zone = '+00:00';\nSET sql_mode = '';\nSET foreign_key_checks = 0;\n",
-            utc(range.through.ts())
-        );
+        let text = match self.format {
+            Format::Print | Format::Json => return Ok(()),
+            Format::Csv => format!("{}\n", records::CSV_HEADER),
+            Format::Sql => format!(
+                "-- binlogs of {range}, up to {}\nSET time_zone = '+00:00';\nSET sql_mode = '';\nSET foreign_key_checks = 0;\n",
+                utc(range.through.ts())
+            ),
+        };
         self.out.write_all(text.as_bytes()).map_err(|source| self.error(source))
     }
 
@@ -60,10 +65,17 @@ impl TextWriter {
             let written = match self.format {
                 Format::Print => print::write_event(&mut self.out, event),
                 Format::Sql => write_sql(&mut self.out, event),
+                Format::Json => records::write_json(&mut self.out, event),
+                Format::Csv => records::write_csv(&mut self.out, event),
             };
             written.map_err(|source| self.error(source))?;
         }
         Ok(())
+    }
+
+    /// Writes a line.
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Error> {
+        writeln!(self.out, "{text}").map_err(|source| self.error(source))
     }
 
     /// Hands everything to the system.
@@ -80,6 +92,10 @@ fn write_sql(out: &mut dyn Write, event: &Event) -> io::Result<()> {
     let ts = event.commit_ts();
     writeln!(out, "-- commit_ts {ts}, {}", utc(ts.ts()))?;
     match event {
+        // Of binlog files: all that is known is its text.
+        Event::Ddl(ddl) if ddl.job_id == JobId(0) => {
+            writeln!(out, "{};", ddl.query.trim_end().trim_end_matches(';'))
+        }
         Event::Ddl(ddl) => render_ddl_sql(ddl).iter().try_for_each(|line| writeln!(out, "{line}")),
         Event::Transaction(txn) => {
             writeln!(out, "BEGIN;")?;

@@ -157,3 +157,22 @@ impl GcTrigger {
         self.working.store(working, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_of_the_disk_lets_go_by_itself() {
+        let disk = DiskSpace::new(100);
+        assert_eq!(disk.exhausted(), None, "before it was looked at");
+        for (available, exhausted) in [(101, None), (100, Some((100, 100))), (7, Some((7, 100))), (101, None)]
+        {
+            disk.set(available);
+            assert_eq!(disk.exhausted(), exhausted);
+        }
+        let off = DiskSpace::new(0);
+        off.set(0);
+        assert_eq!(off.exhausted(), None);
+    }
+}

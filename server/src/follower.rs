@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use binlog_catalog::same_object;
 use binlog_cluster::{KeepError, PACE, PdClient, SchemaFollower, SchemaKeeper};
 use binlog_proto::store::SchemaObject;
+use binlog_storage::{SchemaEntry, Store};
 use binlog_types::SchemaVersion;
+use prost::Message as _;
 
 use crate::context::Shared;
 use crate::grpc::schema::entry_of;
@@ -76,10 +79,34 @@ impl SchemaKeeper for Kept {
     async fn keep(&self, objects: Vec<SchemaObject>, complete: SchemaVersion) -> Result<(), KeepError> {
         let entries = objects.iter().map(entry_of).collect::<Result<Vec<_>, _>>()?;
         let store = self.0.store.clone();
-        blocking(move || store.put_schema(entries, complete)).await?;
+        blocking(move || match store.put_schema(entries.clone(), complete) {
+            Err(binlog_storage::Error::SchemaConflict { .. }) => {
+                store.put_schema(unknown(&store, entries)?, complete)
+            }
+            done => done,
+        })
+        .await?;
         self.0.schema.grown(&self.0.store);
         Ok(())
     }
+}
+
+/// Without those that the store has in other words: what was read from TiKV before its job was in the history. What says something else
+/// stays, and is refused.
+fn unknown(store: &Store, entries: Vec<SchemaEntry>) -> Result<Vec<SchemaEntry>, binlog_storage::Error> {
+    let mut left = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let known = store.schema_object(entry.kind, entry.id)?;
+        let known = known.into_iter().find(|known| known.schema_version == entry.schema_version);
+        let same = known.is_some_and(|known| {
+            let decode = |entry: &SchemaEntry| SchemaObject::decode(entry.value.clone());
+            matches!((decode(&known), decode(&entry)), (Ok(a), Ok(b)) if same_object(&a, &b))
+        });
+        if !same {
+            left.push(entry);
+        }
+    }
+    Ok(left)
 }
 
 async fn blocking(

@@ -6,6 +6,7 @@ use binlog_cluster::{NodeKind, NodeState, NodeStatus};
 use binlog_types::{CommitTs, Range, Retention};
 
 use crate::context::Shared;
+use crate::grpc::schema;
 use crate::metrics::gauge_of;
 
 const INTERVAL: Duration = Duration::from_secs(3600);
@@ -78,17 +79,31 @@ async fn collect(context: &Shared) {
     let (store, target) = (context.store.clone(), plan.target);
     let collect = move || {
         let before = log_keys(&store);
-        store.gc(target).map(|safe_point| (safe_point, before.saturating_sub(log_keys(&store))))
+        let safe_point = store.gc(target)?;
+        let deleted = before.saturating_sub(log_keys(&store));
+        // What is behind every record that is kept, and every prewrite that may still become one.
+        let open = store.unresolved(usize::MAX);
+        let oldest =
+            open.iter().map(|open| CommitTs::from(open.start_ts.ts())).min().unwrap_or(CommitTs::MAX);
+        let entries = schema::collect(&store, schema_point(safe_point.min(oldest)))?;
+        Ok::<_, binlog_storage::Error>((safe_point, deleted, entries))
     };
     match tokio::task::spawn_blocking(collect).await {
-        Ok(Ok((safe_point, deleted))) => {
+        Ok(Ok((safe_point, deleted, entries))) => {
             context.metrics.deleted.inc_by(deleted);
             context.metrics.done_gc_ts.set(gauge_of(safe_point));
-            tracing::info!(%safe_point, "gc moved the safe point");
+            tracing::info!(%safe_point, schema_entries = entries, "gc moved the safe point");
         }
         Ok(Err(error)) => tracing::error!(%error, "gc failed"),
         Err(_) => {}
     }
+}
+
+/// Objects made at or before it are behind all that is kept at or above `oldest`. A day apart, because rows may have been written
+/// under older versions, and readers count back an hour themselves.
+fn schema_point(oldest: CommitTs) -> CommitTs {
+    const MARGIN_MILLIS: u64 = 24 * 3_600_000;
+    CommitTs::from(oldest.ts().minus_millis(MARGIN_MILLIS))
 }
 
 /// How many keys the store has of records, as RocksDB estimates it. What compactions drop later is not counted.

@@ -27,6 +27,7 @@ mod idle;
 mod metrics;
 mod node;
 mod oracle;
+mod peers;
 mod registrar;
 mod resolver;
 mod run;

@@ -27,7 +27,7 @@ use crate::node::{Action, Node};
 use crate::oracle::{self, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;
-use crate::{follower, gc, idle, registrar, resolver, tick};
+use crate::{follower, gc, idle, peers, registrar, resolver, tick};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
@@ -318,6 +318,7 @@ impl Running {
         self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
+        self.duties.spawn(peers::run(context.clone()));
         if let Some((address, interval)) = context.settings.push.clone() {
             let (context, stop) = (context.clone(), context.stop.clone());
             self.duties.spawn(async move {

@@ -97,48 +97,84 @@ impl<'a, 'db> Admission<'a, 'db> {
     }
 
     fn prewrite(&mut self, prewrite: Prewrite) -> WriteResult {
-        let Prewrite { start_ts, schema_version, ddl, key, payload } = prewrite;
-        check_ts(start_ts.ts())?;
-        if key.len() > MAX_ATTACHMENT {
-            return Err(Error::invalid(format!("transaction {start_ts}: its key has {} bytes", key.len())));
-        }
+        self.check_room()?;
+        self.rest(prewrite, 0)
+    }
+
+    /// Whether anything came of a transaction.
+    pub(crate) fn knows(&self, start_ts: StartTs) -> bool {
+        self.pairing.knows(start_ts)
+    }
+
+    /// Whether a prewrite of which nothing is known may be written piece by piece; gives how many pieces.
+    pub(crate) fn begin(&self, prewrite: &Prewrite) -> Result<u32, Error> {
+        self.check_room()?;
+        fragments_of(prewrite, self.shared.tuning.fragment_bytes)
+    }
+
+    /// Admits a prewrite whose first `written` pieces are in `pending` already.
+    pub(crate) fn rest(&mut self, prewrite: Prewrite, written: u32) -> WriteResult {
         let piece = self.shared.tuning.fragment_bytes.max(1);
-        let count = payload.len().div_ceil(piece).max(1);
-        let fragments = u32::try_from(count).ok().filter(|_| count <= MAX_FRAGMENTS).ok_or_else(|| {
-            Error::invalid(format!("transaction {start_ts}: {} bytes are too many", payload.len()))
-        })?;
-        let first = &payload[..payload.len().min(piece)];
-        let check = record::payload_check(first);
+        let fragments = fragments_of(&prewrite, piece)?;
+        let Prewrite { start_ts, schema_version, ddl, key, payload } = &prewrite;
         let body = Body {
-            schema_version,
-            ddl,
+            schema_version: *schema_version,
+            ddl: *ddl,
             fragments,
             bytes: payload.len() as u64,
-            check,
+            check: record::payload_check(&payload[..payload.len().min(piece)]),
             held: (fragments == 1).then(|| payload.clone()),
         };
         let now = self.shared.clock.monotonic();
-        if self.pairing.prewrite(start_ts, key.clone(), body, now)? == PrewriteStep::Duplicate {
-            self.duplicates += 1;
-            return Ok(());
+        match self.pairing.prewrite(*start_ts, key.clone(), body, now) {
+            Ok(PrewriteStep::Store) => {}
+            Ok(PrewriteStep::Duplicate) => {
+                self.duplicates += 1;
+                return Ok(());
+            }
+            Err(error) => {
+                self.delete_prewrite(*start_ts, written);
+                return Err(error);
+            }
         }
-        for fragment in 0..fragments {
-            let from = fragment as usize * piece;
-            let bytes = &payload[from..payload.len().min(from + piece)];
-            let header = Header {
-                ddl,
-                fake: false,
-                last: fragment + 1 == fragments,
-                schema_version,
-                sequence: fragment,
-                payload_check: if fragment == 0 { check } else { record::payload_check(bytes) },
-            };
-            let attachment: &[u8] = if fragment == 0 { &key } else { &[] };
-            record::encode(&header, attachment, bytes, self.scratch);
-            self.pending_bytes += self.scratch.len();
-            self.batch.put(Cf::Pending, &PendingKey { start_ts, fragment }.encode(), self.scratch);
+        self.shared.counters.payload_bytes.add(payload.len());
+        for fragment in written..fragments {
+            self.put_piece(&prewrite, fragment, fragments);
         }
         Ok(())
+    }
+
+    /// Puts one piece into the batch.
+    pub(crate) fn put_piece(&mut self, prewrite: &Prewrite, fragment: u32, fragments: u32) {
+        let piece = self.shared.tuning.fragment_bytes.max(1);
+        let from = fragment as usize * piece;
+        let bytes = &prewrite.payload[from..prewrite.payload.len().min(from + piece)];
+        let header = Header {
+            ddl: prewrite.ddl,
+            fake: false,
+            last: fragment + 1 == fragments,
+            schema_version: prewrite.schema_version,
+            sequence: fragment,
+            payload_check: record::payload_check(bytes),
+        };
+        let attachment: &[u8] = if fragment == 0 { &prewrite.key } else { &[] };
+        record::encode(&header, attachment, bytes, self.scratch);
+        self.pending_bytes += self.scratch.len();
+        let key = PendingKey { start_ts: prewrite.start_ts, fragment };
+        self.batch.put(Cf::Pending, &key.encode(), self.scratch);
+    }
+
+    /// What waits for the watermark is kept in memory, so there must be an end to it.
+    fn check_room(&self) -> Result<(), Error> {
+        let records = self.pairing.open_count();
+        if records < self.shared.tuning.open_transactions {
+            return Ok(());
+        }
+        let oldest = self.pairing.unresolved(1, self.shared.clock.monotonic());
+        // Without an undecided prewrite the watermark moves at the end of this batch.
+        oldest
+            .first()
+            .map_or(Ok(()), |oldest| Err(Error::Stuck { oldest: oldest.start_ts, age: oldest.age, records }))
     }
 
     fn commit(&mut self, commit: Commit) -> WriteResult {
@@ -214,6 +250,19 @@ impl<'a, 'db> Admission<'a, 'db> {
             self.batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
         }
     }
+}
+
+/// Into how many pieces a prewrite is cut.
+fn fragments_of(prewrite: &Prewrite, piece: usize) -> Result<u32, Error> {
+    let Prewrite { start_ts, key, payload, .. } = prewrite;
+    check_ts(start_ts.ts())?;
+    if key.len() > MAX_ATTACHMENT {
+        return Err(Error::invalid(format!("transaction {start_ts}: its key has {} bytes", key.len())));
+    }
+    let count = payload.len().div_ceil(piece.max(1)).max(1);
+    u32::try_from(count).ok().filter(|_| count <= MAX_FRAGMENTS).ok_or_else(|| {
+        Error::invalid(format!("transaction {start_ts}: {} bytes are too many", payload.len()))
+    })
 }
 
 /// Timestamps are positive and fit 63 bits, as etcd, MySQL and Go clients hold them.

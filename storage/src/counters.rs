@@ -26,6 +26,8 @@ counters! {
     batch_bytes,
     /// Writes answered, whatever the answer.
     writes,
+    /// Bytes of payload taken, each transaction once.
+    payload_bytes,
     /// Writes answered with an error.
     refused_writes,
     /// Writes that had been stored before.
@@ -42,6 +44,8 @@ counters! {
     covered_records,
     /// Batches that waited for a flush to end.
     flush_waits,
+    /// Schema entries that no kept record needs any more, deleted.
+    collected_schema_entries,
 }
 
 /// A number that only grows.
@@ -53,7 +57,7 @@ impl Counter {
         self.0.fetch_add(by as u64, Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

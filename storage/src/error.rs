@@ -50,6 +50,19 @@ pub enum Error {
         /// How far the stream was complete.
         watermark: CommitTs,
     },
+    /// So much waits behind one undecided prewrite that no more prewrites are taken; commits and rollbacks are.
+    #[error(
+        "{records} transactions wait for the outcome of transaction {oldest}, which came {} s ago: that is the limit, no more \
+         prewrites are taken until it is known", age.as_secs()
+    )]
+    Stuck {
+        /// The oldest undecided prewrite.
+        oldest: StartTs,
+        /// Since when.
+        age: std::time::Duration,
+        /// How many transactions are kept in mind.
+        records: usize,
+    },
     /// Another schema object is already stored under the same key.
     #[error("schema object kind {kind} id {id} version {version} is already stored with other content")]
     SchemaConflict {
@@ -67,6 +80,20 @@ pub enum Error {
         position: String,
         /// What is wrong with the bytes.
         what: String,
+    },
+    /// The write-ahead log is damaged before its end. Nothing was deleted.
+    #[error(
+        "the write-ahead log is damaged before its end ({message}): commits at or below {after} are whole in files, but \
+         commits above it (the log has traces up to {seen}) and undecided prewrites may be lost; put a copy of the directory \
+         in its place, or keep this one aside, start with an empty one, and take what is above {after} from another source"
+    )]
+    DamagedWal {
+        /// RocksDB's words, with the file.
+        message: String,
+        /// Everything up to here is in files: what may be lost begins above.
+        after: CommitTs,
+        /// The largest commit_ts that can still be made out; at least `after`.
+        seen: CommitTs,
     },
     /// The range begins where garbage collection already dropped records.
     #[error("binlogs at or below {safe_point} are purged")]
@@ -148,7 +175,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Closed => ErrorKind::Closed,
-            Error::Poisoned { .. } | Error::Locked { .. } => ErrorKind::Unavailable,
+            Error::Poisoned { .. } | Error::Locked { .. } | Error::Stuck { .. } => ErrorKind::Unavailable,
             Error::ReadOnly
             | Error::Invalid { .. }
             | Error::WrongCluster { .. }
@@ -157,7 +184,8 @@ impl Error {
             Error::Conflict { .. }
             | Error::Late { .. }
             | Error::SchemaConflict { .. }
-            | Error::Corrupt { .. } => ErrorKind::Corrupted,
+            | Error::Corrupt { .. }
+            | Error::DamagedWal { .. } => ErrorKind::Corrupted,
             Error::Purged { .. } => ErrorKind::Purged,
             Error::NoSpace { .. } => ErrorKind::NoSpace,
             Error::Internal { .. } => ErrorKind::Internal,

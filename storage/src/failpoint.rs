@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailPoint {
+    /// After a piece of a large prewrite is under the WAL, before its last one is.
+    AfterPiece,
     /// Before a batch goes to the WAL.
     BeforeBatch,
     /// After the batch is synced, before anyone is told.

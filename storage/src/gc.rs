@@ -4,8 +4,8 @@
 //! out by a compaction filter whenever RocksDB rewrites that file, at the latest after one retention (periodic compaction).
 //! Readers are refused at or below the point from the moment it is stored, so they never see a half-dropped range.
 //!
-//! Schema entries are not collected: which version the oldest kept record needs is known only by reading it, and a cluster
-//! makes few versions. Undecided prewrites survive however old they are.
+//! Schema entries are collected by [`crate::Store::collect_schema`], since only the layer above knows when an object was
+//! made. Undecided prewrites survive however old they are.
 
 use binlog_types::CommitTs;
 

@@ -31,12 +31,14 @@ mod store;
 
 mod admit;
 mod flusher;
+mod front;
 mod pairing;
 mod queue;
 mod recovery;
 mod settle;
 mod writer;
 
+mod arena;
 mod gc;
 mod overlay;
 mod raw;

@@ -51,10 +51,14 @@ pub struct Tuning {
     /// How many bytes of prewrites are kept at hand beside RocksDB's own memory; what is more is read back when its
     /// outcome is known. Default: 32 MiB.
     pub held_bytes: usize,
-    /// The largest piece of a transaction in one record. Default: 4 MiB.
+    /// The largest piece of a transaction in one record, and how much of a large one is written before others have their turn.
+    /// Default: 1 MiB.
     pub fragment_bytes: usize,
-    /// The most that one synced batch takes, unless a single transaction is larger. Default: 8 MiB.
+    /// The most that one synced batch takes. Prewrites above half of it are written piece by piece. Default: 8 MiB.
     pub batch_bytes: usize,
+    /// How many transactions that are not below the watermark are kept in mind, at about 250 bytes each and their keys; when
+    /// it is reached, prewrites are refused as [`Error::Stuck`](crate::Error::Stuck). Default: 8 million.
+    pub open_transactions: usize,
     /// Cache of uncompressed blocks for readers. Default: 64 MiB.
     pub block_cache_bytes: usize,
     /// Who is told of every batch. Default: nobody.
@@ -70,8 +74,9 @@ impl Default for Tuning {
             log_file_bytes: 64 << 20,
             spill_bytes: 160 << 20,
             held_bytes: 32 << 20,
-            fragment_bytes: 4 << 20,
+            fragment_bytes: 1 << 20,
             batch_bytes: 8 << 20,
+            open_transactions: 8_000_000,
             block_cache_bytes: 64 << 20,
             observer: BatchObserver::default(),
             failpoints: FailPoints::default(),

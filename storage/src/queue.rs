@@ -86,6 +86,13 @@ impl Queue {
         std::mem::take(&mut state.items)
     }
 
+    /// Takes what is there, without waiting.
+    pub(crate) fn take_now(&self) -> VecDeque<Item> {
+        let mut state = self.state.lock();
+        state.writes = 0;
+        std::mem::take(&mut state.items)
+    }
+
     /// Refuses what comes from now on.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
@@ -97,7 +104,7 @@ impl Queue {
 ///
 /// Those who were just answered often come right back. A batch that waits for them is twice as large, and costs half the
 /// syncs, half the wake-ups and half the pages that are written only in part. So the writer waits for as many writes as
-/// were under way a moment ago, but no longer than a sync takes, and seldom where that was in vain.
+/// were under way a moment ago, but no longer than two syncs take, and seldom where that was in vain.
 #[derive(Debug, Default)]
 pub(crate) struct Company {
     /// Writes in the last batch.
@@ -111,7 +118,7 @@ pub(crate) struct Company {
 }
 
 impl Company {
-    const LONGEST: Duration = Duration::from_millis(2);
+    const LONGEST: Duration = Duration::from_millis(4);
 
     /// How many writes were under way: those just answered, and those that `queued` meanwhile; and how long to wait for
     /// them, if at all.
@@ -124,7 +131,7 @@ impl Company {
             self.pause -= 1;
             return (wanted, None);
         }
-        (wanted, Some(self.sync.min(Self::LONGEST)))
+        (wanted, Some((2 * self.sync).min(Self::LONGEST)))
     }
 
     fn came(&mut self, all: bool) {

@@ -7,7 +7,7 @@ use crate::format::keys::{PendingKey, commit_key};
 use crate::format::marker::{self, Marker};
 use crate::format::record;
 use crate::record::RawRecord;
-use crate::rocks::{Cf, Db};
+use crate::rocks::{Cf, Db, Pass};
 use crate::scan::Scan;
 use crate::shared::Shared;
 use crate::{Commit, Error, Prewrite};
@@ -59,7 +59,7 @@ fn read_prewrite(db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> 
     let mut prewrite: Option<Prewrite> = None;
     let mut payload = BytesMut::new();
     let lower = PendingKey { start_ts, fragment: 0 }.encode();
-    let mut cursor = db.cursor(Cf::Pending, &lower, None, 0);
+    let mut cursor = db.cursor(Cf::Pending, &lower, None, Pass::Few);
     while let Some((key, value)) = cursor.entry()? {
         let key = PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
         if key.start_ts != start_ts {

@@ -9,20 +9,41 @@
 //! 3. prewrites without a marker are undecided. They count as older than everything that arrives from now on, and than the
 //!    recovered commits above W: W passes those only once all recovered prewrites are settled.
 //!
+//! A prewrite that has its first pieces but not its last one was being written when the process ended: it goes.
+//!
 //! A marker without prewrite is a gap, or will be one when W passes it. A marker that says *late* is a gap whose prewrite,
 //! if any, stays beside it as evidence.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use binlog_types::{CommitTs, StartTs};
 use bytes::Bytes;
 
 use crate::Error;
-use crate::format::keys::{PendingKey, commit_key, decode_commit_key};
+use crate::format::keys::{LogKey, PendingKey, commit_key, decode_commit_key};
 use crate::format::marker::{self, Marker};
 use crate::format::record;
 use crate::pairing::{Body, Outcome, Pairing, Ready};
-use crate::rocks::{Batch, Cf, Db};
+use crate::rocks::{Batch, Cf, Db, Pass, Setup};
+
+/// Says what a database that does not open has lost, if it is the write-ahead log that is damaged: RocksDB replays it when it opens.
+pub(crate) fn explain(error: Error, dir: &Path, setup: &Setup) -> Error {
+    let Error::Corrupt { what: message, .. } = &error else { return error };
+    let reach = || {
+        let db = Db::open_damaged(dir, setup).ok()?;
+        // `log` has no write-ahead log: what is there is in files, and whole, since records enter it in order.
+        let last = db.last_key(Cf::Log).ok()?;
+        let after = last.and_then(|key| LogKey::commit_ts_of(&key)).unwrap_or(CommitTs::ZERO);
+        let markers = read_markers(&db).ok()?;
+        let seen = markers.iter().map(|(_, marker)| marker.commit_ts).max().unwrap_or(after).max(after);
+        Some((after, seen))
+    };
+    match reach() {
+        Some((after, seen)) => Error::DamagedWal { message: message.clone(), after, seen },
+        None => error,
+    }
+}
 
 /// A prewrite as it stands in `pending`.
 struct Found {
@@ -56,6 +77,10 @@ pub(crate) fn recover(
         } else {
             let outcome = match prewrite {
                 _ if marker.fake => Outcome::Fake,
+                Some(found) if !found.complete => {
+                    let position = format!("pending start_ts {start_ts}");
+                    return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
+                }
                 Some(found) => Outcome::Joined(found.body),
                 None => Outcome::Missing,
             };
@@ -64,6 +89,13 @@ pub(crate) fn recover(
     }
     // Start_ts order is as good as any: all of them are older than what comes.
     for (start_ts, found) in prewrites {
+        if !found.complete {
+            // The process ended while it was written piece by piece: it was never acknowledged.
+            for fragment in 0..found.body.fragments {
+                batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
+            }
+            continue;
+        }
         pairing.prewrite(start_ts, found.key, found.body, now)?;
     }
     commits.sort_unstable_by_key(|ready| ready.commit_ts);
@@ -75,7 +107,7 @@ pub(crate) fn recover(
 
 fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
     let mut markers = Vec::new();
-    let mut cursor = db.cursor(Cf::Commit, &[], None, 1 << 20);
+    let mut cursor = db.cursor(Cf::Commit, &[], None, Pass::Whole);
     while let Some((key, value)) = cursor.entry()? {
         let start_ts =
             decode_commit_key(key).map_err(|error| error.at(|| format!("commit key {key:02x?}")))?;
@@ -89,7 +121,7 @@ fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
 
 fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
     let mut prewrites: BTreeMap<StartTs, Found> = BTreeMap::new();
-    let mut cursor = db.cursor(Cf::Pending, &[], None, 1 << 20);
+    let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
     while let Some((key, value)) = cursor.entry()? {
         let PendingKey { start_ts, fragment } =
             PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
@@ -117,10 +149,6 @@ fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
             _ => return Err(broken("the piece does not follow the one before it")),
         }
         cursor.advance();
-    }
-    if let Some((start_ts, _)) = prewrites.iter().find(|(_, found)| !found.complete) {
-        let position = format!("pending start_ts {start_ts}");
-        return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
     }
     Ok(prewrites)
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use binlog_types::{CommitTs, Range, StartTs};
 
 use crate::Error;
+use crate::arena::Arena;
 use crate::format::keys::LogKey;
 use crate::format::record;
 use crate::overlay::Overlay;
 use crate::record::Fragment;
-use crate::rocks::{Cf, Db};
+use crate::rocks::{Cf, Db, Pass};
 use crate::shared::Shared;
 
-/// How much is read from RocksDB at a time, at least.
-const READ_AHEAD: usize = 2 << 20;
+/// How much is taken from RocksDB at a time, at least: less than that and positioning would show.
+const LEAST: usize = 1 << 20;
 
 /// A bounded read, in (commit_ts, fragment) order. It ends at the watermark of its beginning at the latest; what lies at
 /// or below a watermark never changes, so a scan sees one state however long it takes.
@@ -28,6 +29,7 @@ pub struct Scan {
     next: LogKey,
     /// Read, not yet returned.
     ahead: VecDeque<Fragment>,
+    arena: Arena,
     drained: bool,
 }
 
@@ -48,7 +50,15 @@ impl Scan {
             fragment: 0,
         };
         let drained = through <= range.after;
-        Ok(Scan { shared, through, complete: range.after, next, ahead: VecDeque::new(), drained })
+        Ok(Scan {
+            shared,
+            through,
+            complete: range.after,
+            next,
+            ahead: VecDeque::new(),
+            arena: Arena::default(),
+            drained,
+        })
     }
 
     /// The next fragments, up to about `max_bytes` of them, at least one. Empty: the range is done.
@@ -59,7 +69,7 @@ impl Scan {
     pub fn next_batch(&mut self, max_bytes: usize) -> Result<Vec<Fragment>, Error> {
         if self.ahead.is_empty()
             && !self.drained
-            && let Err(error) = self.read_ahead(max_bytes.max(READ_AHEAD))
+            && let Err(error) = self.read_ahead(max_bytes.max(LEAST))
             && self.ahead.is_empty()
         {
             // Behind good records, the error comes again when those are taken.
@@ -69,17 +79,11 @@ impl Scan {
         if safe_point > self.complete && self.complete < self.through {
             return Err(Error::Purged { safe_point });
         }
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while let Some(fragment) = self.ahead.front() {
-            if !batch.is_empty() && bytes + fragment.size() > max_bytes {
-                break;
-            }
-            bytes += fragment.size();
+        let batch = self.take(max_bytes);
+        if let Some(last) = batch.last() {
             // A transaction that is not over yet is not covered yet.
-            let done = if fragment.last { fragment.commit_ts.ts() } else { fragment.commit_ts.ts().prev() };
+            let done = if last.last { last.commit_ts.ts() } else { last.commit_ts.ts().prev() };
             self.complete = self.complete.max(CommitTs::from(done));
-            batch.extend(self.ahead.pop_front());
         }
         if self.drained && self.ahead.is_empty() {
             self.complete = self.complete.max(self.through);
@@ -97,11 +101,26 @@ impl Scan {
         self.through
     }
 
+    /// What was read ahead, up to `max_bytes`, at least one.
+    fn take(&mut self, max_bytes: usize) -> Vec<Fragment> {
+        let mut bytes = 0;
+        let fits = |fragment: &Fragment| {
+            let first = bytes == 0;
+            bytes += fragment.size();
+            first || bytes <= max_bytes
+        };
+        let count = self.ahead.iter().map(fits).take_while(|fits| *fits).count();
+        if count == self.ahead.len() {
+            return Vec::from(std::mem::take(&mut self.ahead));
+        }
+        self.ahead.drain(..count).collect()
+    }
+
     fn read_ahead(&mut self, max_bytes: usize) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let db = shared.db()?;
         let upper = LogKey::above(self.through);
-        let mut cursor = db.cursor(Cf::Log, &self.next.encode(), Some(&upper), max_bytes.min(READ_AHEAD));
+        let mut cursor = db.cursor(Cf::Log, &self.next.encode(), Some(&upper), Pass::Piece);
         let mut bytes = 0;
         while bytes < max_bytes {
             let found = match cursor.entry()? {
@@ -126,9 +145,13 @@ impl Scan {
                 self.drained = true;
                 return Ok(());
             };
-            let fragment = decode(&db, key, value)?;
+            // Not less than its size in memory: what is read is what a batch takes.
+            bytes += record::HEADER_LEN + value.len();
+            if bytes > max_bytes && !self.ahead.is_empty() {
+                return Ok(());
+            }
+            let fragment = decode(&db, key, value, &mut self.arena)?;
             self.check_follows(&key)?;
-            bytes += fragment.size();
             if fragment.last {
                 self.step_over(key.commit_ts);
             } else {
@@ -176,8 +199,8 @@ fn decode_key(key: &[u8]) -> Result<LogKey, Error> {
     LogKey::decode(key).map_err(|error| error.at(|| format!("log key {key:02x?}")))
 }
 
-fn decode(db: &Db, key: LogKey, value: &[u8]) -> Result<Fragment, Error> {
-    let record = record::decode(value).map_err(|error| {
+fn decode(db: &Db, key: LogKey, value: &[u8], arena: &mut Arena) -> Result<Fragment, Error> {
+    let (header, extra, payload) = record::verify(value).map_err(|error| {
         error.at(|| {
             let file = db.file_of(Cf::Log, &key.encode());
             let LogKey { commit_ts, start_ts, fragment } = key;
@@ -187,5 +210,5 @@ fn decode(db: &Db, key: LogKey, value: &[u8]) -> Result<Fragment, Error> {
             )
         })
     })?;
-    Ok(Fragment::new(key.commit_ts, key.start_ts, record.header, record.attachment, record.payload))
+    Ok(Fragment::new(key.commit_ts, key.start_ts, header, arena.copy(extra), arena.copy(payload)))
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::format::keys::SchemaKey;
 use crate::format::{meta, sealed};
 use crate::record::{Behind, SchemaEntry};
-use crate::rocks::{Batch, Cf, Durability};
+use crate::rocks::{Batch, Cf, Durability, Pass};
 use crate::shared::Shared;
 use crate::{Error, identity};
 
@@ -75,6 +75,47 @@ pub(crate) fn read_above(
     forgotten: u8,
 ) -> Result<Vec<SchemaEntry>, Error> {
     let mut entries = Vec::new();
+    sift(shared, after, behind, forgotten, |entry, kept| {
+        if kept {
+            entries.push(entry);
+        }
+    })?;
+    Ok(entries)
+}
+
+/// Deletes what [`read_above`] leaves out; see [`crate::Store::collect_schema`].
+pub(crate) fn collect(
+    shared: &Shared,
+    behind: impl Fn(&SchemaEntry) -> Behind,
+    forgotten: u8,
+) -> Result<usize, Error> {
+    let _one_at_a_time = shared.schema_lock.lock();
+    let db = shared.writable_db()?;
+    let mut batch = db.batch(1 << 10);
+    let mut deleted = 0;
+    // No version is that low.
+    sift(shared, SchemaVersion(i64::MIN), behind, forgotten, |entry, kept| {
+        if !kept {
+            let key = SchemaKey { kind: entry.kind, id: entry.id, version: entry.schema_version };
+            batch.delete(Cf::Schema, &key.encode());
+            deleted += 1;
+        }
+    })?;
+    if deleted > 0 {
+        write(shared, &db, batch)?;
+        shared.counters.collected_schema_entries.add(deleted);
+    }
+    Ok(deleted)
+}
+
+/// Hands on every entry above `after`, and whether it matters to a reader.
+fn sift(
+    shared: &Shared,
+    after: SchemaVersion,
+    behind: impl Fn(&SchemaEntry) -> Behind,
+    forgotten: u8,
+    mut take: impl FnMut(SchemaEntry, bool),
+) -> Result<(), Error> {
     // The last entry behind the reader, until it is clear whether another one of its object follows. Versions of an object ascend.
     let mut last: Option<SchemaEntry> = None;
     visit(
@@ -84,20 +125,22 @@ pub(crate) fn read_above(
         None,
         |entry| {
             let place = behind(&entry);
-            if let Some(previous) = last.take()
-                && ((previous.kind, previous.id) != (entry.kind, entry.id) || place == Behind::No)
-            {
-                entries.push(previous);
+            if let Some(previous) = last.take() {
+                let superseded =
+                    (previous.kind, previous.id) == (entry.kind, entry.id) && place != Behind::No;
+                take(previous, !superseded);
             }
             match place {
-                Behind::No => entries.push(entry),
+                Behind::No => take(entry, true),
                 Behind::Yes if entry.kind != forgotten => last = Some(entry),
-                Behind::Yes | Behind::Gone => {}
+                Behind::Yes | Behind::Gone => take(entry, false),
             }
         },
     )?;
-    entries.extend(last);
-    Ok(entries)
+    if let Some(last) = last {
+        take(last, true);
+    }
+    Ok(())
 }
 
 fn visit(
@@ -111,7 +154,7 @@ fn visit(
     let lower = lower.map(SchemaKey::encode);
     let upper = upper.map(SchemaKey::encode);
     let lower = lower.as_ref().map_or(&[][..], |key| key);
-    let mut cursor = db.cursor(Cf::Schema, lower, upper.as_ref().map(|key| &key[..]), 0);
+    let mut cursor = db.cursor(Cf::Schema, lower, upper.as_ref().map(|key| &key[..]), Pass::Few);
     while let Some((key, value)) = cursor.entry()? {
         let key = SchemaKey::decode(key).map_err(|error| error.at(|| format!("schema key {key:02x?}")))?;
         if keep(&key) {

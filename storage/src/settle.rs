@@ -38,8 +38,11 @@ pub(crate) struct Settler {
     scratch: Vec<u8>,
 }
 
-/// How much goes into one batch: bounds memory, nothing else, since the watermark shows the records only later.
-const BATCH_BYTES: usize = 4 << 20;
+/// How much goes into one batch: bounds memory, and how long others wait. The watermark shows the records only later.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Called between batches.
+pub(crate) type Breathe<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 
 impl Settler {
     pub(crate) fn new(db: Arc<Db>, failpoints: FailPoints) -> Self {
@@ -47,7 +50,7 @@ impl Settler {
     }
 
     /// Puts records into `log`.
-    pub(crate) fn settle(&mut self, ready: &[Ready]) -> Result<Settled, Error> {
+    pub(crate) fn settle(&mut self, ready: &[Ready], breathe: Breathe<'_>) -> Result<Settled, Error> {
         let mut done = Settled::default();
         if ready.is_empty() {
             return Ok(done);
@@ -68,7 +71,7 @@ impl Settler {
                         Some(payload) => self.put_held(record, body, payload, &mut batch),
                         None => {
                             done.read_back += 1;
-                            self.put_stored(record, body, &db, &mut batch, &mut done)?;
+                            self.put_stored(record, body, &db, &mut batch, &mut done, breathe)?;
                         }
                     }
                     body.fragments
@@ -79,6 +82,7 @@ impl Settler {
             if batch.bytes() >= BATCH_BYTES {
                 done.bytes += batch.bytes();
                 db.write(std::mem::replace(&mut batch, db.batch(64 << 10)), Durability::Memory)?;
+                breathe()?;
             }
         }
         if !batch.is_empty() {
@@ -121,6 +125,7 @@ impl Settler {
         db: &'db Db,
         batch: &mut Batch<'db>,
         done: &mut Settled,
+        breathe: Breathe<'_>,
     ) -> Result<(), Error> {
         for fragment in 0..body.fragments {
             let key = PendingKey { start_ts: ready.start_ts, fragment };
@@ -129,17 +134,14 @@ impl Settler {
                 position: position(),
                 what: "the piece is missing".to_owned(),
             })?;
-            let (header, _, payload) = record::split(value.as_ref()).map_err(|error| error.at(position))?;
-            if record::payload_check(payload) != header.payload_check {
-                let what = "the payload's checksum does not match".to_owned();
-                return Err(Error::Corrupt { position: position(), what });
-            }
+            let (header, _, payload) = record::verify(value.as_ref()).map_err(|error| error.at(position))?;
             let extra: &[u8] = if fragment == 0 { &ready.extra } else { &[] };
             record::encode(&header, extra, payload, &mut self.scratch);
             batch.put(Cf::Log, &log_key(ready, fragment), &self.scratch);
             if batch.bytes() >= BATCH_BYTES {
                 done.bytes += batch.bytes();
                 db.write(std::mem::replace(batch, db.batch(64 << 10)), Durability::Memory)?;
+                breathe()?;
             }
         }
         Ok(())

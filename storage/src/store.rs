@@ -91,14 +91,15 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::WrongCluster`], [`Error::NewerFormat`], [`Error::Locked`] when another process has it open,
-    /// [`Error::Corrupt`] with the position, [`Error::NoSpace`], [`Error::Internal`].
+    /// [`Error::Corrupt`] with the position, [`Error::DamagedWal`], [`Error::NoSpace`], [`Error::Internal`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
         std::fs::create_dir_all(dir).map_err(|error| Error::Internal {
             doing: "make the directory",
             message: format!("{}: {error}", dir.display()),
         })?;
         let safe_point = Arc::new(AtomicU64::new(0));
-        let db = Arc::new(Db::open(dir, &setup(&options.tuning, options.retention, &safe_point))?);
+        let setup = setup(&options.tuning, options.retention, &safe_point);
+        let db = Arc::new(Db::open(dir, &setup).map_err(|error| recovery::explain(error, dir, &setup))?);
         let identity = Identity::open(&db, dir, &options)?;
         let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
         safe_point.store(stored_safe_point.raw(), Ordering::Release);
@@ -150,12 +151,14 @@ impl Store {
     /// may fail when that pump drops files.
     ///
     /// # Errors
-    /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::Corrupt`], [`Error::Internal`].
+    /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::Corrupt`], [`Error::DamagedWal`], [`Error::Internal`].
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let tuning = Tuning::default();
         let safe_point = Arc::new(AtomicU64::new(0));
         let retention = Duration::from_secs(7 * 24 * 3600);
-        let db = Arc::new(Db::open_read_only(dir, &setup(&tuning, retention, &safe_point))?);
+        let setup = setup(&tuning, retention, &safe_point);
+        let db =
+            Arc::new(Db::open_read_only(dir, &setup).map_err(|error| recovery::explain(error, dir, &setup))?);
         let identity = Identity::read(&db, dir)?;
         let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
         safe_point.store(stored_safe_point.raw(), Ordering::Release);
@@ -352,6 +355,19 @@ impl Store {
         Ok(entries)
     }
 
+    /// Deletes what [`Store::schema_above`] would leave out for a reader that begins at the oldest kept record, which `behind` describes.
+    /// Returns how many entries went.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where an entry is not what was written, those of a durable write.
+    pub fn collect_schema(
+        &self,
+        behind: impl Fn(&SchemaEntry) -> Behind,
+        forgotten: u8,
+    ) -> Result<usize, Error> {
+        schema::collect(self.shared(), behind, forgotten)
+    }
+
     /// All versions of one schema object, ascending.
     ///
     /// # Errors
@@ -426,6 +442,8 @@ impl Store {
         numbers.extend([
             ("pending_prewrites".to_owned(), pairing.pending_count() as u64),
             ("waiting_records".to_owned(), pairing.waiting_count() as u64),
+            ("open_transactions".to_owned(), pairing.open_count() as u64),
+            ("open_transactions_limit".to_owned(), shared.tuning.open_transactions as u64),
             ("held_payload_bytes".to_owned(), pairing.held_bytes() as u64),
             ("gaps".to_owned(), pairing.gaps().len() as u64),
             ("oldest_unresolved_ms".to_owned(), u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX)),
@@ -433,12 +451,25 @@ impl Store {
         drop(pairing);
         numbers.extend([
             ("watermark".to_owned(), shared.watermark().raw()),
+            // How far what can be read is behind what was written, by the oracle's clock.
+            (
+                "watermark_lag_ms".to_owned(),
+                shared.max_commit().ts().physical().saturating_sub(shared.watermark().ts().physical()),
+            ),
             ("max_commit_ts".to_owned(), shared.max_commit().raw()),
             ("safe_point".to_owned(), shared.safe_point().raw()),
             ("poisoned".to_owned(), u64::from(shared.health.reason().is_some())),
         ]);
         if let Ok(db) = shared.db() {
-            numbers.extend(db.numbers());
+            let known = db.numbers();
+            let of =
+                |wanted: &str| known.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| *value);
+            let parts = ["rocksdb_wal_bytes", "rocksdb_flush_write_bytes", "rocksdb_compact_write_bytes"];
+            let written: u64 = parts.into_iter().map(of).sum();
+            let payload = shared.counters.payload_bytes.get().max(1);
+            // Since the store was opened; the part of a page that a sync leaves empty is not in it.
+            numbers.push(("write_amplification_permille".to_owned(), written.saturating_mul(1000) / payload));
+            numbers.extend(known);
         }
         numbers
     }

@@ -6,10 +6,8 @@ use crate::Error;
 use crate::format::keys::LogKey;
 use crate::format::record;
 use crate::overlay::Overlay;
-use crate::rocks::{Cf, Cursor, Db};
+use crate::rocks::{Cf, Cursor, Db, Pass};
 use crate::shared::Shared;
-
-const READ_AHEAD: usize = 2 << 20;
 
 /// What a whole read found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +85,7 @@ impl Reader<'_> {
         let through = self.found.range.through;
         let upper = LogKey::above(through);
         let mut cursor =
-            self.db.cursor(Cf::Log, &LogKey::above(self.found.range.after), Some(&upper), READ_AHEAD);
+            self.db.cursor(Cf::Log, &LogKey::above(self.found.range.after), Some(&upper), Pass::Whole);
         loop {
             match cursor.entry() {
                 Ok(Some((key, value))) => {
@@ -119,8 +117,8 @@ impl Reader<'_> {
             self.expect_nothing();
         }
         self.good = key.commit_ts;
-        let decoded = match record::decode(value) {
-            Ok(decoded) => decoded,
+        let (header, _, payload) = match record::verify(value) {
+            Ok(parts) => parts,
             Err(error) => {
                 let file = self.db.file_of(Cf::Log, &key.encode());
                 let position =
@@ -134,8 +132,8 @@ impl Reader<'_> {
             self.found.add(only(key.commit_ts), format!("a piece before {} is missing", key.fragment));
             return;
         }
-        self.bytes = if follows { self.bytes } else { 0 } + decoded.payload.len() as u64;
-        if decoded.header.last {
+        self.bytes = if follows { self.bytes } else { 0 } + payload.len() as u64;
+        if header.last {
             self.next = None;
             self.found.records += 1;
             self.found.bytes += self.bytes;
@@ -157,7 +155,7 @@ fn skip<'db>(db: &'db Db, good: CommitTs, through: CommitTs) -> (Option<CommitTs
     let upper = LogKey::above(through);
     // A cursor that met an error is of no more use.
     let begin =
-        |after: u64| db.cursor(Cf::Log, &LogKey::above(CommitTs::new(after)), Some(&upper), READ_AHEAD);
+        |after: u64| db.cursor(Cf::Log, &LogKey::above(CommitTs::new(after)), Some(&upper), Pass::Piece);
     let readable = |after: u64| begin(after).entry().is_ok();
     let (mut low, mut step) = (good.raw(), 1_u64);
     let mut high = loop {

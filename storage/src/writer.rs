@@ -2,7 +2,7 @@
 //!
 //! Each turn takes the whole queue, cuts it by bytes, and for each part: admits the writes into one batch; syncs it; tells
 //! the sinks; moves the watermark over what is synced, putting records into `log` on the way; and shows readers the new
-//! watermark. Making files is the flusher's work, unless it falls too far behind: then the writer waits for it.
+//! watermark. Nobody waits for the end of something large: see `front.rs`. Making files is the flusher's work, unless it falls too far behind: then the writer waits for it.
 //!
 //! The watermark is stored along with the next batch. What is stored is therefore never above what was true, and after a
 //! crash W may stand lower than readers have seen. That is sound: everything that readers saw is recovered from markers,
@@ -14,51 +14,29 @@ use std::sync::Arc;
 
 use binlog_types::CommitTs;
 
-use crate::admit::{Admission, Results};
-use crate::failpoint::FailPoint;
 use crate::flusher::{self, Flusher};
 use crate::format::keys::{PendingKey, commit_key};
-use crate::format::{meta, sealed};
-use crate::observer::BatchReport;
+use crate::front::{self, Front, Part};
 use crate::queue::{Company, Item};
-use crate::rocks::{Batch, Cf, Db, Durability};
+use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Settler;
 use crate::shared::Shared;
-use crate::{CompletionSink, Error, Write};
+use crate::{Error, Write};
 
 /// What the thread owns.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     db: Arc<Db>,
+    front: Front,
     settler: Settler,
     flusher: Flusher,
-    scratch: Vec<u8>,
-    /// Bytes put into `pending` since the last cycle began.
-    pending_bytes: usize,
-    /// The watermark as `meta` has it.
-    stored_watermark: CommitTs,
     company: Company,
-}
-
-/// A part of the queue: what one batch takes.
-enum Part {
-    Write(Arc<dyn CompletionSink>, u64, Write),
-    IdleTs(CommitTs),
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, db: Arc<Db>, settler: Settler, flusher: Flusher) -> Self {
-        let stored_watermark = CommitTs::ZERO;
-        Writer {
-            shared,
-            db,
-            settler,
-            flusher,
-            scratch: Vec::new(),
-            pending_bytes: 0,
-            stored_watermark,
-            company: Company::default(),
-        }
+        let front = Front::new(Arc::clone(&shared), Arc::clone(&db));
+        Writer { shared, db, front, settler, flusher, company: Company::default() }
     }
 
     /// The thread's body. A panic, in a sink say, poisons the store; whoever waits is told, now and later.
@@ -94,7 +72,11 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut parts = Vec::new();
         loop {
-            let items = shared.queue.take(&mut self.company);
+            // What was put off while something long was under way came earlier than what is in the queue.
+            let mut items = self.front.take_put_off();
+            if items.is_empty() {
+                items = shared.queue.take(&mut self.company);
+            }
             if items.is_empty() {
                 break;
             }
@@ -103,7 +85,27 @@ impl Writer {
                 match item {
                     Item::Writes { sink, writes } => {
                         for (token, write) in writes {
-                            bytes += size(&write);
+                            let write = match write {
+                                Write::Prewrite(prewrite) if self.front.is_large(&prewrite) => {
+                                    self.turn(&mut parts);
+                                    bytes = 0;
+                                    match self.front.pieces(prewrite) {
+                                        Ok((prewrite, written)) => {
+                                            parts.push(Part::Rest(
+                                                Arc::clone(&sink),
+                                                token,
+                                                prewrite,
+                                                written,
+                                            ));
+                                        }
+                                        Err(error) => sink.completed(vec![(token, Err(error))]),
+                                    }
+                                    self.turn(&mut parts);
+                                    continue;
+                                }
+                                write => write,
+                            };
+                            bytes += front::size(&write);
                             parts.push(Part::Write(Arc::clone(&sink), token, write));
                             if bytes >= shared.tuning.batch_bytes {
                                 self.turn(&mut parts);
@@ -132,28 +134,11 @@ impl Writer {
 
     /// One batch: admit, sync, tell, move the watermark.
     fn turn(&mut self, parts: &mut Vec<Part>) {
-        if parts.is_empty() {
-            return;
+        if !parts.is_empty() && self.front.turn(parts).is_ok() {
+            self.company.sync = self.front.last_sync;
+            self.or_poison(Self::advance);
+            self.or_poison(Self::make_files);
         }
-        let mut results = Results::default();
-        if let Err(error) = self.shared.health.check() {
-            for part in parts.drain(..) {
-                if let Part::Write(sink, token, _) = part {
-                    results.of(&sink).push((token, Err(error.clone())));
-                }
-            }
-            results.deliver(&self.shared);
-            return;
-        }
-        let written = self.write_batch(parts, &mut results);
-        if let Err(error) = written {
-            results.fail(&self.shared.health.poison(&error));
-            results.deliver(&self.shared);
-            return;
-        }
-        results.deliver(&self.shared);
-        self.or_poison(Self::advance);
-        self.or_poison(Self::make_files);
     }
 
     /// A durable step outside of any write: its failure poisons the store.
@@ -165,46 +150,6 @@ impl Writer {
         }
     }
 
-    fn write_batch(&mut self, parts: &mut Vec<Part>, results: &mut Results) -> Result<(), Error> {
-        let db = Arc::clone(&self.db);
-        let mut admission = Admission::new(&self.shared, &db, &mut self.scratch, 64 << 10);
-        for part in parts.drain(..) {
-            match part {
-                Part::Write(sink, token, write) => {
-                    let result = admission.write(write);
-                    results.of(&sink).push((token, result));
-                }
-                Part::IdleTs(ts) => admission.offer(ts),
-            }
-        }
-        let pending_bytes = admission.pending_bytes;
-        self.shared.counters.duplicate_writes.add(admission.duplicates);
-        let (mut batch, max_commit) = admission.finish();
-        self.pending_bytes += pending_bytes;
-        if !batch.is_empty() {
-            self.put_watermark(&mut batch);
-            self.shared.failpoints().hit(FailPoint::BeforeBatch)?;
-            self.shared.counters.batches.add(1);
-            self.shared.counters.batch_bytes.add(batch.bytes());
-            let (bytes, start) = (batch.bytes(), self.shared.clock.monotonic());
-            db.write(batch, if self.shared.sync { Durability::Synced } else { Durability::Logged })?;
-            let took = self.shared.clock.monotonic().saturating_sub(start);
-            self.company.sync = took;
-            self.shared.tuning.observer.tell(BatchReport { bytes, took });
-            self.shared.failpoints().hit(FailPoint::AfterBatch)?;
-            self.shared.publish_max_commit(max_commit);
-        }
-        Ok(())
-    }
-
-    fn put_watermark(&mut self, batch: &mut Batch<'_>) {
-        let watermark = self.shared.watermark();
-        if watermark > self.stored_watermark {
-            batch.put(Cf::Meta, meta::WATERMARK, &sealed::seal(&meta::number(watermark.raw())));
-            self.stored_watermark = watermark;
-        }
-    }
-
     /// Moves the watermark as far as synced data allows.
     pub(crate) fn advance(&mut self) -> Result<(), Error> {
         let slice = self.shared.tuning.log_file_bytes as u64;
@@ -212,24 +157,18 @@ impl Writer {
             let advance = self.shared.pairing.lock().advance(slice);
             let Some(advance) = advance else { return Ok(()) };
             let idle = advance.ready.is_empty();
-            let done = self.settler.settle(&advance.ready)?;
+            let front = &mut self.front;
+            let done = self.settler.settle(&advance.ready, &mut || front.breathe(None))?;
             self.shared.counters.settled_records.add(done.records);
             self.shared.counters.settled_bytes.add(done.bytes);
             self.shared.counters.read_back_records.add(done.read_back);
             self.shared.publish_watermark(advance.watermark);
             if idle {
                 // No batch may come for long: let a reader of a dead store see how far it was complete.
-                self.store_watermark(Durability::Logged)?;
+                self.front.store_watermark(Durability::Logged)?;
             }
             self.make_files()?;
         }
-    }
-
-    fn store_watermark(&mut self, durability: Durability) -> Result<(), Error> {
-        let db = Arc::clone(&self.db);
-        let mut batch = db.batch(64);
-        self.put_watermark(&mut batch);
-        db.write(batch, durability)
     }
 
     /// Begins a cycle of the flusher when there is a file's worth; waits for it when it is two files behind.
@@ -238,11 +177,11 @@ impl Writer {
         let full = |log: usize, pending: usize, times: usize| {
             log >= times * tuning.log_file_bytes || pending >= times * tuning.spill_bytes
         };
-        if !full(self.settler.log_bytes, self.pending_bytes, 1) {
+        if !full(self.settler.log_bytes, self.front.pending_bytes, 1) {
             return Ok(());
         }
         if self.flusher.busy() {
-            if !full(self.settler.log_bytes, self.pending_bytes, 2) {
+            if !full(self.settler.log_bytes, self.front.pending_bytes, 2) {
                 return Ok(());
             }
             self.shared.counters.flush_waits.add(1);
@@ -250,7 +189,7 @@ impl Writer {
             self.shared.health.check()?;
         }
         let covered = self.settler.take_covered();
-        self.pending_bytes = 0;
+        self.front.pending_bytes = 0;
         self.shared.pairing.lock().rotate();
         self.flusher.begin(covered);
         Ok(())
@@ -261,9 +200,10 @@ impl Writer {
         self.flusher.wait();
         self.shared.health.check()?;
         let covered = self.settler.take_covered();
-        self.pending_bytes = 0;
+        self.front.pending_bytes = 0;
         self.shared.pairing.lock().rotate();
-        self.store_watermark(Durability::Synced)
+        self.front
+            .store_watermark(Durability::Synced)
             .and_then(|()| flusher::run_cycle(&self.shared, &self.db, &covered))
             .map_err(|error| self.shared.health.poison(&error))
     }
@@ -282,14 +222,5 @@ impl Writer {
             batch.delete(Cf::Commit, &commit_key(orphan.start_ts));
         }
         self.db.write(batch, Durability::Logged)
-    }
-}
-
-/// About how many bytes a write brings.
-fn size(write: &Write) -> usize {
-    64 + match write {
-        Write::Prewrite(prewrite) => prewrite.payload.len() + prewrite.key.len(),
-        Write::Commit(commit) => commit.extra.len(),
-        Write::Rollback(_) | Write::Fake(_) => 0,
     }
 }

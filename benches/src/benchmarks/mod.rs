@@ -1,8 +1,10 @@
 //! The benchmarks: one file each, one line each in the table.
 
+mod decode;
 mod drain_mysql;
 mod drain_sqlite;
 mod fillbatch;
+mod filllarge;
 mod fillrandomcommit;
 mod fillsync;
 mod gc;
@@ -16,6 +18,7 @@ mod readrange;
 mod readseq;
 mod readwhilewriting;
 mod reopen;
+mod restore_mysql;
 mod tail;
 
 use crate::report::Report;
@@ -41,6 +44,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "the same, each writer handing over 100 transactions at once" },
     Benchmark { name: "fillrandomcommit", run: fillrandomcommit::run, baseline: None,
         about: "the same, each writer with 8 transactions open that commit in any order" },
+    Benchmark { name: "filllarge", run: filllarge::run, baseline: None,
+        about: "the same, twice, the second time with transactions of 100 MB in between; latency before and during, and memory" },
     Benchmark { name: "rawappend", run: rawappend::run, baseline: None,
         about: "baseline: compress, append and fdatasync what the last fill wrote, in batches as it had" },
     Benchmark { name: "readseq", run: readseq::run, baseline: Some("rawiterate"),
@@ -65,8 +70,12 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "PullBinlogs of what grpcwrite wrote, or of --num transactions from the beginning" },
     Benchmark { name: "grpcscan", run: grpcscan::run, baseline: None,
         about: "the same by Store.Scan, our own protocol" },
+    Benchmark { name: "decode", run: decode::run, baseline: None,
+        about: "rows from the bytes of --num transactions of 30 rows, by the schema, on one thread, in memory" },
     Benchmark { name: "drain-mysql", run: drain_mysql::run, baseline: None,
         about: "a drainer from a pump into a private MariaDB, beside a raw loader: --num rows, or --fixture" },
     Benchmark { name: "drain-sqlite", run: drain_sqlite::run, baseline: None,
         about: "the same into a SQLite file" },
+    Benchmark { name: "restore-mysql", run: restore_mysql::run, baseline: None,
+        about: "the same range restored by reparo into a private MariaDB, beside the raw loader" },
 ];

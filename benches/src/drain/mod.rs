@@ -58,7 +58,7 @@ impl Outcome {
             .with("small transactions/s", self.small_transactions)
             .with("small rows/s", self.small_rows)
             .with("server cpu s", self.server_cpu)
-            .with_note("cpu of pump and drainer, in the insert phase")
+            .with_note("cpu of the pump and of the drainer or reparo, in the insert phase")
     }
 }
 
@@ -71,29 +71,45 @@ enum Database {
 
 /// Into a private MariaDB.
 pub(crate) fn mysql(work: Work, batch: usize) -> anyhow::Result<Outcome> {
-    let server = Mariadb::start_with(&[
+    run(work, batch, &Database::Server(Box::new(server()?)), false)
+}
+
+/// The same by reparo.
+pub(crate) fn restore(work: Work, batch: usize) -> anyhow::Result<Outcome> {
+    run(work, batch, &Database::Server(Box::new(server()?)), true)
+}
+
+fn server() -> anyhow::Result<Mariadb> {
+    Mariadb::start_with(&[
         "--innodb-buffer-pool-size=1G",
         "--innodb-log-file-size=1G",
         // As a production server: every COMMIT is synced.
         "--innodb-flush-log-at-trx-commit=1",
         "--max-connections=200",
-    ])?;
-    run(work, batch, &Database::Server(Box::new(server)))
+    ])
 }
 
 /// Into a SQLite file.
 pub(crate) fn sqlite(work: Work, batch: usize) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir()?;
-    run(work, batch, &Database::File(folder.path().join("down.db")))
+    run(work, batch, &Database::File(folder.path().join("down.db")), false)
 }
 
-fn run(work: Work, batch: usize, database: &Database) -> anyhow::Result<Outcome> {
+fn run(work: Work, batch: usize, database: &Database, restore: bool) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let site = Site::start().await?;
         let counted = work.counted();
         let (marks, phases) = site.feed(work).await.context("tell the pump of the schema")?;
-        let mut outcome = drain(&site, database, batch, marks, phases).await?;
+        let mut outcome = match database {
+            Database::Server(server) if restore => {
+                for phase in phases {
+                    site.begin(phase).await?;
+                }
+                restored(&site, server, batch, marks).await?
+            }
+            _ => drain(&site, database, batch, marks, phases).await?,
+        };
         outcome.rows = counted.bulk_rows;
         outcome.bytes = counted.bulk_bytes;
         let seconds = outcome.small_transactions.max(1e-9);
@@ -149,6 +165,25 @@ async fn drain(
         (outcome.elapsed, outcome.cpu, outcome.server_cpu) = *bulk;
     }
     drainer.until(std::future::ready(())).await?;
+    Ok(outcome)
+}
+
+/// Restores the phases one after the other; what is measured is each one's whole run, from opening the source on.
+async fn restored(site: &Site, server: &Mariadb, batch: usize, marks: Marks) -> anyhow::Result<Outcome> {
+    let pid = server_pid(server.folder())?;
+    let cpu = crate::process::cpu_seconds;
+    let phases = [(CommitTs::ZERO, marks.created), (marks.created, marks.small), (marks.small, marks.end)];
+    let mut outcome = Outcome::default();
+    for (phase, range) in phases.into_iter().enumerate() {
+        let (begun, own, theirs) = (Instant::now(), cpu(None)?, cpu(Some(pid))?);
+        let config = site.reparo(server, batch, range);
+        binlog_reparo::run(&config, std::future::pending()).await?;
+        match phase {
+            1 => outcome.small_transactions = begun.elapsed().as_secs_f64(),
+            _ => outcome.elapsed = begun.elapsed(),
+        }
+        (outcome.cpu, outcome.server_cpu) = (cpu(None)? - own, cpu(Some(pid))? - theirs);
+    }
     Ok(outcome)
 }
 

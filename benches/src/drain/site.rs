@@ -9,7 +9,8 @@ use binlog_proto::binlog::{Binlog, WriteBinlogReq};
 use binlog_proto::store::PutSchemaRequest;
 use binlog_proto::store::store_client::StoreClient;
 use binlog_server::Running;
-use binlog_types::ByteSize;
+use binlog_testkit::Mariadb;
+use binlog_types::{ByteSize, CommitTs};
 use bytes::Bytes;
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
@@ -66,11 +67,16 @@ impl Site {
             let at = binlog.commit_ts.max(binlog.start_ts) as u64;
             let place = usize::from(at > created) + usize::from(at > small);
             places.insert(binlog.start_ts, place);
-            phases[place].commits.push(payload);
+            if let Some(phase) = phases.get_mut(place) {
+                phase.commits.push(payload);
+            }
         }
         for payload in work.prewrites {
+            // One whose outcome is not in the capture is left out: the watermark could never pass it.
             let place = places.get(&Binlog::decode(payload.clone())?.start_ts);
-            phases[place.copied().unwrap_or(2)].prewrites.push(payload);
+            if let Some(phase) = place.and_then(|place| phases.get_mut(*place)) {
+                phase.prewrites.push(payload);
+            }
         }
         Ok((work.marks, phases))
     }
@@ -102,6 +108,31 @@ impl Site {
         let nodes = self.cluster.registry().list(NodeKind::Pump).await?;
         let host = nodes.into_iter().next().map(|n| n.host).unwrap_or_default();
         Ok(Endpoint::from_shared(format!("http://{host}"))?.connect().await?)
+    }
+
+    /// The configuration of a restore of `(after, through]` into `server`.
+    pub(super) fn reparo(
+        &self,
+        server: &Mariadb,
+        batch: usize,
+        (after, through): (CommitTs, CommitTs),
+    ) -> binlog_reparo::Config {
+        binlog_reparo::Config {
+            from_pump: "registry".to_owned(),
+            cluster_dir: self.dir.path().join("cluster"),
+            after_tso: after.as_i64(),
+            stop_tso: through.as_i64(),
+            dest_type: "mysql".to_owned(),
+            dest_db: Some(binlog_reparo::DestDb {
+                host: "127.0.0.1".to_owned(),
+                port: server.port(),
+                user: "root".to_owned(),
+                ..binlog_reparo::DestDb::default()
+            }),
+            worker_count: super::CONNECTIONS as i64,
+            txn_batch: batch as i64,
+            ..binlog_reparo::Config::default()
+        }
     }
 
     /// The configuration of a drainer from the beginning into `database`.

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use crate::json;
+
 /// A column without its values.
 pub(crate) fn column(offset: usize, name: &str, type_byte: u8, mysql_type: &str) -> Column {
     let mut ty = ColumnType { tp: type_byte, flen: -1, decimal: -1, ..ColumnType::default() };
@@ -66,8 +68,7 @@ impl Reading {
             tp::NEW_DECIMAL => Ok(Value::Decimal(text.into())),
             tp::TIMESTAMP => Ok(Value::Text(to_utc(text, zone)?.into())),
             tp::JSON => {
-                let json: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
-                Ok(Value::Json(JsonBinary::try_from(&json).map_err(|e| e.to_string())?))
+                Ok(Value::Json(JsonBinary::try_from(&json::parse(text)?).map_err(|e| e.to_string())?))
             }
             _ => Ok(Value::Text(bytes)),
         }

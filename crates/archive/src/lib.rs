@@ -18,6 +18,7 @@ mod column;
 mod decode;
 mod directory;
 mod error;
+mod json;
 mod name;
 mod open;
 mod record;

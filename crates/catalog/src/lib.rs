@@ -20,7 +20,7 @@ mod value;
 pub use codec::{JsonBinary, TimeKind};
 pub use error::Error;
 pub use filter::{SYSTEM_SCHEMAS, TableFilter};
-pub use history::SchemaHistory;
+pub use history::{SchemaHistory, same_object};
 pub use interpret::{Interpreter, SkipReason, Start, Step, UnknownDdl};
 pub use model::{
     ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Row, RowChange, SchemaChange,

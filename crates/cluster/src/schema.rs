@@ -13,7 +13,7 @@ mod settle;
 
 use std::time::Duration;
 
-use binlog_catalog::meta::Job;
+use binlog_catalog::meta::{self, Job};
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{ClockHandle, SchemaVersion, Ts};
 
@@ -145,12 +145,20 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
                 if self.ledger.knows_job(raw.id) {
                     continue;
                 }
-                let what = || format!("DDL job {}", raw.id);
-                let made = binlog_catalog::meta::objects_of_job(&raw.json)
-                    .map_err(|cause| FollowError::Meta { what: what(), cause })?;
-                let job = Job::parse(&raw.json).map_err(|cause| FollowError::Meta { what: what(), cause })?;
-                self.ledger.job(&job, &made);
-                objects.extend(made);
+                let read =
+                    meta::objects_of_job(&raw.json).and_then(|made| Ok((Job::parse(&raw.json)?, made)));
+                match read {
+                    Ok((job, made)) => {
+                        self.ledger.job(&job, &made);
+                        objects.extend(made);
+                    }
+                    // What is not understood must not hold up what is: a reader that comes to it decides.
+                    Err(error) => {
+                        tracing::warn!(job = raw.id, %error, "a DDL job that cannot be read is kept as it is");
+                        self.ledger.unreadable_job(raw.id);
+                        objects.push(meta::unreadable_job(raw.id, &raw.json));
+                    }
+                }
             }
             if !objects.is_empty() {
                 self.keeper.keep(objects, self.ledger.complete()).await?;

@@ -1,7 +1,7 @@
 //! A whole system of real programs around the fake cluster: pumps, a drainer, reparo.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -169,11 +169,19 @@ impl System {
                 target.port()
             ),
         )?;
-        let args = [
-            format!("-stop-tso={stop}"),
-            "-dest-type=mysql".to_owned(),
-            format!("-config={}", config.display()),
-        ];
+        self.restore_to(&["-dest-type=mysql".to_owned(), format!("-config={}", config.display())], stop)
+    }
+
+    /// Restores everything up to `stop` (inclusive) into a SQLite file.
+    ///
+    /// # Errors
+    /// When reparo says so.
+    pub fn restore_file(&self, file: &Path, stop: u64) -> anyhow::Result<()> {
+        self.restore_to(&["-dest-type=sqlite".to_owned(), format!("-dest-path={}", file.display())], stop)
+    }
+
+    fn restore_to(&self, destination: &[String], stop: u64) -> anyhow::Result<()> {
+        let args = [&[format!("-stop-tso={stop}")], destination].concat();
         let output = self.reparo(None, &args)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "reparo ended with {}:\n{said}", output.status);

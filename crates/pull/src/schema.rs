@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use binlog_catalog::same_object;
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{ClusterId, CommitTs, JobId, SchemaVersion};
 use futures::future::BoxFuture;
@@ -232,11 +233,15 @@ fn unite(answers: Vec<Answer>) -> Result<Answer, Error> {
         complete = complete.max(version);
         for object in objects {
             let key = (object.schema_version, object.kind, object.id);
-            match united.get(&key) {
+            match united.get_mut(&key) {
                 None => {
                     united.insert(key, object);
                 }
-                Some(known) if (&known.json, known.dropped) == (&object.json, object.dropped) => {}
+                Some(known) if same_object(known, &object) => {
+                    if known.parent_id == 0 {
+                        known.parent_id = object.parent_id;
+                    }
+                }
                 // Snapshots of two moments: the history takes the one that was written first.
                 Some(known) if object.schema_version == 0 => {
                     let order = |o: &SchemaObject| (o.finished_ts, o.json.clone());

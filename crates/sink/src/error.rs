@@ -57,6 +57,14 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// A statement beside the stream of events failed.
+    #[error("{source}; statement: {statement}")]
+    Query {
+        /// Its first characters.
+        statement: String,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// A row of a table without a key that should be changed or deleted is not there (or was there and is another).
     #[error(
         "{place}: of a row to {action} in a table without a key, {found} copies were found, not {wanted}: the downstream differs \
@@ -183,6 +191,7 @@ impl Error {
     pub fn retryable(&self) -> bool {
         match self {
             Error::Connect { source, .. }
+            | Error::Query { source, .. }
             | Error::Statement { source, .. }
             | Error::Bookkeeping { source, .. } => class_of(source) != Class::Permanent,
             Error::OutcomeUnknown { .. }

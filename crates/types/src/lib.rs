@@ -13,6 +13,7 @@ mod bytesize;
 mod clock;
 mod coverage;
 mod ids;
+mod peers;
 mod time;
 mod ts;
 
@@ -20,5 +21,6 @@ pub use bytesize::{ByteSize, ParseByteSizeError};
 pub use clock::{Clock, ClockHandle, ManualClock, SystemClock};
 pub use coverage::{Coverage, Gap, GapReason};
 pub use ids::{ClusterId, JobId, NodeId, ParseNodeIdError, SchemaVersion, StoreUuid, TableId};
+pub use peers::Peers;
 pub use time::{Retention, TimeParseError, parse_retention, parse_ts};
 pub use ts::{CommitTs, Range, StartTs, Ts};

@@ -46,6 +46,20 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
                     "not all of it goes back, see the report"
                 );
             }
+            Command::Look => {
+                let found = binlog_reparo::look(config, shutdown()).await?;
+                let more = if found.cut { "; there may be more (-limit)" } else { "" };
+                writeln!(std::io::stderr(), "{} of {} changes shown{more}", found.shown, found.read)?;
+            }
+            Command::Activity => {
+                let activity = binlog_reparo::activity(config, shutdown()).await?;
+                writeln!(std::io::stdout(), "{activity}")?;
+            }
+            Command::Prove => {
+                let proofs = binlog_reparo::prove(config, shutdown()).await?;
+                writeln!(std::io::stdout(), "{proofs}")?;
+                anyhow::ensure!(proofs.holds(), "the destination differs from what the binlogs leave");
+            }
             Command::Restore | Command::Plan => {
                 let plan = binlog_reparo::plan(config, shutdown()).await?;
                 writeln!(std::io::stdout(), "{plan}")?;

@@ -54,10 +54,6 @@ impl Fold {
         Fold { limits, versions: Versions::default(), rows: HashMap::new(), bytes: 0, spill: None }
     }
 
-    pub(crate) fn versions(&mut self) -> &mut Versions {
-        &mut self.versions
-    }
-
     /// Adds a change. Changes come in the order of the stream; those that are not selected matter only to rows that one selected has touched.
     pub(crate) fn change(&mut self, at: CommitTs, change: &RowChange, selected: bool) -> Result<(), Error> {
         let version = self.versions.number(&change.table);

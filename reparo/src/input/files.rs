@@ -65,6 +65,11 @@ impl Files {
         vec![format!("{} binlog file(s) in {}", self.archive.files().len(), self.archive.dir().display())]
     }
 
+    /// The first record: files of one drainer keep it, wherever they lie.
+    pub(super) fn first(&self) -> CommitTs {
+        self.archive.first().unwrap_or_default()
+    }
+
     /// What is to be said about how far the files reach.
     pub(super) fn notes(&self) -> Vec<String> {
         let (last, at) = (self.last, utc(self.last.ts()));

@@ -54,12 +54,25 @@ impl Input {
         match config.origin()? {
             // As the original prints them; elsewhere as pumps would give them.
             Origin::Files(dir) => {
-                let zone = (config.dest()? != DestType::Print).then(jiff::tz::TimeZone::system);
+                let typed = config.dest()? != DestType::Print;
+                let zone = typed.then(|| config.archive_zone()).transpose()?;
+                if let Some(zone) = &zone {
+                    let name = zone.iana_name().unwrap_or("local");
+                    tracing::info!(
+                        "TIMESTAMPs of the files are taken to be in the zone {name} (-archive-timezone)"
+                    );
+                }
                 Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
             }
-            Origin::Stores(dirs) => Ok(Input::Stores(Stores::open(&dirs).await?)),
+            Origin::Stores(dirs) => {
+                let mut stores = Stores::open(&dirs).await?;
+                stores.unknown_ddl = config.unknown_ddl()?;
+                Ok(Input::Stores(stores))
+            }
             origin @ (Origin::Registry | Origin::Addresses(_)) => {
-                Ok(Input::Pumps(Pumps::connect(&origin, config).await?))
+                let mut pumps = Pumps::connect(&origin, config).await?;
+                pumps.unknown_ddl = config.unknown_ddl()?;
+                Ok(Input::Pumps(pumps))
             }
         }
     }
@@ -70,6 +83,14 @@ impl Input {
             Input::Pumps(pumps) => pumps.cluster,
             Input::Stores(stores) => stores.cluster(),
             Input::Files(_) => ClusterId(0),
+        }
+    }
+
+    /// What tells it apart from other sources of binlogs.
+    pub(crate) fn identity(&self) -> String {
+        match self {
+            Input::Pumps(_) | Input::Stores(_) => format!("cluster {}", self.cluster()),
+            Input::Files(files) => format!("binlog files that begin at {}", files.first()),
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use binlog_catalog::{Start, TableFilter};
-use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry};
+use binlog_catalog::{Start, TableFilter, UnknownDdl};
+use binlog_cli::tls::Security;
+use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry, TlsFiles};
 use binlog_proto::store::{HelloResponse, StatsResponse};
-use binlog_pull::{EventStream, Member, PumpClient, StreamOptions};
+use binlog_pull::{Dial, EventStream, Member, PemFiles, PumpClient, StreamOptions};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range};
 use tokio::time::Instant;
 
@@ -45,6 +46,20 @@ pub struct Pumps {
     pub offline: Vec<NodeId>,
     /// Whether a registry says that these are all. Otherwise it is up to who named them.
     pub registered: bool,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
+    /// How they are dialed.
+    dial: Dial,
+}
+
+/// TLS where the configuration names an authority.
+fn dial(security: &Security) -> Dial {
+    let tls = (!security.ssl_ca.is_empty()).then(|| PemFiles {
+        ca: security.ssl_ca.clone(),
+        cert: security.ssl_cert.clone(),
+        key: security.ssl_key.clone(),
+    });
+    Dial { tls, ..Dial::default() }
 }
 
 impl Pumps {
@@ -53,14 +68,16 @@ impl Pumps {
     /// # Errors
     /// When the registry cannot be read, or one of the pumps does not answer: a range without one of them would have holes.
     pub async fn connect(from: &Origin, config: &Config) -> Result<Self, Error> {
+        let dial = dial(&config.security);
         match from {
             Origin::Registry => {
                 let (nodes, offline) = list(config).await?;
-                Self::ask(nodes.into_iter().map(|node| node.host).collect(), offline, true).await
+                let hosts = nodes.into_iter().map(|node| node.host).collect();
+                Self::ask(hosts, offline, true, dial).await
             }
             Origin::Addresses(hosts) if config.has_registry() => {
                 let (nodes, offline) = list(config).await?;
-                let source = Self::ask(hosts.clone(), offline, true).await?;
+                let source = Self::ask(hosts.clone(), offline, true, dial).await?;
                 let named = |node: &NodeStatus| source.pumps.iter().any(|p| p.member.id == node.node_id);
                 match nodes.iter().find(|node| !named(node)) {
                     Some(node) => {
@@ -69,17 +86,22 @@ impl Pumps {
                     None => Ok(source),
                 }
             }
-            Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false).await,
+            Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false, dial).await,
             Origin::Stores(_) | Origin::Files(_) => Err(Error::NoPump),
         }
     }
 
     /// Asks each of `hosts` what it holds.
-    async fn ask(hosts: Vec<String>, offline: Vec<NodeId>, registered: bool) -> Result<Self, Error> {
+    async fn ask(
+        hosts: Vec<String>,
+        offline: Vec<NodeId>,
+        registered: bool,
+        dial: Dial,
+    ) -> Result<Self, Error> {
         let mut cluster: Option<ClusterId> = None;
         let mut pumps: Vec<PumpInfo> = Vec::with_capacity(hosts.len());
         for host in hosts {
-            let (client, hello, stats) = hello(&host).await?;
+            let (client, hello, stats) = hello(&host, &dial).await?;
             let expected = *cluster.get_or_insert(ClusterId(hello.cluster_id));
             if expected.0 != hello.cluster_id {
                 return Err(Error::MixedClusters { host, cluster: hello.cluster_id, expected: expected.0 });
@@ -90,7 +112,9 @@ impl Pumps {
             }
         }
         match cluster {
-            Some(cluster) => Ok(Pumps { cluster, pumps, offline, registered }),
+            Some(cluster) => {
+                Ok(Pumps { cluster, pumps, offline, registered, unknown_ddl: UnknownDdl::default(), dial })
+            }
             None => Err(Error::NoPump),
         }
     }
@@ -117,6 +141,8 @@ impl Pumps {
             after: range.after,
             through: Some(range.through),
             budget: BUDGET,
+            unknown_ddl: self.unknown_ddl,
+            dial: self.dial.clone(),
             ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
@@ -215,7 +241,13 @@ pub(super) fn missing(
 /// The registry's pumps: those to read, and names of those that are offline.
 async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<NodeId>), Error> {
     let registry = if config.cluster_dir.as_os_str().is_empty() {
-        Registry::etcd(&config.pd_urls, None).await?
+        let security = &config.security;
+        let tls = (!security.ssl_ca.is_empty()).then(|| TlsFiles {
+            ca: security.ssl_ca.clone(),
+            cert: security.ssl_cert.clone(),
+            key: security.ssl_key.clone(),
+        });
+        Registry::etcd(&config.pd_urls, tls.as_ref()).await?
     } else {
         EmbeddedCluster::open(&config.cluster_dir)?.registry()
     };
@@ -239,9 +271,11 @@ fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
     Error::Unreachable { host: host.to_owned(), message: error.to_string() }
 }
 
-async fn hello(host: &str) -> Result<(PumpClient, HelloResponse, StatsResponse), Error> {
+async fn hello(host: &str, dial: &Dial) -> Result<(PumpClient, HelloResponse, StatsResponse), Error> {
     let failed = |error| unreachable(host, &error);
-    let client = PumpClient::connect(host).await.map_err(failed)?;
+    let name = NodeId::new(host)
+        .map_err(|e| Error::Unreachable { host: host.to_owned(), message: e.to_string() })?;
+    let client = PumpClient::dial(&name, host, ClusterId(0), dial).await.map_err(failed)?;
     let hello = client.hello().await.map_err(failed)?;
     let stats = client.stats().await.map_err(failed)?;
     Ok((client, hello, stats))
@@ -286,6 +320,8 @@ mod tests {
             pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
             offline: vec![],
             registered: true,
+            unknown_ddl: UnknownDdl::default(),
+            dial: Dial::default(),
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter};
+use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, same_object};
 use binlog_proto::store::SchemaObject;
 use binlog_pull::{EventBatch, Record, narrow};
 use binlog_storage::{Fragment, Scan, Store};
-use binlog_types::{ClusterId, CommitTs, Range, SchemaVersion};
+use binlog_types::{ClusterId, CommitTs, NodeId, Peers, Range, SchemaVersion, Ts};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
@@ -25,6 +25,10 @@ const BATCHES: usize = 4;
 #[derive(Debug)]
 pub struct Stores {
     stores: Vec<Opened>,
+    /// What becomes of DDLs of kinds that are not known.
+    pub unknown_ddl: UnknownDdl,
+    /// Pumps whose stores are not here: who knows of it, which, and when it was last seen.
+    absent: Vec<(String, NodeId, Ts)>,
 }
 
 #[derive(Debug)]
@@ -83,7 +87,8 @@ impl Stores {
             }
             stores.push(opened);
         }
-        Ok(Stores { stores })
+        let absent = absent(&stores)?;
+        Ok(Stores { stores, absent, unknown_ddl: UnknownDdl::default() })
     }
 
     pub(super) fn cluster(&self) -> ClusterId {
@@ -117,6 +122,15 @@ impl Stores {
     pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
         let mut holes = Vec::new();
         let mut after = range.after;
+        // A pump that was gone before the range began has nothing of it.
+        for (knows, pump, seen) in self.absent.iter().filter(|(_, _, seen)| *seen > range.after.ts()) {
+            if !allow {
+                let (holder, pump) = (knows.clone(), pump.clone());
+                return Err(Error::PeerAbsent { holder, pump, seen: utc(*seen) });
+            }
+            let reason = format!("the store of pump {pump} is not among those that are read");
+            holes.push(Hole { holder: knows.clone(), range, reason });
+        }
         for opened in &self.stores {
             let (holder, store) = (opened.name(), &opened.store);
             let (safe_point, watermark) = (store.safe_point(), store.watermark());
@@ -151,6 +165,7 @@ impl Stores {
     pub(super) fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
         let (objects, known) = self.schema()?;
         let mut interpreter = Interpreter::new(Start::At(range.after));
+        interpreter.set_unknown_ddl(self.unknown_ddl);
         interpreter.extend(objects, known).map_err(|e| Error::Record {
             commit_ts: range.after,
             what: format!("the schema history is unreadable: {e}"),
@@ -175,16 +190,46 @@ impl Stores {
                     why: format!("schema object {} of kind {}: {what}", entry.id, entry.kind),
                 };
                 let object = SchemaObject::decode(entry.value.clone()).map_err(|e| bad(&e.to_string()))?;
-                match objects.get(&(entry.schema_version, entry.kind, entry.id)) {
-                    Some(known) if (&known.json, known.dropped) != (&object.json, object.dropped) => {
-                        return Err(bad("another store holds other bytes of the same version"));
+                let key = (entry.schema_version, entry.kind, entry.id);
+                match objects.get(&key) {
+                    Some(known) if same_object(known, &object) => {}
+                    // Snapshots of two moments: the one that was written first.
+                    Some(known) if object.schema_version == 0 => {
+                        if (object.finished_ts, &object.json) < (known.finished_ts, &known.json) {
+                            objects.insert(key, object);
+                        }
                     }
-                    _ => objects.insert((entry.schema_version, entry.kind, entry.id), object),
-                };
+                    Some(_) => return Err(bad("another store says something else of the same version")),
+                    None => {
+                        objects.insert(key, object);
+                    }
+                }
             }
         }
         Ok((objects.into_values().collect(), complete))
     }
+}
+
+/// Pumps that the stores know of and that are not among them.
+fn absent(stores: &[Opened]) -> Result<Vec<(String, NodeId, Ts)>, Error> {
+    let mut absent: Vec<(String, NodeId, Ts)> = Vec::new();
+    for opened in stores {
+        let Some(bytes) = opened.store.get_meta(Peers::META).map_err(|e| opened.failed(e))? else { continue };
+        let peers = Peers::from_bytes(&bytes).ok_or_else(|| Error::BadStore {
+            path: opened.path.clone(),
+            why: "its list of the other pumps is unreadable".to_owned(),
+        })?;
+        for (pump, seen) in peers.iter() {
+            if stores.iter().any(|s| s.store.node_id() == *pump) {
+                continue;
+            }
+            match absent.iter_mut().find(|(_, known, _)| known == pump) {
+                Some((_, _, last)) => *last = seen.max(*last),
+                None => absent.push((opened.name(), pump.clone(), seen)),
+            }
+        }
+    }
+    Ok(absent)
 }
 
 /// Records to events, on the reader's thread.

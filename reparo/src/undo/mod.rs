@@ -4,24 +4,27 @@
 //! Binlogs are read beyond the range up to now, so that a row that somebody changed again is known: it is a conflict, named in the report, and
 //! left alone unless told. Each statement says which row it expects, so that nothing newer is overwritten in silence either.
 
+mod apply;
 mod report;
 mod rows;
 mod tables;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, Write};
 use std::path::Path;
 
 use binlog_catalog::{Event, RowChange, TableFilter, Transaction};
+use binlog_sink::Target;
 use binlog_types::{CommitTs, Range};
 
-use crate::fold::{Fold, Folded, VersionId};
-use crate::{BoundCondition, Condition, Config, Error, Limits, Origin, Selection};
+use crate::fold::{Fold, Folded};
+use crate::picker::Picker;
+use crate::{Condition, Config, Error, Limits, Origin, Selection, database};
 
 pub use report::{Conflict, Loss, UndoReport};
+pub(crate) use rows::shown;
 use rows::{Action, Phase};
-use tables::Tables;
+pub(crate) use tables::Tables;
 
 /// What is to be undone.
 #[derive(Debug)]
@@ -41,9 +44,11 @@ pub struct UndoScope {
 /// Gathers the events of the range and of what follows.
 #[derive(Debug)]
 pub struct Undo {
-    scope: UndoScope,
+    range: Range,
+    filter: TableFilter,
+    overwrite: bool,
+    picker: Picker,
     fold: Fold,
-    bound: HashMap<VersionId, BoundCondition>,
     tables: Tables,
     report: UndoReport,
 }
@@ -52,7 +57,9 @@ impl Undo {
     /// Nothing read yet.
     pub fn new(scope: UndoScope, limits: Limits) -> Self {
         let report = UndoReport::new(scope.range);
-        Undo { scope, fold: Fold::new(limits), bound: HashMap::new(), tables: Tables::default(), report }
+        let UndoScope { range, filter, transaction, condition, overwrite } = scope;
+        let (picker, fold) = (Picker::new(transaction, condition), Fold::new(limits));
+        Undo { range, filter, overwrite, picker, fold, tables: Tables::default(), report }
     }
 
     /// The next event of the stream.
@@ -62,8 +69,8 @@ impl Undo {
     pub fn event(&mut self, event: &Event) -> Result<(), Error> {
         match event {
             Event::Ddl(ddl) => {
-                let inside = self.scope.range.contains(ddl.commit_ts);
-                self.tables.ddl(ddl, inside, &self.scope.filter, &mut self.report);
+                let inside = self.range.contains(ddl.commit_ts);
+                self.tables.ddl(ddl, inside, &self.filter, &mut self.report);
                 Ok(())
             }
             Event::Transaction(txn) => txn.changes.iter().try_for_each(|change| self.change(txn, change)),
@@ -80,20 +87,10 @@ impl Undo {
     }
 
     fn selects(&mut self, txn: &Transaction, change: &RowChange) -> Result<bool, Error> {
-        let scope = &self.scope;
         let table = &change.table;
-        let wanted = scope.range.contains(txn.commit_ts)
-            && scope.transaction.is_none_or(|ts| ts == txn.start_ts.raw() || ts == txn.commit_ts.raw())
-            && scope.filter.allows(&table.schema, &table.table.name);
-        let Some(condition) = scope.condition.as_ref().filter(|_| wanted) else { return Ok(wanted) };
-        let version = self.fold.versions().number(table);
-        if let Some(bound) = self.bound.get(&version) {
-            return Ok(bound.matches(&table.table, &change.kind));
-        }
-        let bound = condition.bind(&table.schema, &table.table)?;
-        let matches = bound.matches(&table.table, &change.kind);
-        self.bound.insert(version, bound);
-        Ok(matches)
+        let inside =
+            self.range.contains(txn.commit_ts) && self.filter.allows(&table.schema, &table.table.name);
+        if inside { self.picker.picks(txn, change) } else { Ok(false) }
     }
 
     /// No more events come: what would be done.
@@ -105,7 +102,7 @@ impl Undo {
             rows: self.fold.finish()?,
             tables: self.tables,
             report: self.report,
-            overwrite: self.scope.overwrite,
+            overwrite: self.overwrite,
         };
         undone.report.seen_through = through;
         undone.tables.report(&mut undone.report);
@@ -138,7 +135,26 @@ impl Undone {
         })
     }
 
-    /// Writes SQL: deletes, then updates, then inserts, so that no row stands in the way of another.
+    /// Hands out statements with the rows that each hits: deletes, then updates, then inserts, so that no row stands in the way of another.
+    fn statements(
+        &mut self,
+        mut each: impl FnMut(rows::Statements) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for phase in [Phase::Delete, Phase::Update, Phase::Insert] {
+            let (tables, overwrite) = (&mut self.tables, self.overwrite);
+            self.rows.for_each(|versions, net| {
+                if let Action::Amend(amendments) = rows::action(versions, tables, net, overwrite) {
+                    for (_, amendment) in amendments.iter().filter(|(p, _)| *p == phase) {
+                        each(rows::statements(net, amendment))?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes SQL.
     ///
     /// # Errors
     /// When the output or temporary files fail.
@@ -146,17 +162,10 @@ impl Undone {
         let failed = |source: io::Error| Error::Output { path: path.to_owned(), source };
         self.report.write_header(out).map_err(failed)?;
         let mut expected = 0;
-        for phase in [Phase::Delete, Phase::Update, Phase::Insert] {
-            let (tables, overwrite) = (&mut self.tables, self.overwrite);
-            self.rows.for_each(|versions, net| {
-                if let Action::Amend(amendments) = rows::action(versions, tables, net, overwrite) {
-                    for (_, amendment) in amendments.iter().filter(|(p, _)| *p == phase) {
-                        expected += rows::write(out, net, amendment).map_err(failed)?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
+        self.statements(|statements| {
+            expected += statements.hits;
+            statements.write(out).map_err(failed)
+        })?;
         // SQL has no other way to stop a script than an error: here, that of a scalar with two rows.
         writeln!(
             out,
@@ -170,8 +179,9 @@ impl Undone {
 
 /// What is asked of an undo beyond the range.
 pub(crate) struct Asked {
-    transaction: Option<u64>,
-    condition: Option<Condition>,
+    /// The database to change; None: SQL is written.
+    target: Option<Target>,
+    picker: Picker,
     seen: Option<CommitTs>,
 }
 
@@ -182,35 +192,32 @@ impl Asked {
     /// For what undo cannot do, and values that make no sense.
     pub(crate) fn of(config: &Config) -> Result<Self, Error> {
         let refuse = |text: &str| Err(Error::Config(text.to_owned()));
-        if !matches!(config.dest_type.as_str(), "print" | "sql") {
-            return refuse(
-                "undo writes SQL, to stdout or -dest-path: look at it, then run it with your client",
-            );
-        }
+        let target = match config.dest_type.as_str() {
+            "print" | "sql" => None,
+            "mysql" | "tidb" => database::target(config)?,
+            _ => return refuse("undo writes SQL, to stdout or -dest-path, or goes to -dest-type=mysql"),
+        };
         if let Origin::Files(_) = config.origin()? {
             return refuse(
                 "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables",
             );
         }
-        let ts = |name: &str, value: i64| match u64::try_from(value) {
-            Ok(ts) => Ok(Some(ts).filter(|ts| *ts > 0)),
-            Err(_) => Err(Error::Config(format!("{name} must not be negative"))),
+        let seen = match u64::try_from(config.seen_tso) {
+            Ok(ts) => Some(CommitTs::new(ts)).filter(|ts| ts.raw() > 0),
+            Err(_) => return refuse("-seen-tso must not be negative"),
         };
-        let condition = match config.condition.as_str() {
-            "" => None,
-            text => Some(Condition::parse(text)?),
-        };
-        let seen = ts("-seen-tso", config.seen_tso)?.map(CommitTs::new);
-        Ok(Asked { transaction: ts("-txn", config.txn)?, condition, seen })
+        Ok(Asked { target, picker: Picker::of(config)?, seen })
     }
 }
 
-/// Reads what `config` selects and what came after it, says on stderr what its reverse would do, and writes the SQL of it.
+/// Reads what `config` selects and what came after it, says on stderr what its reverse would do, and writes the SQL of it, or does it where the
+/// destination is a database.
 ///
 /// # Errors
-/// As those of a restore. Conflicts are no errors: they are in the report.
+/// As those of a restore. Conflicts are no errors for the SQL: they are in the report. A database is left as it is where there are any, unless
+/// told.
 pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result<UndoReport, Error> {
-    let Asked { transaction, condition, seen } = Asked::of(config)?;
+    let Asked { target, picker, seen } = Asked::of(config)?;
     let selection = Selection::open(config).await?;
     let seen = seen.unwrap_or_else(|| selection.input.newest()).max(selection.range.through);
     let (range, holes) =
@@ -219,32 +226,25 @@ pub async fn undo(config: &Config, shutdown: impl Future<Output = ()>) -> Result
     let scope = UndoScope {
         range: selection.range,
         filter: config.filter()?,
-        transaction,
-        condition,
+        transaction: None,
+        condition: None,
         overwrite: config.overwrite,
     };
     let mut undo = Undo::new(scope, config.limits()?);
+    undo.picker = picker;
     undo.report.holes = holes;
     // All tables, for they may be renamed.
     let mut reading = selection.input.read(range, TableFilter::default()).await?;
-    tokio::pin!(shutdown);
-    loop {
-        let batch = tokio::select! {
-            () = &mut shutdown => {
-                return Err(Error::Interrupted { position: reading.position(), through: range.through });
-            }
-            batch = reading.next() => batch?,
-        };
-        batch.events.iter().try_for_each(|event| undo.event(event))?;
-        if batch.end {
-            break;
-        }
-    }
+    selection.each(&mut reading, "reading", shutdown, |event| undo.event(event).map(|()| true)).await?;
     let mut undone = undo.finish(range.through)?;
-    if !config.dry_run {
-        let (mut out, name) = open(&config.dest_path)?;
-        undone.write_sql(&mut out, &name)?;
+    if config.dry_run {
+        return Ok(undone.report);
     }
+    if let Some(target) = target {
+        return apply::apply(undone, &target, config.leave_conflicts).await;
+    }
+    let (mut out, name) = open(&config.dest_path)?;
+    undone.write_sql(&mut out, &name)?;
     Ok(undone.report)
 }
 

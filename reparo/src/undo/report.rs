@@ -64,7 +64,7 @@ pub struct UndoReport {
 }
 
 impl UndoReport {
-    pub(super) fn new(range: Range) -> Self {
+    pub(crate) fn new(range: Range) -> Self {
         UndoReport {
             range,
             holes: Vec::new(),

@@ -115,7 +115,7 @@ fn moves_unique(table: &Table, expected: &Row, wanted: &Row) -> bool {
 }
 
 /// `(id = 5, …)`: the key's columns, or the first few.
-fn shown(key: Option<&[usize]>, table: &Table, row: &Row) -> String {
+pub(crate) fn shown(key: Option<&[usize]>, table: &Table, row: &Row) -> String {
     let first: Vec<usize> = (0..table.columns.len().min(4)).collect();
     let part = |at: &usize| {
         let (column, value) = (table.columns.get(*at)?, row.get(*at)?.as_ref()?);
@@ -128,26 +128,38 @@ fn shown(key: Option<&[usize]>, table: &Table, row: &Row) -> String {
     format!("({})", parts.join(", "))
 }
 
-/// Writes the statements of a row; returns how many rows they hit.
-pub(super) fn write(out: &mut dyn Write, net: &Net, amendment: &Amendment) -> io::Result<u64> {
-    let (statements, hits) = render_amendment(amendment);
-    if statements.is_empty() {
-        return Ok(0);
-    }
-    let (first, last) = (net.first, net.last);
-    if first == last {
-        writeln!(out, "-- {} change(s) at {first}, {}", net.selected, utc(first.ts()))?;
+/// The statements of one row.
+#[derive(Debug)]
+pub(super) struct Statements {
+    pub(super) sql: Vec<String>,
+    /// Rows that they hit together.
+    pub(super) hits: u64,
+    /// What they undo, for people.
+    about: String,
+}
+
+/// What brings a row back.
+pub(super) fn statements(net: &Net, amendment: &Amendment) -> Statements {
+    let (sql, hits) = render_amendment(amendment);
+    let (first, last, changes) = (net.first, net.last, net.selected);
+    let about = if first == last {
+        format!("{changes} change(s) at {first}, {}", utc(first.ts()))
     } else {
-        writeln!(
-            out,
-            "-- {} changes from {first}, {}, to {last}, {}",
-            net.selected,
-            utc(first.ts()),
-            utc(last.ts())
-        )?;
+        format!("{changes} changes from {first}, {}, to {last}, {}", utc(first.ts()), utc(last.ts()))
+    };
+    Statements { sql, hits, about }
+}
+
+impl Statements {
+    /// Writes them as a part of a script that counts.
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.sql.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "-- {}", self.about)?;
+        for statement in &self.sql {
+            writeln!(out, "{statement}\nSET @undone = @undone + ROW_COUNT();")?;
+        }
+        Ok(())
     }
-    for statement in statements {
-        writeln!(out, "{statement}\nSET @undone = @undone + ROW_COUNT();")?;
-    }
-    Ok(hits)
 }

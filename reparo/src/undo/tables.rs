@@ -23,14 +23,14 @@ struct Track {
 
 /// All tables that selected changes touched, by id: names change.
 #[derive(Debug, Default)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     tracks: HashMap<TableId, Track>,
     projections: HashMap<u32, Option<Projection>>,
 }
 
 impl Tables {
     /// A row was changed.
-    pub(super) fn row(&mut self, _at: CommitTs, change: &RowChange, selected: bool) {
+    pub(crate) fn row(&mut self, _at: CommitTs, change: &RowChange, selected: bool) {
         match self.tracks.entry(change.table.table.id) {
             Entry::Occupied(mut track) => track.get_mut().becomes(&change.table),
             Entry::Vacant(slot) if selected => {
@@ -44,8 +44,19 @@ impl Tables {
         }
     }
 
+    /// A table is of interest before any row of it was.
+    pub(crate) fn meet(&mut self, table: &TableRef) {
+        let track = || Track { first: Version::new(table), now: table.clone(), gone: None };
+        self.tracks.entry(table.table.id).or_insert_with(track);
+    }
+
+    /// Those that are there now.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &TableRef> {
+        self.tracks.values().filter(|track| track.gone.is_none()).map(|track| &track.now)
+    }
+
     /// The schema changed.
-    pub(super) fn ddl(&mut self, ddl: &Ddl, inside: bool, filter: &TableFilter, report: &mut UndoReport) {
+    pub(crate) fn ddl(&mut self, ddl: &Ddl, inside: bool, filter: &TableFilter, report: &mut UndoReport) {
         let at = ddl.commit_ts;
         for change in &ddl.changes {
             match change {
@@ -141,7 +152,7 @@ impl Tables {
     }
 
     /// The table as it stands now, or why its rows cannot go back.
-    pub(super) fn now(&self, id: TableId) -> Result<&TableRef, &str> {
+    pub(crate) fn now(&self, id: TableId) -> Result<&TableRef, &str> {
         match self.tracks.get(&id) {
             Some(Track { gone: Some(why), .. }) => Err(why),
             Some(track) => Ok(&track.now),
@@ -151,7 +162,7 @@ impl Tables {
 
     /// An image as a row of the table as it stands now. `exists`: the row is there, and so took the values that columns which came since
     /// gave to existing rows; else such columns are left unbound.
-    pub(super) fn project(
+    pub(crate) fn project(
         &mut self,
         versions: &Versions,
         image: &Image,

@@ -1,7 +1,7 @@
 //! A `binlog.Binlog` as TiDB sends it, turned into a write of the store.
 
 use binlog_proto::binlog::{Binlog, BinlogType};
-use binlog_proto::{encode_extra, split_prewrite};
+use binlog_proto::{Body, encode_extra, split_prewrite};
 use binlog_storage::{Commit, Prewrite, Write};
 use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
@@ -45,7 +45,7 @@ impl Request {
     /// Decodes a payload; its large parts stay slices of it until the body is laid together.
     pub(super) fn decode(payload: Bytes) -> Result<Self, Refusal> {
         let length = payload.len();
-        let binlog = Binlog::decode(payload).map_err(|e| Refusal::Undecodable(length, e))?;
+        let binlog = Binlog::decode(payload.clone()).map_err(|e| Refusal::Undecodable(length, e))?;
         let tp = BinlogType::try_from(binlog.tp).map_err(|_| Refusal::UnknownType(binlog.tp))?;
         let (start, commit) = (binlog.start_ts, binlog.commit_ts);
         let refuse = |what| Err(Refusal::Timestamps(what, start, commit));
@@ -61,7 +61,7 @@ impl Request {
         }
         let start_ts = StartTs::new(start as u64);
         match tp {
-            BinlogType::Prewrite => prewrite(&binlog, start_ts)
+            BinlogType::Prewrite => prewrite(&binlog, start_ts, &payload)
                 .map(Request::Prewrite)
                 .map_err(|e| Refusal::Undecodable(length, e)),
             BinlogType::Rollback if commit == start => {
@@ -84,15 +84,36 @@ fn outcome(write: Write, ddl: bool) -> Request {
     Request::Outcome(Outcome { write, ddl })
 }
 
-fn prewrite(binlog: &Binlog, start_ts: StartTs) -> Result<Prewrite, prost::DecodeError> {
+/// Bodies from this size on are passed on as they came. Smaller ones are laid together anew: a slice would keep the whole buffer
+/// that the request was received in.
+const LARGE: usize = 64 << 10;
+
+fn prewrite(binlog: &Binlog, start_ts: StartTs, sent: &Bytes) -> Result<Prewrite, prost::DecodeError> {
     let body = split_prewrite(binlog);
     Ok(Prewrite {
         start_ts,
         schema_version: SchemaVersion(body.schema_version()?),
         ddl: binlog.ddl_job_id > 0,
         key: binlog.prewrite_key.clone().unwrap_or_default(),
-        payload: body.encode_to_vec().into(),
+        payload: if sent.len() >= LARGE { as_sent(&body, sent) } else { None }
+            .unwrap_or_else(|| body.encode_to_vec().into()),
     })
+}
+
+/// The body as a slice of what was sent, where it stands there as the original's encoder puts it: last, and its fields in order.
+fn as_sent(body: &Body, sent: &Bytes) -> Option<Bytes> {
+    let value = body.prewrite_value.as_ref()?;
+    let around = Body { prewrite_value: Some(Bytes::new()), ..body.clone() }.encode_to_vec();
+    // Behind the value's tag and its length, which is 0 there.
+    let behind = around.get(2..)?;
+    let mut before = vec![around[0]];
+    prost::encoding::encode_varint(value.len() as u64, &mut before);
+    let begin = sent.len().checked_sub(before.len() + value.len() + behind.len())?;
+    let at = begin + before.len();
+    // The decoder made a slice of the value: that it is this one needs no look at its bytes.
+    let in_place = sent[at..].as_ptr() == value.as_ptr();
+    let fits = sent[begin..].starts_with(&before) && sent[at + value.len()..] == *behind;
+    (in_place && fits).then(|| sent.slice(begin..))
 }
 
 #[cfg(test)]
@@ -130,6 +151,26 @@ mod tests {
         );
         assert_eq!(prewrite.key, &b"k"[..]);
         assert_eq!(prewrite.payload, split_prewrite(&sent).encode_to_vec());
+    }
+
+    #[test]
+    fn a_large_body_is_a_slice_of_what_was_sent_or_equal_to_one() {
+        let value = PrewriteValue { schema_version: 42, mutations: vec![] }.encode_to_vec();
+        let value = [value, vec![0; LARGE]].concat();
+        let sent = Binlog { prewrite_value: Some(value.into()), ..binlog(BinlogType::Prewrite, 5, 0) };
+        let expected = split_prewrite(&sent).encode_to_vec();
+        let bytes = Bytes::from(sent.encode_to_vec());
+        let decode = |bytes: &Bytes| match Request::decode(bytes.clone()) {
+            Ok(Request::Prewrite(prewrite)) => prewrite.payload,
+            other => panic!("{other:?}"),
+        };
+        let plain = decode(&bytes);
+        assert_eq!(plain, expected);
+        assert_eq!(plain.as_ptr(), bytes[bytes.len() - plain.len()..].as_ptr());
+        // Another encoder's order: field 7 first.
+        let tail = bytes.len() - 4;
+        let turned = Bytes::from([&bytes[tail..tail + 2], &bytes[..tail], &bytes[tail + 2..]].concat());
+        assert_eq!(decode(&turned), expected);
     }
 
     #[test]

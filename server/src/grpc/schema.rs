@@ -5,7 +5,7 @@ use std::time::Duration;
 use binlog_proto::store as wire;
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_storage::{Behind, SchemaEntry, Store};
-use binlog_types::SchemaVersion;
+use binlog_types::{CommitTs, SchemaVersion};
 use prost::Message;
 use tonic::Status;
 
@@ -70,6 +70,15 @@ impl Base {
             _ => Behind::No,
         }
     }
+}
+
+/// Deletes the history that no kept record needs: of objects made at or before `ts`, all but the newest.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn collect(store: &Store, ts: CommitTs) -> Result<usize, binlog_storage::Error> {
+    let base = Base { version: SchemaVersion(0), ts: ts.raw() };
+    store.collect_schema(|entry| base.covers(entry), ObjectKind::Job as u8)
 }
 
 async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Status> {
@@ -192,6 +201,47 @@ mod tests {
         assert_eq!(ids, [0, 1, 2, 3, 4]);
         let empty = batches(&[], SchemaVersion(9)).unwrap();
         assert_eq!((empty.len(), empty[0].complete_version), (1, 9));
+    }
+
+    #[test]
+    fn collecting_keeps_what_the_oldest_record_needs() {
+        use ObjectKind::{Job, Table};
+        let object = |kind: ObjectKind, id, version, made, dropped| {
+            let json = if dropped { bytes::Bytes::new() } else { format!("{id}@{version}").into() };
+            let (kind, finished_ts) = (kind as i32, made);
+            let object =
+                SchemaObject { kind, id, schema_version: version, finished_ts, json, dropped, parent_id: 1 };
+            entry_of(&object).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let node = binlog_types::NodeId::new("pump").unwrap();
+        let clock = binlog_types::SystemClock::handle();
+        let options = binlog_storage::Options::new(binlog_types::ClusterId(1), node, clock);
+        let store = Store::open(dir.path(), options).unwrap();
+        let entries = vec![
+            object(Table, 7, 1, 100, false),
+            object(Table, 7, 2, 200, false),
+            object(Table, 7, 3, 300, false),
+            object(Table, 8, 1, 100, false),
+            object(Table, 8, 2, 150, true),
+            object(Table, 9, 1, 100, false),
+            object(Table, 9, 4, 300, true),
+            object(Job, 50, 2, 200, false),
+            object(Job, 51, 3, 300, false),
+        ];
+        store.put_schema(entries, SchemaVersion(4)).unwrap();
+        let left = |store: &Store| -> Vec<_> {
+            let all = store.schema(SchemaVersion(-1)).unwrap();
+            all.into_iter().map(|entry| (entry.id, entry.schema_version.0)).collect()
+        };
+        assert_eq!(collect(&store, CommitTs::new(99)), Ok(0));
+        assert_eq!(left(&store).len(), 9);
+        // The oldest record lies above 250: it needs table 7 as of 200, and 9, which is dropped only later.
+        assert_eq!(collect(&store, CommitTs::new(250)), Ok(4));
+        assert_eq!(left(&store), [(9, 1), (7, 2), (7, 3), (51, 3), (9, 4)]);
+        assert_eq!(collect(&store, CommitTs::new(250)), Ok(0));
+        assert_eq!(collect(&store, CommitTs::new(400)), Ok(4));
+        assert_eq!(left(&store), [(7, 3)]);
     }
 
     #[test]

@@ -92,15 +92,21 @@ fn header_check(before: &[u8], after: &[u8]) -> u32 {
 
 /// Reads a value, verifying both checks.
 pub(crate) fn decode(value: &[u8]) -> Result<Record, FormatError> {
-    let (header, attachment, payload) = split(value)?;
-    if payload_check(payload) != header.payload_check {
-        return Err(FormatError::Corrupt("the payload's checksum does not match"));
-    }
+    let (header, attachment, payload) = verify(value)?;
     Ok(Record {
         header,
         attachment: Bytes::copy_from_slice(attachment),
         payload: Bytes::copy_from_slice(payload),
     })
+}
+
+/// Takes a value apart, verifying both checks.
+pub(crate) fn verify(value: &[u8]) -> Result<(Header, &[u8], &[u8]), FormatError> {
+    let parts = split(value)?;
+    if payload_check(parts.2) != parts.0.payload_check {
+        return Err(FormatError::Corrupt("the payload's checksum does not match"));
+    }
+    Ok(parts)
 }
 
 /// Takes a value apart, verifying the header's check only.

@@ -314,8 +314,17 @@ impl Pairing {
     /// A timestamp is offered that the oracle gave out before this call.
     pub(crate) fn offer(&mut self, ts: CommitTs) {
         let last = self.candidates.back().map_or(self.target, |(_, last)| *last);
-        if ts > last {
-            self.candidates.push_back((self.next_number, ts));
+        if ts <= last {
+            return;
+        }
+        self.candidates.push_back((self.next_number, ts));
+        if self.candidates.len() > MAX_CANDIDATES {
+            // Fewer candidates let W only lag: every other one will do, the last one always.
+            let mut keep = self.candidates.len().is_multiple_of(2);
+            self.candidates.retain(|_| {
+                keep = !keep;
+                keep
+            });
         }
     }
 
@@ -412,6 +421,18 @@ impl Pairing {
         self.waiting.len()
     }
 
+    /// Whether anything came of a transaction.
+    pub(crate) fn knows(&self, start_ts: StartTs) -> bool {
+        self.pending.contains_key(&start_ts)
+            || self.commit_of(start_ts).is_some()
+            || self.orphan_starts.contains_key(&start_ts)
+    }
+
+    /// Transactions that are not below the watermark.
+    pub(crate) fn open_count(&self) -> usize {
+        self.pending.len() + self.waiting.len()
+    }
+
     pub(crate) fn held_bytes(&self) -> usize {
         self.held
     }
@@ -500,6 +521,9 @@ impl Pairing {
         u64::MAX
     }
 }
+
+/// Candidates that are kept while W is stuck.
+const MAX_CANDIDATES: usize = 64 << 10;
 
 /// What a record costs beside its payload, roughly.
 const RECORD_OVERHEAD: u64 = 64;

@@ -64,6 +64,31 @@ fn an_older_prewrite_holds_the_watermark() {
 }
 
 #[test]
+fn a_stuck_watermark_keeps_few_candidates_and_still_gets_to_the_end() {
+    let mut state = pairing();
+    p(&mut state, 1).unwrap();
+    let last = MAX_CANDIDATES as u64 + 5000;
+    for ts in 2..last {
+        p(&mut state, 10 * ts).unwrap();
+        c(&mut state, 10 * ts, 10 * ts + 5).unwrap();
+        assert!(state.candidates.len() <= MAX_CANDIDATES);
+    }
+    assert_eq!(settle(&mut state), (vec![], 0));
+    // One in front of the last quarter: what is left of the candidates must not jump over it.
+    let open = 10 * last;
+    p(&mut state, open).unwrap();
+    for ts in last + 1..last + 1000 {
+        p(&mut state, 10 * ts).unwrap();
+        c(&mut state, 10 * ts, 10 * ts + 5).unwrap();
+    }
+    state.rollback(start(1)).unwrap();
+    let reached = settle(&mut state).1;
+    assert!(reached <= 10 * (last - 1) + 5, "{reached} is past an undecided prewrite");
+    state.rollback(start(open)).unwrap();
+    assert_eq!(settle(&mut state).1, 10 * (last + 999) + 5);
+}
+
+#[test]
 fn a_rollback_settles() {
     let mut state = pairing();
     p(&mut state, 10).unwrap();

@@ -7,10 +7,10 @@ mod setup;
 
 use std::path::{Path, PathBuf};
 
-use rocksdb::{ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, DBRecoveryMode, FlushOptions, WriteBatch, WriteOptions};
 
 use crate::Error;
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, Pass};
 use error::translate;
 pub(crate) use setup::Setup;
 
@@ -74,10 +74,20 @@ impl Db {
 
     /// Opens `dir` without writing to it.
     pub(crate) fn open_read_only(dir: &Path, setup: &Setup) -> Result<Self, Error> {
+        Self::open_for_reading(dir, setup, setup.db())
+    }
+
+    /// As [`Db::open_read_only`], with what can be read of a damaged write-ahead log.
+    pub(crate) fn open_damaged(dir: &Path, setup: &Setup) -> Result<Self, Error> {
+        let mut options = setup.db();
+        options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
+        Self::open_for_reading(dir, setup, options)
+    }
+
+    fn open_for_reading(dir: &Path, setup: &Setup, mut options: rocksdb::Options) -> Result<Self, Error> {
         if !dir.join("CURRENT").is_file() {
             return Err(Error::NotAStore { dir: dir.to_owned() });
         }
-        let mut options = setup.db();
         options.create_if_missing(false);
         options.create_missing_column_families(false);
         let families = Cf::ALL.map(|cf| (cf.name(), setup.family(cf)));
@@ -114,8 +124,16 @@ impl Db {
     }
 
     /// Walks the keys in `[lower, upper)`.
-    pub(crate) fn cursor(&self, cf: Cf, lower: &[u8], upper: Option<&[u8]>, readahead: usize) -> Cursor<'_> {
-        Cursor::open(&self.db, self.family(cf), &self.dir, lower, upper, readahead)
+    pub(crate) fn cursor(&self, cf: Cf, lower: &[u8], upper: Option<&[u8]>, pass: Pass) -> Cursor<'_> {
+        Cursor::open(&self.db, self.family(cf), &self.dir, lower, upper, pass)
+    }
+
+    /// The last key.
+    pub(crate) fn last_key(&self, cf: Cf) -> Result<Option<Vec<u8>>, Error> {
+        let mut iterator = self.db.raw_iterator_cf(self.family(cf));
+        iterator.seek_to_last();
+        iterator.status().map_err(translate("iterate", &self.dir))?;
+        Ok(iterator.key().map(<[u8]>::to_vec))
     }
 
     /// Writes a column family's memory into a file; returns when that is durable.

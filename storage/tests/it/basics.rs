@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use binlog_storage::{CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult};
+use binlog_storage::{
+    Behind, CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult,
+};
 use binlog_types::{ClusterId, CommitTs, GapReason, ManualClock, NodeId, SchemaVersion, Ts};
 use bytes::Bytes;
 
@@ -308,6 +310,36 @@ fn a_stuck_watermark_spills_and_loses_nothing() {
 }
 
 #[test]
+fn what_waits_behind_an_undecided_prewrite_has_a_limit() {
+    let dir = quick_dir();
+    let mut narrow = unsynced();
+    narrow.tuning.open_transactions = 50;
+    let store = Store::open(dir.path(), narrow.clone()).unwrap();
+    store.write(prewrite(10)).unwrap();
+    for start in 100..149 {
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, start + 1000)).unwrap();
+    }
+    assert_eq!((number(&store, "open_transactions"), number(&store, "open_transactions_limit")), (50, 50));
+    assert_eq!(number(&store, "oldest_unresolved_ms") / 60_000, 0);
+    assert!(number(&store, "write_amplification_permille") > 0);
+    let refused = store.write(prewrite(200)).unwrap_err();
+    assert!(matches!(refused, Error::Stuck { records: 50, oldest, .. } if oldest.raw() == 10), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    // Outcomes are always taken.
+    assert_eq!(store.write(commit(100, 1100)), Ok(()));
+    assert_eq!(store.watermark().raw(), 0);
+    drop(store);
+    let store = Store::open(dir.path(), narrow).unwrap();
+    assert!(matches!(store.write(prewrite(200)), Err(Error::Stuck { .. })), "also after a restart");
+    store.write(rollback(10)).unwrap();
+    barrier(&store);
+    assert_eq!((store.watermark().raw(), number(&store, "open_transactions")), (1148, 0));
+    assert_eq!(store.write(prewrite(1200)), Ok(()));
+    assert_eq!(rows(&store).len(), 49);
+}
+
+#[test]
 fn the_safe_point_is_a_named_error_and_takes_whole_files() {
     let dir = quick_dir();
     let store = open(dir.path());
@@ -377,6 +409,34 @@ fn schema_objects_and_names_are_kept() {
         assert_eq!(store.get_meta("none").unwrap(), None);
         store.close().unwrap();
     }
+}
+
+#[test]
+fn of_schema_entries_behind_the_oldest_record_only_the_last_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = |kind, id, version| SchemaEntry {
+        kind,
+        id,
+        schema_version: SchemaVersion(version),
+        value: Bytes::from(format!("{kind}/{id}/{version}")),
+    };
+    let all =
+        vec![entry(1, 7, 2), entry(1, 7, 4), entry(1, 7, 6), entry(1, 8, 3), entry(3, 1, 2), entry(3, 2, 6)];
+    let store = open(dir.path());
+    store.put_schema(all.clone(), SchemaVersion(6)).unwrap();
+    let behind = |entry: &SchemaEntry| if entry.schema_version.0 <= 5 { Behind::Yes } else { Behind::No };
+    let expected = store.schema_above(SchemaVersion(-1), behind, 3).unwrap();
+    assert_eq!(store.collect_schema(behind, 3), Ok(2));
+    assert_eq!(store.collect_schema(behind, 3), Ok(0));
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.schema(SchemaVersion(-1)).unwrap(), expected);
+    assert_eq!(store.schema_version(), SchemaVersion(6));
+    // What another pump or the follower brings again is no conflict.
+    assert_eq!(store.put_schema(all, SchemaVersion(6)), Ok(()));
+    let gone = |entry: &SchemaEntry| if entry.id == 7 { Behind::Gone } else { Behind::No };
+    assert_eq!(store.collect_schema(gone, 0), Ok(3));
+    assert_eq!(store.schema_object(1, 7).unwrap(), []);
 }
 
 #[test]

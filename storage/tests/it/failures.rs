@@ -1,15 +1,17 @@
 //! A crash at every step of the write path, and steps that fail.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use binlog_storage::{CompletionSink, Error, FailPoint, FailPoints, Store, Write, WriteResult};
-use binlog_types::CommitTs;
+use binlog_types::{CommitTs, Ts};
 use tempfile::TempDir;
 
 use crate::support::*;
 
-pub(crate) const POINTS: [FailPoint; 9] = [
+pub(crate) const POINTS: [FailPoint; 10] = [
+    FailPoint::AfterPiece,
     FailPoint::BeforeBatch,
     FailPoint::AfterBatch,
     FailPoint::BeforeSettle,
@@ -35,7 +37,9 @@ fn work(store: &Store, acknowledged: &Acknowledged, mut done: impl FnMut() -> bo
         let base = 100 + 10 * n;
         store.write(prewrite(base))?;
         store.write(prewrite(base + 1))?;
-        store.write(prewrite(base + 2))?;
+        let undone =
+            if n % 20 == 3 { prewrite_of(base + 2, large_payload(base)) } else { prewrite(base + 2) };
+        store.write(undone)?;
         store.write(rollback(base + 2))?;
         store.write(commit(base + 1, base + 6))?;
         acknowledged.lock().unwrap().insert((base + 1, base + 6));
@@ -147,6 +151,96 @@ fn the_first_failed_step_stops_all_writes_and_no_reads() {
         let acknowledged = acknowledged.lock().unwrap().clone();
         check(&store, &acknowledged, point);
     }
+}
+
+#[test]
+fn a_crash_between_the_pieces_of_a_large_prewrite_leaves_nothing_of_it() {
+    let dir = quick_dir();
+    let images: Arc<Mutex<Vec<TempDir>>> = Arc::default();
+    let mut hooked = unsynced();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (dir, images, passes) = (dir.path().to_owned(), Arc::clone(&images), AtomicUsize::new(0));
+        move |at| {
+            if at == FailPoint::AfterPiece && [0, 7, 18].contains(&passes.fetch_add(1, Ordering::SeqCst)) {
+                images.lock().unwrap().push(crash_image(&dir));
+            }
+            None
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    store.write(prewrite(20)).unwrap();
+    store.write(prewrite_of(10, large_payload(10))).unwrap();
+    store.write(commit(20, 21)).unwrap();
+    store.write(commit(10, 22)).unwrap();
+    barrier(&store);
+    let expected = [Row::of(20, 21), Row { payload: large_payload(10), ..Row::of(10, 22) }];
+    assert_eq!(rows(&store), expected);
+    let images = std::mem::take(&mut *images.lock().unwrap());
+    assert_eq!(images.len(), 3);
+    for image in images {
+        assert_eq!(Store::open_read_only(image.path()).unwrap().pending_count(), 1);
+        let store = open(image.path());
+        assert_eq!(store.pending_count(), 1, "only the small one was acknowledged");
+        assert_eq!(store.raw(Ts::new(10)).unwrap(), None, "no piece is left");
+        store.write(prewrite_of(10, large_payload(10))).unwrap();
+        store.write(commit(20, 21)).unwrap();
+        store.write(commit(10, 22)).unwrap();
+        drop(store);
+        assert_eq!(rows(&open(image.path())), expected);
+    }
+}
+
+#[test]
+fn others_have_their_turn_between_the_pieces_of_a_large_prewrite() {
+    #[derive(Default)]
+    struct Order(Mutex<Vec<(u64, WriteResult)>>);
+    impl CompletionSink for Order {
+        fn completed(&self, results: Vec<(u64, WriteResult)>) {
+            self.0.lock().unwrap().extend(results);
+        }
+    }
+    let dir = quick_dir();
+    let order: Arc<Order> = Arc::default();
+    let sink: Arc<dyn CompletionSink> = Arc::clone(&order) as Arc<dyn CompletionSink>;
+    let handle: Arc<Mutex<Option<Store>>> = Arc::default();
+    let mut hooked = unsynced();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (sink, handle, passes) = (Arc::clone(&sink), Arc::clone(&handle), AtomicUsize::new(0));
+        move |at| {
+            if at == FailPoint::AfterPiece {
+                let writes = match passes.fetch_add(1, Ordering::SeqCst) {
+                    3 => vec![
+                        (2, prewrite(20)),
+                        (3, prewrite_of(10, large_payload(10))),
+                        (4, commit(10, 99)),
+                        (5, prewrite_of(30, large_payload(30))),
+                        (6, rollback(30)),
+                    ],
+                    6 => vec![(7, commit(20, 98))],
+                    _ => vec![],
+                };
+                handle.lock().unwrap().as_ref().unwrap().submit(writes, &sink);
+            }
+            None
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    *handle.lock().unwrap() = Some(store.clone());
+    store.submit(vec![(1, prewrite_of(10, large_payload(10)))], &sink);
+    eventually("all are answered", || order.0.lock().unwrap().len() == 7);
+    handle.lock().unwrap().take();
+    let answers = std::mem::take(&mut *order.0.lock().unwrap());
+    assert!(answers.iter().all(|(_, result)| result.is_ok()), "{answers:?}");
+    let order: Vec<u64> = answers.into_iter().map(|(token, _)| token).collect();
+    assert_eq!(
+        order,
+        [2, 7, 1, 3, 4, 5, 6],
+        "small ones between the pieces, the same transaction behind them"
+    );
+    barrier(&store);
+    let large = Row { payload: large_payload(10), ..Row::of(10, 99) };
+    assert_eq!(rows(&store), [Row::of(20, 98), large]);
+    assert_eq!(store.pending_count(), 0);
 }
 
 #[test]

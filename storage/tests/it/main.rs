@@ -5,6 +5,7 @@ mod basics;
 mod crash;
 mod damage;
 mod failures;
+mod fixture;
 mod model;
 mod powerloss;
 mod support;

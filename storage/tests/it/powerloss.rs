@@ -93,9 +93,11 @@ fn child() {
     let base = number(BASE);
     for n in 0..400 {
         let at = base + 10 * n;
-        for start in [at, at + 1, at + 2] {
+        for start in [at, at + 1] {
             store.write(prewrite(start)).unwrap();
         }
+        let undone = if n % 20 == 3 { prewrite_of(at + 2, large_payload(at)) } else { prewrite(at + 2) };
+        store.write(undone).unwrap();
         store.write(rollback(at + 2)).unwrap();
         for start in [at + 1, at] {
             store.write(commit(start, start + 5)).unwrap();

@@ -47,6 +47,11 @@ pub(crate) fn prewrite(start: u64) -> Write {
     prewrite_of(start, payload(start))
 }
 
+/// A body that is written piece by piece.
+pub(crate) fn large_payload(start: u64) -> Bytes {
+    Bytes::from((0..20_000).map(|n| (n * 7 + start) as u8).collect::<Vec<_>>())
+}
+
 pub(crate) fn prewrite_of(start: u64, payload: Bytes) -> Write {
     Write::Prewrite(Prewrite {
         start_ts: StartTs::new(start),

@@ -59,8 +59,9 @@ impl Site {
             .unwrap();
         let pump = Pump(child);
         self.until(|| {
+            let head = format!("{{NodeID: {name}, Addr: 127.0.0.1:");
             let (_, said) = self.ctl(&["-cmd", "pumps"]);
-            said.contains(&format!("{{NodeID: {name}, Addr: 127.0.0.1:")) && said.contains("State: online")
+            said.lines().any(|line| line.contains(&head) && line.contains("State: online"))
         });
         pump
     }

@@ -36,53 +36,67 @@ pub fn decode_decimal(precision: u8, scale: u8, digits: &[u8]) -> Result<Box<str
             digits.len()
         )));
     }
-    let negative = digits.first().is_some_and(|b| b & 0x80 == 0);
-    let mut bytes = digits.to_vec();
+    // All bits of a negative number are inverted.
+    let (negative, mask) = match digits.first() {
+        Some(first) if first & 0x80 == 0 => (true, 0xff),
+        _ => (false, 0),
+    };
+    // On the stack: sign, whole digits, point, fraction.
+    let mut text = [0u8; MAX_PRECISION as usize + 3];
+    let mut len = 0;
+    let mut put = |byte: u8| {
+        if let Some(free) = text.get_mut(len) {
+            *free = byte;
+            len += 1;
+        }
+    };
     if negative {
-        bytes.iter_mut().for_each(|b| *b = !*b);
-    }
-    if let Some(first) = bytes.first_mut() {
-        *first ^= 0x80;
+        put(b'-');
     }
     let whole = usize::from(precision - scale);
     let scale = usize::from(scale);
-    // Sign, whole digits, point, fraction.
-    let mut text = String::with_capacity(whole + scale + 3);
-    let mut rest = bytes.as_slice();
-    let mut group = |len: usize, text: &mut String| -> Result<(), CodecError> {
-        let (head, tail) =
-            rest.split_at_checked(SIZE[len]).ok_or(CodecError::Truncated { at: size, wanted: 1 })?;
-        rest = tail;
-        let value = head.iter().fold(0u32, |v, b| v << 8 | u32::from(*b));
-        if value >= 10u32.pow(len as u32) {
-            return Err(CodecError::invalid(format!("a decimal's group of {len} digits holds {value}")));
+    let mut rest = digits;
+    let mut flip = 0x80;
+    let mut significant = false;
+    let mut nonzero = false;
+    let groups = [(whole % GROUP, 1), (GROUP, whole / GROUP), (GROUP, scale / GROUP), (scale % GROUP, 1)];
+    for (part, (width, count)) in groups.into_iter().enumerate() {
+        if part == 2 {
+            if !significant {
+                put(b'0');
+            }
+            significant = true;
+            if scale > 0 {
+                put(b'.');
+            }
         }
-        if len > 0 {
-            use std::fmt::Write;
-            let _ = write!(text, "{value:0len$}");
+        for _ in 0..count {
+            let cut = CodecError::Truncated { at: size, wanted: 1 };
+            let (head, tail) = SIZE.get(width).and_then(|n| rest.split_at_checked(*n)).ok_or(cut)?;
+            rest = tail;
+            let value = head.iter().fold(0u32, |value, byte| {
+                let byte = byte ^ mask ^ std::mem::take(&mut flip);
+                value << 8 | u32::from(byte)
+            });
+            if value >= 10u32.pow(width as u32) {
+                return Err(CodecError::invalid(format!(
+                    "a decimal's group of {width} digits holds {value}"
+                )));
+            }
+            nonzero |= value != 0;
+            for place in (0..width as u32).rev() {
+                let digit = b'0' + (value / 10u32.pow(place) % 10) as u8;
+                significant |= digit != b'0';
+                if significant {
+                    put(digit);
+                }
+            }
         }
-        Ok(())
-    };
-    group(whole % GROUP, &mut text)?;
-    for _ in 0..whole / GROUP {
-        group(GROUP, &mut text)?;
     }
-    let significant = text.trim_start_matches('0').len();
-    text.drain(..text.len() - significant);
-    if text.is_empty() {
-        text.push('0');
-    }
-    if scale > 0 {
-        text.push('.');
-        for _ in 0..scale / GROUP {
-            group(GROUP, &mut text)?;
-        }
-        group(scale % GROUP, &mut text)?;
-    }
-    if negative && text.bytes().any(|b| b.is_ascii_digit() && b != b'0') {
-        text.insert(0, '-');
-    }
-    Ok(text.into_boxed_str())
+    // There is no negative zero.
+    let from = usize::from(negative && !nonzero);
+    let text = text.get(from..len).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default();
+    Ok(text.into())
 }
 
 /// The binary form of a decimal's text. Missing digits behind the point are zeros.

@@ -57,7 +57,7 @@ impl JsonBinary {
     /// When offsets lead outside of the body, or it is nested too deeply.
     pub fn text(&self) -> Result<String, CodecError> {
         let mut out = String::with_capacity(self.body.len() + 16);
-        write(self.type_code, &self.body, 0, &mut |piece| out.push_str(piece))?;
+        write(self.type_code, &self.body, 0, &mut Some(&mut out))?;
         Ok(out)
     }
 
@@ -66,7 +66,7 @@ impl JsonBinary {
     /// # Errors
     /// As [`JsonBinary::text`].
     pub fn validate(&self) -> Result<(), CodecError> {
-        write(self.type_code, &self.body, 0, &mut |_| ())
+        write(self.type_code, &self.body, 0, &mut None)
     }
 }
 
@@ -107,46 +107,72 @@ fn body_len(type_code: u8, rest: &[u8]) -> Result<usize, CodecError> {
     }
 }
 
-fn write(type_code: u8, body: &[u8], depth: usize, out: &mut impl FnMut(&str)) -> Result<(), CodecError> {
+/// Where the text goes; None: nowhere, and none is made.
+type Out<'a> = Option<&'a mut String>;
+
+fn put(out: &mut Out<'_>, piece: &str) {
+    if let Some(out) = out {
+        out.push_str(piece);
+    }
+}
+
+fn put_fmt(out: &mut Out<'_>, piece: std::fmt::Arguments<'_>) {
+    if let Some(out) = out {
+        // Writing to a string cannot fail.
+        let _ = std::fmt::Write::write_fmt(*out, piece);
+    }
+}
+
+fn write(type_code: u8, body: &[u8], depth: usize, out: &mut Out<'_>) -> Result<(), CodecError> {
     if depth > MAX_DEPTH {
         return Err(invalid("nested too deeply"));
     }
     match type_code {
         OBJECT | ARRAY => write_container(type_code, body, depth, out)?,
-        LITERAL => out(match body.first() {
-            Some(0) => "null",
-            Some(1) => "true",
-            Some(2) => "false",
-            _ => return Err(invalid("unknown literal")),
-        }),
-        INT => out(&(u64_of(body)? as i64).to_string()),
-        UINT => out(&u64_of(body)?.to_string()),
-        DOUBLE => out(&json_number_text(f64::from_bits(u64_of(body)?))),
-        STRING => write_string(&string(body)?, out),
+        LITERAL => {
+            let literal = match body.first() {
+                Some(0) => "null",
+                Some(1) => "true",
+                Some(2) => "false",
+                _ => return Err(invalid("unknown literal")),
+            };
+            put(out, literal);
+        }
+        INT => put_fmt(out, format_args!("{}", u64_of(body)? as i64)),
+        UINT => put_fmt(out, format_args!("{}", u64_of(body)?)),
+        DOUBLE => {
+            let value = f64::from_bits(u64_of(body)?);
+            if out.is_some() {
+                put(out, &json_number_text(value));
+            }
+        }
+        STRING => write_string(counted_bytes(body)?, out),
         OPAQUE => {
             let (tp, rest) = body.split_first().ok_or_else(|| invalid("cut off"))?;
             let data = counted_bytes(rest)?;
-            out(&format!("\"base64:type{tp}:{}\"", STANDARD.encode(data)));
+            if out.is_some() {
+                put(out, &format!("\"base64:type{tp}:{}\"", STANDARD.encode(data)));
+            }
         }
         DATE | DATETIME | TIMESTAMP => {
             let kind = if type_code == DATE { TimeKind::Date } else { TimeKind::DateTime };
-            out(&format!("\"{}\"", core_time(u64_of(body)?).text(kind, 6)));
+            let time = core_time(u64_of(body)?);
+            if out.is_some() {
+                put(out, &format!("\"{}\"", time.text(kind, 6)));
+            }
         }
         DURATION => {
             let nanos = u64_of(body)? as i64;
-            out(&format!("\"{}\"", Duration { nanos }.text(6)));
+            if out.is_some() {
+                put(out, &format!("\"{}\"", Duration { nanos }.text(6)));
+            }
         }
         other => return Err(invalid(&format!("unknown type {other:#04x}"))),
     }
     Ok(())
 }
 
-fn write_container(
-    type_code: u8,
-    body: &[u8],
-    depth: usize,
-    out: &mut impl FnMut(&str),
-) -> Result<(), CodecError> {
+fn write_container(type_code: u8, body: &[u8], depth: usize, out: &mut Out<'_>) -> Result<(), CodecError> {
     let object = type_code == OBJECT;
     let count = u32_at(body, 0)?;
     let keys = if object { KEY_ENTRY } else { 0 };
@@ -155,10 +181,10 @@ fn write_container(
     if count.checked_mul(VALUE_ENTRY).and_then(|n| n.checked_add(values)).is_none_or(|end| end > body.len()) {
         return Err(invalid("more elements than bytes"));
     }
-    out(if object { "{" } else { "[" });
+    put(out, if object { "{" } else { "[" });
     for i in 0..count {
         if i > 0 {
-            out(", ");
+            put(out, ", ");
         }
         if object {
             let entry = HEADER + i * KEY_ENTRY;
@@ -167,8 +193,8 @@ fn write_container(
                 body.get(entry + 4..entry + 6).map_or(0, |b| usize::from(b[0]) | usize::from(b[1]) << 8);
             let key =
                 body.get(start..start.saturating_add(len)).ok_or_else(|| invalid("a key lies outside"))?;
-            write_string(&String::from_utf8_lossy(key), out);
-            out(": ");
+            write_string(key, out);
+            put(out, ": ");
         }
         let entry = values + i * VALUE_ENTRY;
         let tp = *body.get(entry).ok_or_else(|| invalid("cut off"))?;
@@ -181,7 +207,7 @@ fn write_container(
         let value = value.get(..body_len(tp, value)?).ok_or_else(|| invalid("a value reaches outside"))?;
         write(tp, value, depth + 1, out)?;
     }
-    out(if object { "}" } else { "]" });
+    put(out, if object { "}" } else { "]" });
     Ok(())
 }
 
@@ -190,12 +216,10 @@ fn counted_bytes(body: &[u8]) -> Result<&[u8], CodecError> {
     body.get(start..start.saturating_add(len)).ok_or_else(|| invalid("a string reaches outside"))
 }
 
-fn string(body: &[u8]) -> Result<std::borrow::Cow<'_, str>, CodecError> {
-    Ok(String::from_utf8_lossy(counted_bytes(body)?))
-}
-
-fn write_string(text: &str, out: &mut impl FnMut(&str)) {
-    out("\"");
+fn write_string(bytes: &[u8], out: &mut Out<'_>) {
+    let Some(out) = out else { return };
+    let text = String::from_utf8_lossy(bytes);
+    out.push('"');
     let mut plain = 0;
     for (at, c) in text.char_indices() {
         let escape = match c {
@@ -206,15 +230,17 @@ fn write_string(text: &str, out: &mut impl FnMut(&str)) {
             '\t' => "\\t",
             '\u{8}' => "\\b",
             '\u{c}' => "\\f",
+            '\u{2028}' => "\\u2028",
+            '\u{2029}' => "\\u2029",
             c if c < ' ' => &format!("\\u{:04x}", u32::from(c)),
             _ => continue,
         };
-        out(&text[plain..at]);
-        out(escape);
+        out.push_str(text.get(plain..at).unwrap_or_default());
+        out.push_str(escape);
         plain = at + c.len_utf8();
     }
-    out(&text[plain..]);
-    out("\"");
+    out.push_str(text.get(plain..).unwrap_or_default());
+    out.push('"');
 }
 
 /// Times inside JSON are TiDB's in-memory form: year 14 bits, month 4, day 5, hour 5, minute 6, second 6, micros 20, 4 of its own.
@@ -248,6 +274,8 @@ mod tests {
             (OPAQUE, vec![253, 2, 0, 0xff], "\"base64:type253:AP8=\""),
             (UINT, u64::MAX.to_le_bytes().to_vec(), "18446744073709551615"),
             (LITERAL, vec![2], "false"),
+            // As TiDB shows them: line ends of JavaScript's are escaped.
+            (STRING, "\u{4}x\u{2028}".as_bytes().to_vec(), "\"x\\u2028\""),
         ] {
             let json = JsonBinary { type_code, body: body.into() };
             assert_eq!(json.text().unwrap(), text);

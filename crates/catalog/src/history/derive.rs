@@ -57,12 +57,13 @@ impl SchemaHistory {
     /// The job carries the partitioned table. The other one now has the id that the exchanged partition had.
     fn exchanged(&mut self, job: &Job) -> Vec<TableId> {
         let plain = self.table_before(TableId(job.table_id), job.version);
-        let partitioned = job.objects().unwrap_or_default().into_iter().find(|o| !o.dropped);
+        let partitioned = job.touched.iter().find(|o| !o.dropped).map(|o| TableId(o.id));
         let (Some((parent_id, plain)), Some(partitioned)) = (plain, partitioned) else { return Vec::new() };
-        let Some((_, before)) = self.table_before(TableId(partitioned.id), job.version) else {
+        let before = self.table_before(partitioned, job.version);
+        let (Some((_, before)), Some(after)) = (before, self.table_at(partitioned, job.version)) else {
             return Vec::new();
         };
-        let now = partition_ids(&partitioned.json);
+        let now = partition_ids(&after.json);
         let Some(id) = partition_ids(&before.json).into_iter().find(|id| !now.contains(id)) else {
             return Vec::new();
         };
@@ -93,7 +94,7 @@ impl SchemaHistory {
     /// comes twice.
     fn renamed(&mut self, job: &Job) -> Vec<TableId> {
         let targets = sql::rename_targets(&job.query);
-        let carried: Vec<TableId> = job.carried().map(TableId).collect();
+        let carried: Vec<TableId> = job.carried.iter().copied().map(TableId).collect();
         let in_order = carried.len() == targets.len();
         for (at, id) in carried.iter().enumerate() {
             let Some(table) = self.table_at(*id, job.version) else { continue };

@@ -67,8 +67,7 @@ impl SchemaHistory {
     }
 
     fn insert_job(&mut self, object: &SchemaObject) -> Result<(), Error> {
-        let parsed = Job::parse(&object.json).and_then(|job| Ok((job.objects()?, job)));
-        let (objects, job) = match parsed {
+        let (job, objects) = match Job::read(&object.json) {
             Ok(parsed) => parsed,
             Err(error) => {
                 tracing::warn!(job = object.id, %error, "a DDL job that cannot be read");
@@ -78,9 +77,7 @@ impl SchemaHistory {
         };
         let known = self.jobs.get(&JobId(job.id));
         if let Some(known) = known {
-            let same = (known.job_type, known.version, known.effective)
-                == (job.job_type, job.version, job.effective);
-            return if same { Ok(()) } else { Err(conflict("DDL job", object)) };
+            return if known.same(&job) { Ok(()) } else { Err(conflict("DDL job", object)) };
         }
         for object in objects {
             self.insert(object)?;
@@ -123,12 +120,56 @@ impl SchemaHistory {
             job.effective && matches!(job.job_type, job_type::RECOVER_TABLE | job_type::RECOVER_SCHEMA)
         };
         self.jobs.values().filter(recovers).flat_map(|job| {
-            let carried = job.objects().unwrap_or_default().into_iter();
-            let tables =
-                carried.filter(|o| o.kind() == ObjectKind::Table && !o.dropped).map(|o| TableId(o.id));
+            let carried = job.touched.iter();
+            let tables = carried.filter(|o| o.kind == ObjectKind::Table && !o.dropped).map(|o| TableId(o.id));
             let derived = self.derived(JobId(job.id)).iter().copied();
             tables.chain(derived).map(|id| (id, job.version)).collect::<Vec<_>>()
         })
+    }
+
+    /// Lets go of what no record above version `below` needs: of each object all but the newest version at or below it, objects that
+    /// were dropped by then, and jobs. Tables that went with their database stay in their last version, for FLASHBACK DATABASE, which
+    /// names none of them.
+    pub(crate) fn forget(&mut self, below: SchemaVersion) {
+        let databases = &self.databases;
+        self.tables.retain(|_, versions| {
+            let Some((&newest, version)) = versions.range(..=below).next_back() else { return true };
+            if version.value.is_some() {
+                *versions = versions.split_off(&newest);
+                return true;
+            }
+            let with_database = databases
+                .get(&version.parent_id)
+                .and_then(|database| database.get(&newest))
+                .is_some_and(|database| database.value.is_none());
+            if with_database {
+                let last = versions.range(..newest).next_back().map_or(newest, |(last, _)| *last);
+                *versions = versions.split_off(&last);
+                return true;
+            }
+            *versions = versions.split_off(&SchemaVersion(newest.0 + 1));
+            !versions.is_empty()
+        });
+        for versions in self.databases.values_mut() {
+            // Also a dropped one, by its last name: it may be brought back.
+            let alive = versions.range(..=below).rev().find(|(_, v)| v.value.is_some()).map(|(at, _)| *at);
+            if let Some(alive) = alive {
+                *versions = versions.split_off(&alive);
+            }
+        }
+        let old = |job: &Job| job.version <= below;
+        let gone: Vec<JobId> = self.jobs.iter().filter(|(_, job)| old(job)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.jobs.remove(&id);
+            self.derived.remove(&id);
+        }
+    }
+
+    /// How many versions of objects and jobs are held.
+    pub fn size(&self) -> usize {
+        let tables: usize = self.tables.values().map(BTreeMap::len).sum();
+        let databases: usize = self.databases.values().map(BTreeMap::len).sum();
+        tables + databases + self.jobs.len()
     }
 
     /// As [`SchemaHistory::table_at`]; where the history begins later, the oldest version that it has.
@@ -148,6 +189,11 @@ impl SchemaHistory {
 
     pub(crate) fn database_before(&self, id: i64, version: SchemaVersion) -> Option<Arc<Database>> {
         newest(self.databases.get(&id)?, SchemaVersion(version.0 - 1))?.value.clone()
+    }
+
+    /// Exactly that version of the database.
+    pub(crate) fn database_version(&self, id: i64, version: SchemaVersion) -> Option<Arc<Database>> {
+        self.databases.get(&id)?.get(&version)?.value.clone()
     }
 
     /// Exactly that version of the table.
@@ -171,6 +217,34 @@ impl SchemaHistory {
     /// Tables that a job touched without carrying them.
     pub(crate) fn derived(&self, job: JobId) -> &[TableId] {
         self.derived.get(&job).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether two objects of one version say the same of it: everything that is read is equal. What a job carries and what is read from
+/// TiKV may differ in stamps and counters, and a job may not know the database.
+pub fn same_object(a: &SchemaObject, b: &SchemaObject) -> bool {
+    let of = |o: &SchemaObject| (o.kind, o.id, o.schema_version, o.dropped);
+    if of(a) != of(b) || (a.parent_id != b.parent_id && a.parent_id != 0 && b.parent_id != 0) {
+        return false;
+    }
+    if a.dropped || a.json == b.json {
+        return true;
+    }
+    let version = SchemaVersion(a.schema_version);
+    match a.kind() {
+        ObjectKind::Table => match (parse_table(&a.json, version), parse_table(&b.json, version)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Database => match (parse_database(&a.json, version), parse_database(&b.json, version)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Job => match (Job::parse(&a.json), Job::parse(&b.json)) {
+            (Ok(a), Ok(b)) => a.same(&b),
+            _ => false,
+        },
+        ObjectKind::Unspecified => false,
     }
 }
 
@@ -198,6 +272,12 @@ trait SameContent {
 impl SameContent for Database {
     fn same(&self, other: &Self) -> bool {
         self == other
+    }
+}
+
+impl SameContent for Job {
+    fn same(&self, other: &Self) -> bool {
+        (self.job_type, self.version, self.effective) == (other.job_type, other.version, other.effective)
     }
 }
 

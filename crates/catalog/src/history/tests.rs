@@ -85,3 +85,51 @@ fn a_job_brings_its_objects() {
     history.insert(objects.into_iter().next_back().unwrap()).unwrap();
     assert_eq!(*history.table_at(TableId(10), SchemaVersion(2)).unwrap(), t);
 }
+
+/// Read from TiKV before its job was in the history: other stamps, and a job of a rename knows no database.
+#[test]
+fn two_sources_may_say_the_same_in_other_words() {
+    let read = object(&table(10, "t", 3), 1);
+    let stamped =
+        String::from_utf8(read.json.to_vec()).unwrap().replacen('{', r#"{"update_timestamp":77,"#, 1);
+    let carried = SchemaObject { json: stamped.into(), parent_id: 0, finished_ts: 77, ..read };
+    assert_ne!(read.json, carried.json);
+    assert!(same_object(&read, &carried) && same_object(&carried, &read));
+    assert!(!same_object(&read, &object(&table(10, "u", 3), 1)));
+    assert!(!same_object(&read, &object(&table(10, "t", 3), 2)));
+    assert!(!same_object(&read, &object(&table(10, "t", 4), 1)));
+    assert!(!same_object(&read, &SchemaObject { dropped: true, ..read.clone() }));
+}
+
+#[test]
+fn what_lies_behind_is_let_go_but_for_what_may_come_back() {
+    let database = Database { id: 1, name: "d".into(), version: SchemaVersion(1), ..Database::default() };
+    let mut history = SchemaHistory::default();
+    history.insert(database_object(&database_json(&database), SchemaVersion(1)).unwrap()).unwrap();
+    let gone = |id, version| SchemaObject {
+        kind: ObjectKind::Table as i32,
+        id,
+        schema_version: version,
+        dropped: true,
+        parent_id: 1,
+        ..SchemaObject::default()
+    };
+    for version in [2, 3, 4] {
+        history.insert(object(&table(10, &format!("lives{version}"), version), 1)).unwrap();
+        history.insert(object(&table(11, &format!("dropped{version}"), version), 1)).unwrap();
+        history.insert(object(&table(12, &format!("with{version}"), version), 1)).unwrap();
+    }
+    history.insert(gone(11, 5)).unwrap();
+    history.insert(gone(12, 6)).unwrap();
+    let dropped_database = SchemaObject { kind: ObjectKind::Database as i32, id: 1, ..gone(1, 6) };
+    history.insert(dropped_database).unwrap();
+    history.forget(SchemaVersion(7));
+    let before =
+        |id, version| history.table_before(TableId(id), SchemaVersion(version)).map(|(_, t)| t.name.clone());
+    assert_eq!(before(10, 9).as_deref(), Some("lives4"));
+    assert_eq!(before(10, 4), None, "an older version of what lives");
+    assert_eq!(before(11, 5), None, "what was dropped");
+    assert_eq!(before(12, 6).as_deref(), Some("with4"), "what went with its database");
+    assert!(history.database_before(1, SchemaVersion(6)).is_some());
+    assert_eq!(history.size(), 1 + 2 + 2);
+}

@@ -12,7 +12,7 @@ use binlog_types::{JobId, TableId};
 use super::state::{Gone, State};
 use crate::history::Version;
 use crate::meta::{Job, job_type};
-use crate::{Error, SchemaChange, SchemaHistory, Table, TableRef};
+use crate::{SchemaChange, SchemaHistory, Table, TableRef};
 
 /// Jobs that change nothing that a sink holds.
 fn invisible(job_type: u8) -> bool {
@@ -48,22 +48,18 @@ struct Effect {
 }
 
 /// Moves the state to the job's version.
-pub(super) fn apply(
-    state: &mut State,
-    history: &SchemaHistory,
-    job: &Job,
-) -> Result<Vec<SchemaChange>, Error> {
+pub(super) fn apply(state: &mut State, history: &SchemaHistory, job: &Job) -> Vec<SchemaChange> {
     let mut changes = Vec::new();
-    let objects = job.objects()?;
+    let touched = &job.touched;
     let before_of = |state: &State, id| before(state, history, job, id);
-    let carried = objects.iter().filter(|o| o.kind() == ObjectKind::Table).map(|o| TableId(o.id));
+    let carried = touched.iter().filter(|o| o.kind == ObjectKind::Table).map(|o| TableId(o.id));
     let derived = history.derived(JobId(job.id)).iter().copied();
     let ids: Vec<TableId> = carried.chain(derived).collect();
     // Names before the job are taken before anything moves: a job may swap them.
     let befores: Vec<(TableId, Option<TableRef>)> =
         ids.iter().map(|id| (*id, before_of(state, *id))).collect();
 
-    for object in objects.iter().filter(|o| o.kind() == ObjectKind::Database) {
+    for object in touched.iter().filter(|o| o.kind == ObjectKind::Database) {
         let before = match state.database(object.id) {
             Some(database) if database.version < job.version => Some(database),
             _ => history.database_before(object.id, job.version),
@@ -77,7 +73,7 @@ pub(super) fn apply(
             changes.extend(before.map(|database| SchemaChange::DropDatabase { database, tables }));
             continue;
         }
-        let after = Arc::new(crate::meta::parse_database(&object.json, job.version)?);
+        let Some(after) = history.database_version(object.id, job.version) else { continue };
         state.put_database(Arc::clone(&after));
         match before {
             None => changes.push(SchemaChange::CreateDatabase(after)),
@@ -107,7 +103,7 @@ pub(super) fn apply(
     if invisible(job.job_type) {
         changes.clear();
     }
-    Ok(changes)
+    changes
 }
 
 /// The table before the job: as the state has it, unless the state was made from a time at which the job was already visible.

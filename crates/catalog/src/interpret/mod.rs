@@ -10,7 +10,7 @@ use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 use crate::meta::{Job, job_type};
 use crate::{Ddl, Error, Event, SchemaHistory, TableRef, Transaction, sql};
 use rows::Plans;
-use state::State;
+use state::{Gone, State};
 
 /// Where the stream is taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,11 @@ impl Step {
 /// What a DDL's binlog says that TiDB writes before the job is done, when it stops writing a dropped column.
 const DELETE_ONLY: i32 = 1;
 
+/// Versions that are kept behind the stream: a transaction may have begun that many DDLs before it committed.
+const HISTORY_BEHIND: i64 = 1024;
+/// DDLs between two looks at what may go.
+const FORGET_EVERY: usize = 256;
+
 /// Keeps the schema of the stream's current position.
 #[derive(Debug)]
 pub struct Interpreter {
@@ -91,6 +96,8 @@ pub struct Interpreter {
     seen: SchemaVersion,
     skipped_rows: u64,
     unknown: UnknownDdl,
+    /// DDLs since the history was last cut.
+    since_forgotten: usize,
 }
 
 impl Interpreter {
@@ -106,6 +113,7 @@ impl Interpreter {
             seen: SchemaVersion(0),
             skipped_rows: 0,
             unknown: UnknownDdl::default(),
+            since_forgotten: 0,
         }
     }
 
@@ -201,8 +209,9 @@ impl Interpreter {
         if unknown && self.unknown == UnknownDdl::Stop {
             return Err(unknown_ddl(commit_ts, &job, &query));
         }
-        let mut changes = ddl::apply(state, &self.history, &job)?;
+        let mut changes = ddl::apply(state, &self.history, &job);
         self.moved = true;
+        self.forget();
         if unknown {
             let applied = self.unknown == UnknownDdl::Store;
             tracing::warn!(%commit_ts, job = %id, kind = job.job_type, query, applied, "a DDL of an unknown kind");
@@ -220,6 +229,18 @@ impl Interpreter {
             query,
             changes,
         })))
+    }
+
+    /// Now and then, lets go of history that lies behind: what bounds memory is the tables that there are, not their past.
+    fn forget(&mut self) {
+        self.since_forgotten += 1;
+        if self.since_forgotten < FORGET_EVERY {
+            return;
+        }
+        self.since_forgotten = 0;
+        let Some(state) = &self.state else { return };
+        self.history.forget(SchemaVersion(state.version.0 - HISTORY_BEHIND));
+        self.plans.retain(|id| state.table(id).is_some() || state.gone(id) != Some(Gone::Dropped));
     }
 
     /// A job that is there and says nothing that can be read.

@@ -22,6 +22,11 @@ pub(super) struct Plans(HashMap<TableId, Vec<Arc<Plan>>>);
 const PLANS_PER_TABLE: usize = 8;
 
 impl Plans {
+    /// Keeps the plans of these tables.
+    pub(super) fn retain(&mut self, keep: impl Fn(TableId) -> bool) {
+        self.0.retain(|id, _| keep(*id));
+    }
+
     fn get(&mut self, id: TableId, source: Arc<Table>, target: &Arc<Table>) -> Result<Arc<Plan>, Error> {
         let plans = self.0.entry(id).or_default();
         let known = plans.iter().find(|p| Arc::ptr_eq(&p.source, &source) && Arc::ptr_eq(&p.target, target));

@@ -250,3 +250,41 @@ fn ddls_of_unknown_kinds_follow_the_policy() {
     let error = step(&mut stopped, 50, &self::ddl(105)).unwrap_err();
     assert!(matches!(error, Error::UnknownDdl { kind: 200, .. }), "{error}");
 }
+
+/// A stream of very many DDLs holds as much history as one of few: tables that live on, and what lies near the stream's position.
+#[test]
+fn many_ddls_need_no_more_memory_than_few() {
+    let jobs: i64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
+    let mut interpreter = Interpreter::new(Start::Version(SchemaVersion(1)));
+    interpreter.extend(vec![database()], SchemaVersion(1)).unwrap();
+    let (mut peak, mut version, mut page) = (0, 1, Vec::new());
+    let kinds =
+        [job_type::CREATE_TABLE, job_type::RENAME_TABLE, job_type::TRUNCATE_TABLE, job_type::DROP_TABLE];
+    for number in 0..jobs {
+        let kind = kinds[(number % 4) as usize];
+        let id = 1000 + number / 4 * 2;
+        version += 1;
+        // TRUNCATE leaves the table under the next id.
+        let (old, new) = if number % 4 < 2 { (id, id) } else { (id + number % 4 - 2, id + 1) };
+        let name = if number % 4 == 0 { "t" } else { "renamed" };
+        let after = table(new, name, version);
+        page.extend(job(number + 1, kind, old, version, Some(&after)));
+        if page.len() < 500 && number + 1 < jobs {
+            continue;
+        }
+        interpreter.extend(std::mem::take(&mut page), SchemaVersion(version)).unwrap();
+        let done = interpreter.schema_version().0;
+        for version in done + 1..=version {
+            let body = ddl(version - 1);
+            assert!(
+                matches!(event(&mut interpreter, version as u64 * 10, &body), Event::Ddl(d) if d.changes.len() == 1)
+            );
+        }
+        peak = peak.max(interpreter.history().size());
+    }
+    assert!(interpreter.tables().is_empty());
+    // Every DDL makes a job and at most two versions of tables.
+    let bound = 3 * (HISTORY_BEHIND as usize + FORGET_EVERY + 250) + 2;
+    println!("{jobs} DDLs: at most {peak} objects held at a time");
+    assert!(peak <= bound, "{peak} objects, {bound} expected");
+}

@@ -13,7 +13,7 @@ use crate::Error;
 const DONE: i64 = 4;
 const SYNCED: i64 = 6;
 
-/// A finished job, as far as it is read.
+/// A finished job, as far as it is read. The objects that it carries are none of it: a history keeps them by version.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Its id.
@@ -32,6 +32,48 @@ pub struct Job {
     pub version: SchemaVersion,
     /// Whether it took effect: it was not rolled back or cancelled.
     pub effective: bool,
+    /// What it made, changed or dropped, in order.
+    pub(crate) touched: Vec<Touched>,
+    /// Ids of the tables that it carries, in order, each as often as it names it.
+    pub(crate) carried: Vec<i64>,
+}
+
+/// An object that a job made, changed or dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub(crate) kind: ObjectKind,
+    pub(crate) id: i64,
+    pub(crate) dropped: bool,
+}
+
+impl Job {
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// When it is no job, or carries what is no DBInfo or TableInfo.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        Self::read(json).map(|(job, _)| job)
+    }
+
+    /// Reads a job and the databases and tables that it made, changed or dropped, as of its version. What it carries nothing about is
+    /// left to the schema history: the tables of a recovered database, the plain table of an exchange.
+    ///
+    /// # Errors
+    /// As [`Job::parse`].
+    pub(crate) fn read(json: &[u8]) -> Result<(Self, Vec<SchemaObject>), Error> {
+        Parsed::of(&tree(json)?)?.read()
+    }
+
+    /// Whether it is a job on a table of TiDB's own DDL machinery.
+    pub fn is_internal(&self) -> bool {
+        self.table_id > super::MAX_GLOBAL_ID
+    }
+}
+
+/// A job with all that is in it.
+#[derive(Clone, Debug)]
+struct Parsed {
+    job: Job,
     start_ts: u64,
     args: Value,
     result: Outcome,
@@ -45,15 +87,7 @@ struct Outcome {
     finished_ts: u64,
 }
 
-impl Job {
-    /// Reads a job.
-    ///
-    /// # Errors
-    /// When it is no job.
-    pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        Self::of(&tree(json)?)
-    }
-
+impl Parsed {
     fn of(value: &Value) -> Result<Self, Error> {
         let job = Fields::of(value, "DDL job")?;
         let binlog = match field(job.0, "binlog") {
@@ -63,59 +97,56 @@ impl Job {
         let object = |name: &str| field(binlog.0, name).cloned();
         let multiple = field(binlog.0, "multipletableinfos").and_then(Value::as_array);
         let version = binlog.int("schemaversion")?;
-        Ok(Job {
-            id: job.required("id")?,
-            // A kind beyond a byte is as unknown as one that no TiDB has yet.
-            job_type: u8::try_from(job.required("type")?).unwrap_or(u8::MAX),
-            schema_id: job.int("schema_id")?,
-            table_id: job.int("table_id")?,
-            schema_name: job.text("schema_name"),
-            query: job.text("query"),
-            version: SchemaVersion(version),
-            effective: matches!(job.int("state")?, DONE | SYNCED) && version != 0,
+        let multiple: Vec<Value> = multiple.into_iter().flatten().filter(|t| !t.is_null()).cloned().collect();
+        let id = |table: &Value| field(table.as_object()?, "id")?.as_i64();
+        Ok(Parsed {
+            job: Job {
+                id: job.required("id")?,
+                // A kind beyond a byte is as unknown as one that no TiDB has yet.
+                job_type: u8::try_from(job.required("type")?).unwrap_or(u8::MAX),
+                schema_id: job.int("schema_id")?,
+                table_id: job.int("table_id")?,
+                schema_name: job.text("schema_name"),
+                query: job.text("query"),
+                version: SchemaVersion(version),
+                effective: matches!(job.int("state")?, DONE | SYNCED) && version != 0,
+                touched: Vec::new(),
+                carried: multiple.iter().filter_map(id).collect(),
+            },
             start_ts: job.int("start_ts")? as u64,
             args: field(job.0, "raw_args").cloned().unwrap_or_default(),
             result: Outcome {
                 database: object("dbinfo"),
                 table: object("tableinfo"),
-                multiple: multiple.into_iter().flatten().filter(|t| !t.is_null()).cloned().collect(),
+                multiple,
                 finished_ts: binlog.int("finishedts")? as u64,
             },
         })
     }
 
-    /// Whether it is a job on a table of TiDB's own DDL machinery.
-    pub fn is_internal(&self) -> bool {
-        self.table_id > super::MAX_GLOBAL_ID
+    fn read(mut self) -> Result<(Job, Vec<SchemaObject>), Error> {
+        let objects = self.objects()?;
+        let touched = objects.iter().map(|o| Touched { kind: o.kind(), id: o.id, dropped: o.dropped });
+        self.job.touched = touched.collect();
+        Ok((self.job, objects))
     }
 
-    /// Ids of the tables that the job carries, in order, each as often as the job names it.
-    pub(crate) fn carried(&self) -> impl Iterator<Item = i64> {
-        let id = |table: &Value| field(table.as_object()?, "id")?.as_i64();
-        self.result.multiple.iter().filter_map(id)
-    }
-
-    /// The databases and tables that the job made, changed or dropped, as of its version. What it carries nothing about is left
-    /// to the schema history: the tables of a recovered database, the plain table of an exchange.
-    ///
-    /// # Errors
-    /// When it carries what is no DBInfo or TableInfo.
-    pub fn objects(&self) -> Result<Vec<SchemaObject>, Error> {
+    fn objects(&self) -> Result<Vec<SchemaObject>, Error> {
         use job_type::*;
-        if !self.effective {
+        if !self.job.effective {
             return Ok(Vec::new());
         }
         let mut objects = Vec::new();
-        match self.job_type {
+        match self.job.job_type {
             DROP_SCHEMA => {
-                objects.push(self.dropped(ObjectKind::Database, self.schema_id));
+                objects.push(self.dropped(ObjectKind::Database, self.job.schema_id));
                 // The tables' ids are an argument: the first or, since there are checks of foreign keys, the second one.
                 let lists = self.args.as_array().into_iter().flatten().filter_map(Value::as_array);
                 let tables = lists.flatten().filter_map(Value::as_i64);
                 objects.extend(tables.map(|id| self.dropped(ObjectKind::Table, id)));
             }
             DROP_TABLE | DROP_VIEW | DROP_SEQUENCE => {
-                objects.push(self.dropped(ObjectKind::Table, self.table_id))
+                objects.push(self.dropped(ObjectKind::Table, self.job.table_id))
             }
             _ => {
                 if let Some(database) = &self.result.database {
@@ -134,8 +165,11 @@ impl Job {
                 }
                 // The table has a new id: TRUNCATE, changed partitioning, exchange.
                 let tables = || objects.iter().filter(|o| o.kind == ObjectKind::Table as i32);
-                if self.table_id != 0 && tables().count() > 0 && tables().all(|o| o.id != self.table_id) {
-                    objects.push(self.dropped(ObjectKind::Table, self.table_id));
+                if self.job.table_id != 0
+                    && tables().count() > 0
+                    && tables().all(|o| o.id != self.job.table_id)
+                {
+                    objects.push(self.dropped(ObjectKind::Table, self.job.table_id));
                 }
             }
         }
@@ -146,7 +180,7 @@ impl Job {
         SchemaObject {
             kind: kind as i32,
             id,
-            schema_version: self.version.0,
+            schema_version: self.job.version.0,
             finished_ts: self.result.finished_ts,
             ..SchemaObject::default()
         }
@@ -154,8 +188,8 @@ impl Job {
 
     fn dropped(&self, kind: ObjectKind, id: i64) -> SchemaObject {
         let (parent_id, finished_ts) = match (kind, self.result.table.as_ref()) {
-            (ObjectKind::Table, Some(table)) => (self.schema_id, self.visible_ts(table)),
-            (ObjectKind::Table, None) => (self.schema_id, self.result.finished_ts),
+            (ObjectKind::Table, Some(table)) => (self.job.schema_id, self.visible_ts(table)),
+            (ObjectKind::Table, None) => (self.job.schema_id, self.result.finished_ts),
             _ => (0, self.result.finished_ts),
         };
         SchemaObject { dropped: true, parent_id, finished_ts, ..self.object(kind, id) }
@@ -163,16 +197,16 @@ impl Job {
 
     fn database(&self, value: &Value) -> Result<SchemaObject, Error> {
         let json = normal(value);
-        let id = parse_database(&json, self.version)?.id;
+        let id = parse_database(&json, self.job.version)?.id;
         // No row can tell whether the database was there a little earlier.
         Ok(SchemaObject { json, finished_ts: self.start_ts, ..self.object(ObjectKind::Database, id) })
     }
 
     fn table(&self, value: &Value) -> Result<SchemaObject, Error> {
         let json = normal(value);
-        let id = parse_table(&json, self.version)?.id.0;
+        let id = parse_table(&json, self.job.version)?.id.0;
         // A RENAME of several tables does not say which database each went to.
-        let parent_id = if self.job_type == job_type::RENAME_TABLES { 0 } else { self.schema_id };
+        let parent_id = if self.job.job_type == job_type::RENAME_TABLES { 0 } else { self.job.schema_id };
         Ok(SchemaObject {
             json,
             parent_id,
@@ -234,11 +268,21 @@ impl<'a> Fields<'a> {
 /// When it is no job, or carries what is no DBInfo or TableInfo.
 pub fn objects_of_job(json: &[u8]) -> Result<Vec<SchemaObject>, Error> {
     let value = tree(json)?;
-    let job = Job::of(&value)?;
-    let json: Bytes = normal(&value);
-    let mut objects = job.objects()?;
-    objects.push(SchemaObject { json, parent_id: job.schema_id, ..job.object(ObjectKind::Job, job.id) });
+    let parsed = Parsed::of(&value)?;
+    let mut objects = parsed.objects()?;
+    let (id, parent_id) = (parsed.job.id, parsed.job.schema_id);
+    objects.push(SchemaObject { json: normal(&value), parent_id, ..parsed.object(ObjectKind::Job, id) });
     Ok(objects)
+}
+
+/// A job of the history that cannot be read, as an object: whoever comes to its binlog is told of it.
+pub fn unreadable_job(id: i64, json: &[u8]) -> SchemaObject {
+    SchemaObject {
+        kind: ObjectKind::Job as i32,
+        id,
+        json: Bytes::copy_from_slice(json),
+        ..SchemaObject::default()
+    }
 }
 
 #[cfg(test)]
@@ -249,9 +293,8 @@ mod tests {
     fn keys_match_whatever_their_case() {
         let json = br#"{"ID":7,"Type":4,"schema_ID":2,"Table_id":10,"State":6,"Query":"drop table t","Start_TS":5,
             "BINLOG":{"schemaversion":9,"FINISHEDTS":50,"tableInfo":{"ID":10,"Name":{"o":"t","l":"t"},"Update_Timestamp":7}}}"#;
-        let job = Job::parse(json).unwrap();
+        let (job, objects) = Job::read(json).unwrap();
         assert_eq!((job.id, job.job_type, job.version.0, job.effective), (7, 4, 9, true));
-        let objects = job.objects().unwrap();
         assert_eq!(
             (objects.len(), objects[0].id, objects[0].finished_ts, objects[0].dropped),
             (1, 10, 7, true)
@@ -264,8 +307,7 @@ mod tests {
             let json = format!(
                 r#"{{"id":7,"type":2,"schema_id":2,"state":6,"raw_args":{args},"binlog":{{"SchemaVersion":9,"DBInfo":{{"id":2,"db_name":"d"}}}}}}"#
             );
-            let ids: Vec<i64> =
-                Job::parse(json.as_bytes()).unwrap().objects().unwrap().iter().map(|o| o.id).collect();
+            let ids: Vec<i64> = Job::read(json.as_bytes()).unwrap().1.iter().map(|o| o.id).collect();
             assert_eq!(ids, [2, 10, 11], "{args}");
         }
     }

@@ -10,7 +10,7 @@ mod shape;
 mod write;
 
 pub use diff::{SchemaDiff, parse_diff};
-pub use job::{Job, objects_of_job};
+pub use job::{Job, objects_of_job, unreadable_job};
 pub use keys::{
     databases_range, diff_key, job_history_range, job_key, schema_version_key, table_key, tables_range,
 };

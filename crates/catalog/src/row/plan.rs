@@ -94,8 +94,12 @@ fn binds(column: &Column) -> bool {
 
 fn absent(column: &Column, source: &Table) -> Absent {
     let known = source.columns.iter().any(|c| c.id == column.id && c.public);
-    if !binds(column) || column.is_generated() || !known {
+    if !binds(column) || !known {
         return Absent::Unbound;
+    }
+    // TiDB leaves out what is NULL and has no default, as generated columns never have.
+    if column.is_generated() {
+        return Absent::Value(Value::Null);
     }
     match &column.origin_default {
         Some(raw) => value_of_text(raw, &column.ty).map_or_else(Absent::Unreadable, Absent::Value),

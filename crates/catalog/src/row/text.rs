@@ -1,5 +1,7 @@
 //! Values from the texts of DEFAULT clauses.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::convert::number_of_names;
@@ -9,7 +11,12 @@ use crate::{ColumnType, Value, tp};
 /// The value of a default's text; BIT: of its big-endian bytes.
 pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecError> {
     if ty.is_string() || ty.tp == tp::GEOMETRY {
-        let bytes = Bytes::copy_from_slice(raw);
+        let mut bytes = raw.to_vec();
+        if ty.tp == tp::STRING && ty.is_bytes() {
+            // BINARY is as long as it says.
+            bytes.resize(bytes.len().max(usize::try_from(ty.flen).unwrap_or(0).min(255)), 0);
+        }
+        let bytes = Bytes::from(bytes);
         return Ok(if ty.is_text() { Value::Text(bytes) } else { Value::Bytes(bytes) });
     }
     if ty.tp == tp::BIT {
@@ -36,7 +43,8 @@ pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecE
         tp::NEW_DECIMAL => {
             let part = |n: i64| u8::try_from(n).map_err(|_| bad());
             let (precision, scale) = (part(ty.flen)?, part(ty.decimal)?);
-            Value::Decimal(decode_decimal(precision, scale, &encode_decimal(text, precision, scale)?)?)
+            let rounded = round_decimal(text, usize::from(scale)).ok_or_else(bad)?;
+            Value::Decimal(decode_decimal(precision, scale, &encode_decimal(&rounded, precision, scale)?)?)
         }
         tp::DATE | tp::NEW_DATE | tp::DATETIME | tp::TIMESTAMP => {
             let kind = match ty.tp {
@@ -48,13 +56,13 @@ pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecE
         }
         tp::DURATION => Value::Duration { nanos: Duration::parse(text)?.nanos, fsp: ty.fsp() },
         tp::ENUM => {
-            let index = ty.elems.iter().position(|e| e.eq_ignore_ascii_case(text)).ok_or_else(bad)?;
+            let index = name_of(ty, text).ok_or_else(bad)?;
             Value::Enum(index as u64 + 1)
         }
         tp::SET => {
             let mut mask = 0;
             for name in text.split(',').filter(|n| !n.is_empty()) {
-                mask |= 1 << ty.elems.iter().position(|e| e.eq_ignore_ascii_case(name)).ok_or_else(bad)?;
+                mask |= 1 << name_of(ty, name).ok_or_else(bad)?;
             }
             Value::Set(mask)
         }
@@ -64,6 +72,39 @@ pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecE
         }
         _ => return Err(bad()),
     })
+}
+
+/// The place of a name of an ENUM or SET: as it is written, else as most collations see it.
+fn name_of(ty: &ColumnType, name: &str) -> Option<usize> {
+    let exact = ty.elems.iter().position(|e| e == name);
+    exact.or_else(|| ty.elems.iter().position(|e| e.eq_ignore_ascii_case(name)))
+}
+
+/// A decimal with no more digits behind the point than `scale`, rounded half away from zero, as TiDB does when it stores one.
+fn round_decimal(text: &str, scale: usize) -> Option<Cow<'_, str>> {
+    let Some((whole, fraction)) = text.split_once('.') else { return Some(text.into()) };
+    let Some(next) = fraction.as_bytes().get(scale) else { return Some(text.into()) };
+    let (sign, whole) = match whole.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", whole),
+    };
+    let mut digits: Vec<u8> = whole.bytes().chain(fraction.bytes().take(scale)).collect();
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    if *next >= b'5' {
+        let nines = digits.iter().rev().take_while(|d| **d == b'9').count();
+        let at = digits.len() - nines;
+        digits.iter_mut().skip(at).for_each(|d| *d = b'0');
+        match at.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+            Some(digit) => *digit += 1,
+            None => digits.insert(0, b'1'),
+        }
+    }
+    let (whole, fraction) = digits.split_at_checked(digits.len() - scale)?;
+    let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let whole = if whole.is_empty() { "0".to_owned() } else { part(whole) };
+    Some(format!("{sign}{whole}.{}", part(fraction)).into())
 }
 
 /// What a NOT NULL column without a default holds where a row lacks it, as MySQL has it: zero or empty.
@@ -115,7 +156,11 @@ mod tests {
         for (raw, ty, value) in [
             (&b"-5"[..], ty(tp::LONG, 11, 0), Value::Int(-5)),
             (b"1.5", ty(tp::NEW_DECIMAL, 5, 2), Value::Decimal("1.50".into())),
+            (b"-9.995", ty(tp::NEW_DECIMAL, 5, 2), Value::Decimal("-10.00".into())),
+            (b".4", ty(tp::NEW_DECIMAL, 5, 0), Value::Decimal("0".into())),
+            (b"A", ColumnType { elems: vec!["a".into(), "A".into()], ..ty(tp::ENUM, 1, 0) }, Value::Enum(2)),
             (b"b", ty(tp::ENUM, 1, 0), Value::Enum(2)),
+            (b"ab", ty(tp::STRING, 4, 0), Value::Bytes(Bytes::from_static(b"ab\0\0"))),
             (b"b,a", ty(tp::SET, 1, 0), Value::Set(3)),
             (b"\x01\x02", ty(tp::BIT, 10, 0), Value::Bit(258)),
             (b"-01:00:00", ty(tp::DURATION, 10, 0), Value::Duration { nanos: -3_600_000_000_000, fsp: 0 }),

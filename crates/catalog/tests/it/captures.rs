@@ -9,7 +9,7 @@ use crate::replay::{Memory, replay};
 
 const SYSTEM: [&str; 2] = ["mysql", "sys"];
 
-fn marks(name: &str) -> Vec<(String, Ts)> {
+pub(crate) fn marks(name: &str) -> Vec<(String, Ts)> {
     let mut marks: Vec<(String, Ts)> =
         fixtures::marks(name).unwrap().into_iter().map(|(mark, at)| (mark, at.tso)).collect();
     marks.sort_by_key(|(_, ts)| *ts);

@@ -1,10 +1,10 @@
 //! The fuzzers' targets (`fuzz/`), each for a short while: on what a real TiDB wrote, on mutations of that, and on random bytes.
 //!
-//! `BINLOG_FUZZ_CASES` makes it longer.
+//! `BINLOG_FUZZ_CASES` makes it longer, `BINLOG_SEED` repeats a run.
 
 use binlog_testkit::fixtures;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::replay::records;
 
@@ -25,11 +25,18 @@ fn seeds() -> Vec<Vec<u8>> {
 #[test]
 fn no_bytes_make_a_decoder_panic() {
     let cases = std::env::var("BINLOG_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let seed: u64 =
+        std::env::var("BINLOG_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| now().into());
+    println!("BINLOG_SEED={seed} repeats this run");
     let seeds = seeds();
     for (name, target) in targets::TARGETS {
         println!("{name}");
+        let mut rng = [0; 32];
+        rng[..8].copy_from_slice(&seed.to_le_bytes());
         seeds.iter().for_each(|seed| target(seed));
-        let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &rng));
         let random = prop::collection::vec(any::<u8>(), 0..200);
         let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
         let strategy = (random, prop::sample::select(seeds.clone()), edits, any::<prop::sample::Index>());

@@ -6,3 +6,4 @@ mod captures;
 mod fuzz;
 mod replay;
 mod restart;
+mod typed;

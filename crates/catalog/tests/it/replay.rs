@@ -208,6 +208,11 @@ impl Memory {
         truth
     }
 
+    /// The tables and their rows; an empty row was deleted.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&TableRef, &[Row])> {
+        self.tables.values().map(|(table, rows)| (table, rows.as_slice()))
+    }
+
     /// The columns that [`Memory::contents`] shows, by table.
     pub(crate) fn columns(&self) -> BTreeMap<(String, String), Vec<String>> {
         let names = |t: &TableRef| shown(&t.table).iter().map(|c| c.name.clone()).collect();

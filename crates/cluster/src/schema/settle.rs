@@ -102,6 +102,11 @@ impl Ledger {
         }
     }
 
+    /// Takes note of a job that cannot be read; its version settles by its diff.
+    pub(super) fn unreadable_job(&mut self, id: i64) {
+        self.seen_jobs.insert(id);
+    }
+
     /// Takes the diff of a version.
     pub(super) fn diff(&mut self, version: SchemaVersion, diff: Option<SchemaDiff>) {
         self.open.entry(version).or_default().diff = Some(diff);

@@ -1,11 +1,13 @@
 //! Fed with what a real TiDB wrote, the downstream holds what that TiDB held: at the end, and at every mark.
 
+use std::process::Command;
 use std::time::Duration;
 
-use binlog_e2e::{System, pull_all};
+use binlog_e2e::{System, program, pull_all};
 use binlog_testkit::{Comparison, Mariadb, Replayer, Truth, assert_same, fixtures};
 
-use crate::support::{clear, dump, last_commit_ts, schemas};
+use crate::sqlite;
+use crate::support::{clear, dump, last_commit_ts, said, schemas};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -78,9 +80,30 @@ async fn txn_of_three_pumps_is_restored_to_the_middle() {
     assert_pulled("txn", &system).await;
     let server = Mariadb::start().unwrap();
     assert_restored_to(&system, &server, "txn", "t012");
+    assert_all_stores_are_needed(system);
 }
 
-/// Tables of the captures that no copy can equal, and why. All others do.
+/// What a dead pump's directory holds is not the whole range, and it knows that.
+fn assert_all_stores_are_needed(mut system: System) {
+    (0..3).for_each(|pump| system.kill_pump(pump));
+    let plan = |stores: &[usize], more: &[&str]| {
+        let dirs = stores.iter().map(|pump| format!("-from-store={}", system.pump_dir(*pump).display()));
+        // The stores end at different moments, as the pumps were killed one after the other.
+        let stop = format!("-stop-tso={}", last_commit_ts("txn"));
+        let mut command = Command::new(program("reparo"));
+        said(command.arg("plan").args(dirs).arg(stop).args(more).output().unwrap())
+    };
+    // The last one to start has seen the others at once.
+    let refused = plan(&[2], &[]).unwrap_err();
+    assert!(refused.contains("whose store is not among those that are read"), "{refused}");
+    let (holes, _) = plan(&[2], &["-allow-gaps"]).unwrap();
+    assert!(holes.contains("HOLE"), "{holes}");
+    let (whole, _) = plan(&[0, 1, 2], &[]).unwrap();
+    assert!(whole.contains("no gaps"), "{whole}");
+}
+
+/// Tables of the captures that no copy can equal, and why. All others do, in MariaDB and in SQLite; [`sqlite::comparison`] names
+/// the columns that a SQLite file shows otherwise.
 const LEFT_OUT: [(&str, &str, &str); 1] = [(
     "types_tidb",
     "ttlt",
@@ -96,7 +119,7 @@ fn compared(truth: Truth) -> Truth {
     LEFT_OUT.iter().fold(truth, |truth, (schema, table, _)| truth.without(schema, table))
 }
 
-/// Through all programs: what the drainer left at the end, and what reparo restored to every mark.
+/// Through all programs: what the drainer left at the end, and what reparo restored to every mark, into a server and into a file.
 async fn check_everywhere(fixture: &str) {
     let mut system = replayed(fixture, 1).await;
     let server = Mariadb::start().unwrap();
@@ -108,11 +131,15 @@ async fn check_everywhere(fixture: &str) {
     let end = compared(fixtures::truth(fixture, "end").unwrap());
     assert_same(&end, &compared(dump(&server, &all)), &shown_by_mariadb());
 
+    let folder = tempfile::tempdir().unwrap();
     for (mark, at) in fixtures::marks(fixture).unwrap() {
         println!("{fixture}: mark {mark}");
+        let file = folder.path().join(format!("{mark}.db"));
+        system.restore_file(&file, at.tso.raw()).unwrap();
+        let truth = compared(fixtures::truth(fixture, &mark).unwrap());
+        assert_same(&truth, &compared(sqlite::contents(&file).await), &sqlite::comparison());
         clear(&server, &all);
         system.restore(&server, at.tso.raw()).unwrap();
-        let truth = compared(fixtures::truth(fixture, &mark).unwrap());
         assert_same(&truth, &compared(dump(&server, &all)), &shown_by_mariadb());
     }
 }

@@ -5,6 +5,11 @@
 
 mod captured;
 mod crashes;
+mod files;
 mod readme;
+mod resume;
+#[path = "../../../sink/tests/it/sqlite.rs"]
+mod sqlite;
+mod story;
 mod support;
 mod upheaval;

@@ -1,8 +1,13 @@
 //! What the tests share.
 
+use std::fs;
+use std::process::{Command, Output};
+
+use binlog_e2e::program;
 use binlog_proto::binlog::Binlog;
 use binlog_testkit::{Mariadb, Truth, fixtures};
 use prost::Message as _;
+use tempfile::TempDir;
 
 /// The last commit_ts of a capture.
 pub(crate) fn last_commit_ts(fixture: &str) -> u64 {
@@ -33,4 +38,40 @@ pub(crate) fn clear(server: &Mariadb, schemas: &[String]) {
     for schema in schemas {
         server.sql(&format!("DROP DATABASE IF EXISTS `{schema}`")).unwrap();
     }
+}
+
+/// A directory with a `reparo.toml` whose destination is `server`.
+#[derive(Debug)]
+pub(crate) struct Reparo {
+    pub(crate) folder: TempDir,
+    config: String,
+}
+
+impl Reparo {
+    pub(crate) fn into(server: &Mariadb) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reparo.toml");
+        let text = format!("[dest-db]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\n", server.port());
+        fs::write(&path, text).unwrap();
+        Reparo { folder, config: format!("-config={}", path.display()) }
+    }
+
+    /// Such a command, with that destination where `word` knows one.
+    pub(crate) fn command(&self, word: Option<&str>, args: &[&str]) -> Command {
+        let mut command = Command::new(program("reparo"));
+        command.args(word).args(["-dest-type=mysql", &self.config]).args(args);
+        command
+    }
+
+    /// Runs it to its end; stdout and stderr.
+    pub(crate) fn run(&self, word: Option<&str>, args: &[&str]) -> Result<(String, String), String> {
+        said(self.command(word, args).output().unwrap())
+    }
+}
+
+/// What a program said; its complaints, where it failed.
+pub(crate) fn said(output: Output) -> Result<(String, String), String> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    if output.status.success() { Ok((out, err)) } else { Err(format!("{}\n{out}{err}", output.status)) }
 }

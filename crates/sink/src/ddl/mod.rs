@@ -56,7 +56,7 @@ pub(crate) fn plan(
             let place = planner.place(&Arc::from(ddl.schema.as_str()), "");
             let schema = (!ddl.schema.is_empty()).then(|| ddl.schema.clone());
             planner.steps.push(Step {
-                sql: ddl.query.clone(),
+                sql: text_for_tidb(ddl),
                 place,
                 default_schema: schema,
                 best_effort: false,
@@ -92,6 +92,19 @@ fn wants_text(change: &SchemaChange) -> bool {
         | SchemaChange::RenameTable { .. }
         | SchemaChange::DropTable(_)
         | SchemaChange::TruncateTable { .. } => false,
+    }
+}
+
+/// The statement, unless it names a job: ids of jobs are other ones in the target.
+fn text_for_tidb(ddl: &Ddl) -> String {
+    let words = change_text::words(&ddl.query);
+    match (words.as_slice(), ddl.changes.as_slice()) {
+        ([recover, _, by, job, ..], [SchemaChange::RecoverTable(table)])
+            if recover.is("recover") && by.is("by") && job.is("job") =>
+        {
+            format!("RECOVER TABLE {}", mysql_table(&table.schema, &table.table.name))
+        }
+        _ => ddl.query.clone(),
     }
 }
 

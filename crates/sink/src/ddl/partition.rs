@@ -1,13 +1,14 @@
 //! Partitions in a target that has none: which rows are in one, so that its rows can be dropped or exchanged.
 //!
-//! Possible where a partition is a range or a list of values over columns or a portable expression; a hash partition depends on
-//! TiDB's own functions.
+//! Possible where a partition is a range or a list of values over columns or a portable expression, a remainder of one (HASH), or a
+//! remainder of the checksum that TiDB takes of values in a form that MySQL shows too (KEY).
 
-use binlog_catalog::{Table, TableRef};
+use binlog_catalog::{Column, Table, TableRef, tp};
 use serde::Deserialize;
 
 use super::change_text::words;
 use super::create::visible;
+use super::sqlite::is_wide_number;
 use crate::names::{backtick, double_quote, mysql_table, sqlite_table, sqlite_table_name};
 
 /// A name in TiDB's JSON.
@@ -37,6 +38,9 @@ struct Partitions {
     columns: Option<Vec<Name>>,
     #[serde(default)]
     definitions: Option<Vec<Definition>>,
+    /// How many there are of HASH and KEY.
+    #[serde(default)]
+    num: u64,
 }
 
 #[derive(Deserialize)]
@@ -45,8 +49,40 @@ struct Info {
 }
 
 const RANGE: u8 = 1;
+const HASH: u8 = 2;
 const LIST: u8 = 3;
+const KEY: u8 = 4;
 const MAXVALUE: &str = "MAXVALUE";
+
+/// What partitions of LIST hold.
+#[derive(Default)]
+struct Listed {
+    values: Vec<String>,
+    null: bool,
+    /// All that none lists.
+    default: bool,
+}
+
+impl Listed {
+    fn of(definitions: &[Definition]) -> Option<Self> {
+        let mut listed = Listed::default();
+        for value in definitions
+            .iter()
+            .map(|d| d.in_values.as_ref())
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .flatten()
+        {
+            match value.as_slice() {
+                [one] if one.eq_ignore_ascii_case("NULL") => listed.null = true,
+                [one] if one.eq_ignore_ascii_case("DEFAULT") => listed.default = true,
+                [one] => listed.values.push(one.clone()),
+                _ => return None,
+            }
+        }
+        Some(listed)
+    }
+}
 
 impl Partitions {
     fn of(table: &Table) -> Option<Self> {
@@ -74,7 +110,12 @@ impl Partitions {
     }
 
     /// A condition that holds for the rows of the definition at `at`.
-    fn condition(&self, at: usize, sqlite: bool) -> Option<String> {
+    fn condition(&self, table: &Table, at: usize, sqlite: bool) -> Option<String> {
+        match self.kind {
+            HASH => return self.remainder(table, at, sqlite),
+            KEY => return self.checksum(table, at, sqlite),
+            _ => {}
+        }
         let subject = self.subject(sqlite)?;
         let definition = self.definitions().get(at)?;
         match self.kind {
@@ -99,27 +140,66 @@ impl Partitions {
                 })
             }
             LIST => {
-                let mut values = Vec::new();
-                let mut null = false;
-                for value in definition.in_values.as_ref()? {
-                    match value.as_slice() {
-                        [one] if one.eq_ignore_ascii_case("NULL") => null = true,
-                        [one] if one.eq_ignore_ascii_case("DEFAULT") => return None,
-                        [one] => values.push(one.clone()),
-                        _ => return None,
-                    }
-                }
+                let listed = Listed::of(std::slice::from_ref(definition))?;
                 let mut parts = Vec::new();
-                if !values.is_empty() {
-                    parts.push(format!("{subject} IN ({})", values.join(",")));
+                if !listed.values.is_empty() {
+                    parts.push(format!("{subject} IN ({})", listed.values.join(",")));
                 }
-                if null {
+                let all = Listed::of(self.definitions())?;
+                if listed.default {
+                    // What no partition lists.
+                    parts.push(match all.values.as_slice() {
+                        [] => format!("{subject} IS NOT NULL"),
+                        values => format!("{subject} NOT IN ({})", values.join(",")),
+                    });
+                }
+                if listed.null || (listed.default && !all.null) {
                     parts.push(format!("{subject} IS NULL"));
                 }
                 (!parts.is_empty()).then(|| format!("({})", parts.join(" OR ")))
             }
             _ => None,
         }
+    }
+
+    /// HASH: TiDB takes the value as a signed number, and its remainder without the sign; NULL lies in the first partition.
+    fn remainder(&self, table: &Table, at: usize, sqlite: bool) -> Option<String> {
+        let subject = self.subject(sqlite)?;
+        let num = Some(self.num).filter(|num| *num > 0)?;
+        if !sqlite {
+            return Some(format!("(COALESCE(ABS(MOD(CAST({subject} AS SIGNED), {num})), 0) = {at})"));
+        }
+        let name = match self.columns.as_deref().unwrap_or_default() {
+            [column] => column.original.as_str(),
+            _ => self.expr.trim_matches('`'),
+        };
+        let plain = table.column(name).is_some_and(|c| c.ty.is_integer() && !is_wide_number(c));
+        plain.then(|| format!("(coalesce(abs({subject} % {num}), 0) = {at})"))
+    }
+
+    /// KEY: TiDB takes the CRC-32 of the values as text, one after the other. Text itself goes through its collation first, which
+    /// cannot be said in SQL.
+    fn checksum(&self, table: &Table, at: usize, sqlite: bool) -> Option<String> {
+        let num = Some(self.num).filter(|num| *num > 0 && !sqlite)?;
+        let named = self.columns.as_deref().unwrap_or_default();
+        let columns: Vec<&Column> = if named.is_empty() {
+            let key = table.primary_key()?;
+            key.columns.iter().map(|part| table.columns.get(part.offset)).collect::<Option<_>>()?
+        } else {
+            named.iter().map(|name| table.column(&name.original)).collect::<Option<_>>()?
+        };
+        let text = |column: &Column| {
+            let name = backtick(&column.name);
+            let shown = match column.ty.tp {
+                tp::DATE | tp::DATETIME | tp::DURATION => name,
+                // Not as ZEROFILL shows it.
+                _ if column.ty.is_integer() => format!("{name} + 0"),
+                _ => return None,
+            };
+            Some(format!("COALESCE(CAST({shown} AS CHAR), CHAR(0))"))
+        };
+        let texts: Vec<String> = columns.into_iter().map(text).collect::<Option<_>>()?;
+        Some(format!("(MOD(CRC32(CONCAT({})), {num}) = {at})", texts.join(", ")))
     }
 }
 
@@ -138,7 +218,11 @@ pub(super) fn drop_rows(before: &TableRef, after: &TableRef, sqlite: bool) -> Op
     let gone =
         old.definitions().iter().enumerate().filter(|(_, d)| !new.definitions().iter().any(|n| n.id == d.id));
     gone.map(|(at, _)| {
-        Some(format!("DELETE FROM {} WHERE {}", name(before, sqlite), old.condition(at, sqlite)?))
+        Some(format!(
+            "DELETE FROM {} WHERE {}",
+            name(before, sqlite),
+            old.condition(&before.table, at, sqlite)?
+        ))
     })
     .collect()
 }
@@ -160,7 +244,7 @@ pub(super) fn exchange(
         _ => None,
     })?;
     let at = partitions.definitions().iter().position(|d| d.name.original.eq_ignore_ascii_case(which))?;
-    let rows = partitions.condition(at, sqlite)?;
+    let rows = partitions.condition(&partitioned.table, at, sqlite)?;
     let parked = format!("_binlog_exchange_{}", plain.table.id);
     let quote = if sqlite { double_quote } else { backtick };
     let columns: Vec<String> =
@@ -196,6 +280,9 @@ pub(super) fn exchange(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, TableBuilder};
+    use binlog_types::{SchemaVersion, TableId};
 
     use super::*;
 
@@ -237,7 +324,43 @@ mod tests {
             drop_rows(&table(list), &table(none), true).unwrap(),
             ["DELETE FROM \"d.p\" WHERE (\"c\" IN (1) OR \"c\" IS NULL)"]
         );
-        let hash = list.replace("\"type\":3", "\"type\":2");
-        assert_eq!(drop_rows(&table(&hash), &table(none), true), None);
+    }
+
+    #[test]
+    fn rows_of_a_default_hash_or_key_partition() {
+        let of = |partition: &str| {
+            let mut table = TableBuilder::new(TableId(1), "p", SchemaVersion(1))
+                .column("a", ColumnType::int())
+                .column("b", ColumnType::varchar(9))
+                .build();
+            table.json = format!(r#"{{"partition":{partition}}}"#).into();
+            TableRef { schema: "d".into(), table: Arc::new(table) }
+        };
+        let name = |name: &str| format!(r#"{{"O":"{name}","L":"{name}"}}"#);
+        let truncated = |head: &str| {
+            let numbered = |first: i64| {
+                let (p0, p1) = (name("p0"), name("p1"));
+                of(&format!(
+                    r#"{{{head},"definitions":[{{"id":1,"name":{p0},"in_values":[["1"]]}},{{"id":{first},"name":{p1},"in_values":[["DEFAULT"]]}}]}}"#
+                ))
+            };
+            (numbered(2), numbered(3))
+        };
+        let rows = |head: &str, sqlite| {
+            let (before, after) = truncated(head);
+            drop_rows(&before, &after, sqlite)
+                .map(|s| s.join(";").split_once(" WHERE ").unwrap().1.to_owned())
+        };
+        let hash = r#""type":2,"num":2,"expr":"`a`""#;
+        assert_eq!(rows(hash, false).unwrap(), "(COALESCE(ABS(MOD(CAST((`a`) AS SIGNED), 2)), 0) = 1)");
+        assert_eq!(rows(hash, true).unwrap(), "(coalesce(abs((`a`) % 2), 0) = 1)");
+        assert_eq!(rows(r#""type":2,"num":2,"expr":"year(`b`)""#, true), None);
+        let key = |column: &str| format!(r#""type":4,"num":2,"expr":"","columns":[{}]"#, name(column));
+        assert_eq!(
+            rows(&key("a"), false).unwrap(),
+            "(MOD(CRC32(CONCAT(COALESCE(CAST(`a` + 0 AS CHAR), CHAR(0)))), 2) = 1)"
+        );
+        assert_eq!((rows(&key("a"), true), rows(&key("b"), false)), (None, None));
+        assert_eq!(rows(r#""type":3,"expr":"`a`""#, false).unwrap(), "((`a`) NOT IN (1) OR (`a`) IS NULL)");
     }
 }

@@ -191,6 +191,7 @@ pub(super) fn alter(before: &TableRef, after: &TableRef, ddl: &Ddl, notices: &mu
                 Some(old) => converted(old, column),
                 None => match &column.origin_default {
                     Some(value) => literal(column, value),
+                    None if column.ty.is_not_null() => zero(column).to_owned(),
                     None => "NULL".to_owned(),
                 },
             };

@@ -47,9 +47,9 @@ impl Change {
 }
 
 /// Says that what was to be made is there, or what was to be dropped is gone.
-const ALREADY: [u32; 9] = [1007, 1008, 1050, 1051, 1060, 1061, 1068, 1091, 1831];
+pub(crate) const ALREADY: [u32; 9] = [1007, 1008, 1050, 1051, 1060, 1061, 1068, 1091, 1831];
 /// Says that what was to be changed is not there (any more): it was changed already, if the statement may have run before.
-const MISSING: [u32; 4] = [1049, 1054, 1146, 1176];
+pub(crate) const MISSING: [u32; 4] = [1049, 1054, 1146, 1176];
 
 async fn run_step(
     connection: &mut Connection,

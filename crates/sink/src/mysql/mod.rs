@@ -3,8 +3,9 @@
 mod apply;
 mod books;
 mod checkpoint;
-mod connection;
-mod ddl;
+pub(crate) mod connection;
+pub(crate) mod ddl;
+pub(crate) mod describe;
 mod job;
 mod lane;
 pub(crate) mod marks;

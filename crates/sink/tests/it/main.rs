@@ -6,5 +6,6 @@ mod captures;
 mod replay;
 mod schema;
 mod session;
+mod sqlite;
 mod support;
 mod twice;

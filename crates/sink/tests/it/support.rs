@@ -1,15 +1,15 @@
 //! Tables, rows and targets made by hand.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use binlog_catalog::{
     ChangeKind, Ddl, Event, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction, Value,
 };
 use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
-use binlog_testkit::{Mariadb, Truth, TruthTable};
+use binlog_testkit::{Mariadb, Truth};
 use binlog_types::{ClusterId, CommitTs, JobId, SchemaVersion, StartTs, TableId};
-use sqlx::{AssertSqlSafe, Connection, Row as _, SqliteConnection, ValueRef};
+
+use crate::sqlite;
 
 pub(crate) const CLUSTER: ClusterId = ClusterId(7_710_986_823_498_564_611);
 
@@ -59,7 +59,7 @@ impl Database {
     pub(crate) async fn contents(&self) -> Truth {
         match self {
             Database::Server(server) => server.dump_all().unwrap(),
-            Database::File(folder) => sqlite_contents(&folder.path().join("copy.db")).await,
+            Database::File(folder) => sqlite::contents(&folder.path().join("copy.db")).await,
         }
     }
 
@@ -77,47 +77,6 @@ impl Database {
     pub(crate) fn is_server(&self) -> bool {
         matches!(self, Database::Server(_))
     }
-}
-
-async fn sqlite_contents(path: &Path) -> Truth {
-    let mut truth = Truth::default();
-    let mut file = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'";
-    for row in sqlx::raw_sql(tables).fetch_all(&mut file).await.unwrap() {
-        let name: String = row.get(0);
-        let (schema, table) = name.split_once('.').expect("schema.table");
-        if schema.starts_with("tidb_binlog") {
-            continue;
-        }
-        let quoted = name.replace('"', "\"\"");
-        let list = format!("SELECT name FROM pragma_table_xinfo('{}')", name.replace('\'', "''"));
-        let columns = sqlx::raw_sql(AssertSqlSafe(list)).fetch_all(&mut file).await.unwrap();
-        let columns: Vec<String> = columns.iter().map(|c| c.get(0)).collect();
-        let select = format!("SELECT * FROM \"{quoted}\"");
-        let rows = sqlx::raw_sql(AssertSqlSafe(select)).fetch_all(&mut file).await.unwrap();
-        let rows = rows.iter().map(|row| (0..columns.len()).map(|at| shown(row, at)).collect()).collect();
-        truth.tables.insert((schema.to_owned(), table.to_owned()), TruthTable::new(columns, rows));
-    }
-    file.close().await.unwrap();
-    truth
-}
-
-fn shown(row: &sqlx::sqlite::SqliteRow, at: usize) -> Option<Vec<u8>> {
-    use sqlx::TypeInfo;
-    let value = row.try_get_raw(at).unwrap();
-    if value.is_null() {
-        return None;
-    }
-    let kind = value.type_info().name().to_owned();
-    Some(match kind.as_str() {
-        "INTEGER" => row.get::<i64, _>(at).to_string().into_bytes(),
-        "REAL" => row.get::<f64, _>(at).to_string().into_bytes(),
-        "TEXT" => row.get::<String, _>(at).into_bytes(),
-        _ => {
-            let bytes = row.get::<Vec<u8>, _>(at);
-            bytes.iter().fold(String::from("0x"), |hex, b| format!("{hex}{b:02X}")).into_bytes()
-        }
-    })
 }
 
 pub(crate) fn builder(id: i64, name: &str) -> TableBuilder {

@@ -1,0 +1,191 @@
+//! Rows of binlog files as rows of the destination's tables.
+//!
+//! The files name columns and types, but no keys: those are read from the destination, once a table until a DDL. DDL is run as it is written.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use binlog_archive::{Statement, Subject};
+use binlog_catalog::{ChangeKind, Ddl, Row, Table, TableRef, Transaction};
+use binlog_sink::{Outcome, Session, Target};
+use binlog_types::{CommitTs, StartTs};
+
+use crate::Error;
+
+/// Shapes of rows that are remembered; more than that means that they change all the time.
+const SHAPES: usize = 4096;
+
+/// Where the columns of one shape of rows go.
+#[derive(Debug)]
+struct Mapping {
+    /// The destination's table.
+    to: TableRef,
+    /// Of each of its columns, the column of the row.
+    places: Vec<Option<usize>>,
+    /// The table of the files, kept so that its address stays its own.
+    _from: Arc<Table>,
+}
+
+/// Knows the destination's tables.
+#[derive(Debug)]
+pub(crate) struct Binder {
+    session: Session,
+    tables: HashMap<(String, String), TableRef>,
+    /// By database, and address of the files' table.
+    shapes: HashMap<(Arc<str>, usize), Arc<Mapping>>,
+    last: CommitTs,
+    sequence: u64,
+}
+
+impl Binder {
+    pub(crate) async fn open(target: &Target) -> Result<Self, Error> {
+        let session = Session::open(target).await;
+        let session = session.map_err(|source| Error::Sink { position: CommitTs::ZERO, source })?;
+        let (tables, shapes) = (HashMap::new(), HashMap::new());
+        Ok(Binder { session, tables, shapes, last: CommitTs::ZERO, sequence: 0 })
+    }
+
+    /// The same transaction on the destination's tables.
+    pub(crate) async fn transaction(&mut self, mut txn: Transaction) -> Result<Transaction, Error> {
+        // Records are told apart by both timestamps; the files have only one.
+        self.sequence = if txn.commit_ts == self.last { self.sequence + 1 } else { 0 };
+        self.last = txn.commit_ts;
+        txn.start_ts = StartTs::new(self.sequence);
+        for change in &mut txn.changes {
+            let mapping = self.mapping(&change.table, txn.commit_ts).await?;
+            change.table = mapping.to.clone();
+            match &mut change.kind {
+                ChangeKind::Insert(row) | ChangeKind::Delete(row) => mapping.apply(row),
+                ChangeKind::Update { before, after } => {
+                    mapping.apply(before);
+                    mapping.apply(after);
+                }
+            }
+        }
+        Ok(txn)
+    }
+
+    async fn mapping(&mut self, from: &TableRef, at: CommitTs) -> Result<Arc<Mapping>, Error> {
+        let shape = (from.schema.clone(), Arc::as_ptr(&from.table) as usize);
+        if let Some(known) = self.shapes.get(&shape) {
+            return Ok(Arc::clone(known));
+        }
+        let to = self.table(from, at).await?;
+        let place = |name: &str| from.table.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name));
+        let places: Vec<Option<usize>> = to.table.columns.iter().map(|c| place(&c.name)).collect();
+        let lost = |name: &&str| to.table.column(name).is_none();
+        // Columns of expression indexes are TiDB's own.
+        let names =
+            from.table.columns.iter().map(|c| c.name.as_str()).filter(|name| !name.starts_with("_V$_"));
+        let lost: Vec<&str> = names.filter(lost).collect();
+        if !lost.is_empty() {
+            tracing::warn!(table = %format!("{}.{}", from.schema, from.table.name), columns = ?lost, commit_ts = at.raw(),
+                "the destination lacks columns: their values are left out");
+        }
+        if self.shapes.len() >= SHAPES {
+            self.shapes.clear();
+        }
+        let mapping = Arc::new(Mapping { to, places, _from: Arc::clone(&from.table) });
+        self.shapes.insert(shape, Arc::clone(&mapping));
+        Ok(mapping)
+    }
+
+    async fn table(&mut self, from: &TableRef, at: CommitTs) -> Result<TableRef, Error> {
+        let name = (from.schema.to_string(), from.table.name.clone());
+        if let Some(known) = self.tables.get(&name) {
+            return Ok(known.clone());
+        }
+        let described = self.session.describe(&name.0, &name.1).await;
+        let described =
+            described.map_err(|source| Error::Sink { position: at.ts().prev().into(), source })?;
+        let Some(table) = described else {
+            return Err(Error::NoTable { table: format!("{}.{}", name.0, name.1), commit_ts: at });
+        };
+        if binlog_sink::key_columns(&table).is_none() {
+            tracing::warn!(table = %format!("{}.{}", name.0, name.1), "the table has no key: its rows go one after the other");
+        }
+        let table = TableRef { schema: from.schema.clone(), table: Arc::new(table) };
+        self.tables.insert(name, table.clone());
+        Ok(table)
+    }
+
+    /// Runs a DDL. With `in_doubt` it may have been run before.
+    pub(crate) async fn ddl(&mut self, ddl: &Ddl, in_doubt: bool) -> Result<(), Error> {
+        self.tables.clear();
+        self.shapes.clear();
+        let statement = Statement::parse(&ddl.query);
+        let position = ddl.commit_ts.ts().prev().into();
+        let database = match &statement.subject {
+            // It need not be there.
+            Subject::Database { .. } => None,
+            Subject::Tables(_) | Subject::Other => statement.database.as_deref(),
+        };
+        let text = with_default_collation(&statement);
+        let outcome = self.session.ddl(database, &text, in_doubt).await;
+        let outcome = match outcome {
+            Err(error) if self.is_dispensable(&statement) && !error.retryable() => {
+                Outcome::NotUnderstood(error.to_string())
+            }
+            other => other.map_err(|source| Error::Sink { position, source })?,
+        };
+        match outcome {
+            Outcome::Done => Ok(()),
+            Outcome::Already(why) => {
+                tracing::warn!(
+                    commit_ts = ddl.commit_ts.raw(),
+                    statement = statement.text,
+                    why,
+                    "the change is there already"
+                );
+                Ok(())
+            }
+            Outcome::NotUnderstood(why) if self.is_dispensable(&statement) => {
+                tracing::warn!(
+                    commit_ts = ddl.commit_ts.raw(),
+                    statement = statement.text,
+                    why,
+                    "left out: the server does not take it"
+                );
+                Ok(())
+            }
+            Outcome::NotUnderstood(why) => {
+                Err(Error::Statement { commit_ts: ddl.commit_ts, statement: ddl.query.clone(), why })
+            }
+        }
+    }
+
+    /// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, views over its functions.
+    fn is_dispensable(&self, statement: &Statement<'_>) -> bool {
+        let text = statement.text.to_ascii_uppercase();
+        let mut words = text.split_whitespace();
+        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        !self.session.is_tidb()
+            && (text.contains("TIFLASH REPLICA")
+                || text.contains("PLACEMENT POLICY")
+                || second == "SEQUENCE"
+                || (first == "CREATE" && text.contains(" VIEW ") && text.contains(" AS ")))
+    }
+
+    pub(crate) async fn close(self) {
+        self.session.close().await;
+    }
+}
+
+/// A database that names no character set has TiDB's own: other servers have others, under which keys that differ may be equal.
+fn with_default_collation(statement: &Statement<'_>) -> String {
+    let upper = statement.text.to_ascii_uppercase();
+    let creates =
+        matches!(statement.subject, Subject::Database { drop: false, .. }) && upper.starts_with("CREATE");
+    if creates && !["CHARSET", "CHARACTER SET", "COLLATE"].iter().any(|word| upper.contains(word)) {
+        return format!("{} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", statement.text);
+    }
+    statement.text.to_owned()
+}
+
+impl Mapping {
+    fn apply(&self, row: &mut Row) {
+        let take = |place: &Option<usize>| place.and_then(|at| row.get_mut(at).and_then(Option::take));
+        let bound: Row = self.places.iter().map(take).collect();
+        *row = bound;
+    }
+}
