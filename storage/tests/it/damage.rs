@@ -102,8 +102,7 @@ fn damage_of_the_write_ahead_log_names_what_is_whole_in_files() {
     for file in left.iter().filter(|name| name.to_string_lossy().ends_with(".log")) {
         std::fs::remove_file(image.path().join(file)).unwrap();
     }
-    let expected =
-        (10_u64..49).step_by(2).chain((110..309).step_by(2)).filter(|start| *start < after.raw());
+    let expected = (10_u64..49).step_by(2).chain((110..309).step_by(2)).filter(|start| *start < after.raw());
     edit(image.path(), |db| {
         let log = db.cf_handle("log").unwrap();
         for start in expected {
