@@ -38,6 +38,9 @@ impl Mariadb {
         let folder = tempfile::tempdir()?;
         let data = folder.path().join("data");
         run(Command::new("cp").arg("-a").arg(template()?).arg(&data))?;
+        // Of its own: a server that starts deletes the temporary tables that it finds, also those of its neighbours.
+        let temporary = folder.path().join("tmp");
+        fs::create_dir(&temporary)?;
         let init = folder.path().join("init.sql");
         fs::write(
             &init,
@@ -50,6 +53,7 @@ impl Mariadb {
             let mut args: Vec<String> = SERVER.iter().map(|option| (*option).to_owned()).collect();
             args.extend([
                 format!("--datadir={}", data.display()),
+                format!("--tmpdir={}", temporary.display()),
                 format!("--socket={}", path("socket")),
                 format!("--pid-file={}", path("pid")),
                 format!("--init-file={}", init.display()),
