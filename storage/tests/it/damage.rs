@@ -7,9 +7,9 @@ use binlog_storage::{Error, ErrorKind, Store};
 use crate::support::*;
 
 fn filled(dir: &Path) -> Store {
-    // All in one file of the write-ahead log.
+    // Nothing is flushed unless asked for: all in one file of the write-ahead log.
     let mut large = options();
-    large.tuning.log_file_bytes = 1 << 20;
+    (large.tuning.log_file_bytes, large.tuning.spill_bytes) = (1 << 20, 1 << 20);
     let store = Store::open(dir, large).unwrap();
     for n in 0..20 {
         store.write(prewrite(10 + 2 * n)).unwrap();

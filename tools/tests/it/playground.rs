@@ -58,7 +58,8 @@ fn reparo_refuses_what_it_cannot_do() {
     let output = reparo().args(["-data-dir", "not/there"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("cannot read not/there: No such file"), "{}", text(&output.stderr));
-    let output = reparo().args(["-data-dir", "x", "-dest-type", "sql"]).output().unwrap();
+    let to_sqlite = ["-data-dir", "x", "-dest-type", "sqlite", "-dest-path", "y.db"];
+    let output = reparo().args(to_sqlite).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("can only be printed so far"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot go to SQLite"), "{}", text(&output.stderr));
 }
