@@ -61,12 +61,17 @@ impl Site {
         StoreClient::new(self.channel().await?).put_schema(request).await?;
         let (created, small) = (work.marks.created.raw(), work.marks.small.raw());
         let mut phases = [Phase::default(), Phase::default(), Phase::default()];
+        let mut ends = [CommitTs::ZERO; 3];
         let mut places = HashMap::new();
         for payload in work.commits {
             let binlog = Binlog::decode(payload.clone())?;
             let at = binlog.commit_ts.max(binlog.start_ts) as u64;
             let place = usize::from(at > created) + usize::from(at > small);
             places.insert(binlog.start_ts, place);
+            // The watermark stands at the last commit of a phase until the next one begins.
+            if let Some(end) = ends.get_mut(place) {
+                *end = CommitTs::new(binlog.commit_ts as u64).max(*end);
+            }
             if let Some(phase) = phases.get_mut(place) {
                 phase.commits.push(payload);
             }
@@ -78,7 +83,8 @@ impl Site {
                 phase.prewrites.push(payload);
             }
         }
-        Ok((work.marks, phases))
+        let [created, small, end] = ends;
+        Ok((Marks { created, small: small.max(created), end: end.max(small).max(created) }, phases))
     }
 
     /// Writes a phase. The watermark passes no prewrite that is not settled: so nothing of it is seen before the last commit is there.
