@@ -86,22 +86,29 @@ pub(crate) struct FileLedger {
     path: PathBuf,
     accepted: Accepted,
     book: Mutex<Book>,
+    /// Whose turn it is to write the file; readers do not wait for the disk.
+    turn: Mutex<()>,
 }
 
 impl FileLedger {
     pub(crate) fn open(data_dir: &Path, accepted: Accepted) -> Result<Self, Error> {
         let path = data_dir.join("pumps.json");
-        let book = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
-                Error::Config(format!(
-                    "{} is unreadable ({e}); move it away to forget which stores the pumps had",
-                    path.display()
-                ))
-            })?,
+        let unreadable = |why: String| {
+            Error::Config(format!(
+                "{} is unreadable ({why}); move it away to forget which stores the pumps had",
+                path.display()
+            ))
+        };
+        let book: Book = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Book::default(),
             Err(error) => return Err(Error::file("read", &path)(error)),
         };
-        Ok(FileLedger { path, accepted, book: Mutex::new(book) })
+        // A store that cannot be told from another must not pass for one that was never met.
+        if let Some((pump, store)) = book.stores.iter().find(|(_, store)| unhex(&store.uuid).is_none()) {
+            return Err(unreadable(format!("the uuid {:?} of {pump}", store.uuid)));
+        }
+        Ok(FileLedger { path, accepted, book: Mutex::new(book), turn: Mutex::new(()) })
     }
 
     /// Holes that were passed, the newest last.
@@ -111,7 +118,8 @@ impl FileLedger {
 
     /// A pump that is offline holds nothing any more: one that comes under its name later is another.
     pub(crate) fn forget(&self, pump: &NodeId) {
-        if self.book.lock().stores.contains_key(pump.as_str())
+        let known = self.book.lock().stores.contains_key(pump.as_str());
+        if known
             && let Err(error) = self.change(|book| {
                 book.stores.remove(pump.as_str());
             })
@@ -122,12 +130,12 @@ impl FileLedger {
 
     /// Changes the file, then what is in memory.
     fn change(&self, change: impl FnOnce(&mut Book)) -> Result<(), String> {
-        let mut book = self.book.lock();
-        let mut next = book.clone();
+        let _turn = self.turn.lock();
+        let mut next = self.book.lock().clone();
         change(&mut next);
         let bytes = serde_json::to_vec_pretty(&next).map_err(|e| e.to_string())?;
         replace_file(&self.path, &bytes).map_err(|e| format!("cannot write {}: {e}", self.path.display()))?;
-        *book = next;
+        *self.book.lock() = next;
         Ok(())
     }
 }
@@ -214,6 +222,19 @@ mod tests {
         assert_eq!(again.passed().len(), 1);
         again.forget(&pump);
         assert_eq!(again.known(&pump), None);
+    }
+
+    #[test]
+    fn a_file_that_names_no_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for uuid in ["", "07", "zz070707070707070707070707070707", "070707070707070707070707070707070707"] {
+            let store = Store { uuid: uuid.to_owned(), incarnation: 1, watermark: 9 };
+            let stores = BTreeMap::from([("host:8250".to_owned(), store)]);
+            let book = Book { stores, accepted: vec![] };
+            fs::write(dir.path().join("pumps.json"), serde_json::to_vec(&book).unwrap()).unwrap();
+            let refused = FileLedger::open(dir.path(), Accepted::default()).unwrap_err().to_string();
+            assert!(refused.contains("host:8250") && refused.contains("pumps.json"), "{refused}");
+        }
     }
 
     #[test]

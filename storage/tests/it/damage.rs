@@ -26,6 +26,15 @@ fn newest(dir: &Path, extension: &str) -> PathBuf {
     files.pop().unwrap()
 }
 
+/// One byte in the middle of the write-ahead log.
+fn damage_the_newest_log(dir: &Path) {
+    let log = newest(dir, "log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&log, bytes).unwrap();
+}
+
 fn edit(dir: &Path, edit: impl FnOnce(&rocksdb::DB)) {
     let options = rocksdb::Options::default();
     let db = rocksdb::DB::open_cf(&options, dir, ["pending", "commit", "log", "schema", "meta"]).unwrap();
@@ -55,11 +64,7 @@ fn damage_in_the_middle_of_the_write_ahead_log_refuses_to_open() {
     let dir = tempfile::tempdir().unwrap();
     let _store = filled(dir.path());
     let image = crash_image(dir.path());
-    let log = newest(image.path(), "log");
-    let mut bytes = std::fs::read(&log).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x55;
-    std::fs::write(&log, bytes).unwrap();
+    damage_the_newest_log(image.path());
     for refused in
         [Store::open(image.path(), options()).unwrap_err(), Store::open_read_only(image.path()).unwrap_err()]
     {
@@ -87,11 +92,7 @@ fn damage_of_the_write_ahead_log_names_what_is_whole_in_files() {
         store.write(commit(110 + 2 * n, 111 + 2 * n)).unwrap();
     }
     let image = crash_image(dir.path());
-    let log = newest(image.path(), "log");
-    let mut bytes = std::fs::read(&log).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x55;
-    std::fs::write(&log, bytes).unwrap();
+    damage_the_newest_log(image.path());
     let before: Vec<_> = std::fs::read_dir(image.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     let refused = Store::open_read_only(image.path()).unwrap_err();
     let Error::DamagedWal { after, seen, .. } = &refused else { panic!("{refused}") };
