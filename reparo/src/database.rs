@@ -98,7 +98,11 @@ impl Database {
         let mut journal = Journal::open(target).await?;
         let mut entry =
             Entry { identity: identity(config, selection), finished: false, through: range.through };
-        let resumed = match journal.last().await? {
+        let last = match journal.last().await {
+            Err(Error::JournalUnreadable { .. }) if config.restart => None,
+            last => last?,
+        };
+        let resumed = match last {
             Some(last) if !last.finished && !config.restart => {
                 if last.identity != entry.identity {
                     return Err(Error::OtherRestore { began: last.identity, asked: entry.identity });

@@ -228,6 +228,15 @@ pub enum Error {
         #[source]
         source: binlog_sink::Error,
     },
+    /// The destination's record of restores was changed by somebody else.
+    #[error(
+        "the destination's record of restores (tidb_binlog_reparo.restore) is not what reparo writes: {row}; -restart begins anew, after which rows \
+         of tables without a key that are there already come twice"
+    )]
+    JournalUnreadable {
+        /// What is there.
+        row: String,
+    },
     /// Another restore is at work.
     #[error("another reparo is restoring into this destination (it holds the lock tidb_binlog_reparo)")]
     Busy,

@@ -72,14 +72,7 @@ impl Journal {
     pub(crate) async fn last(&mut self) -> Result<Option<Entry>, Error> {
         let sql = format!("SELECT identity, finished, through_ts FROM {} WHERE id = 1", self.table);
         let rows = self.session.texts(&sql).await.map_err(failed)?;
-        Ok(rows.first().and_then(|row| match row.as_slice() {
-            [Some(identity), Some(finished), Some(through)] => Some(Entry {
-                identity: identity.clone(),
-                finished: finished == "1",
-                through: CommitTs::new(through.parse().ok()?),
-            }),
-            _ => None,
-        }))
+        rows.first().map(|row| entry_of(row)).transpose()
     }
 
     /// A restore begins anew: what earlier ones have noted of their progress is forgotten.
@@ -113,5 +106,35 @@ impl Journal {
 
     pub(crate) async fn close(self) {
         self.session.close().await;
+    }
+}
+
+/// What cannot be read must not pass for "nothing was begun": that would begin anew over what is there.
+fn entry_of(row: &[Option<String>]) -> Result<Entry, Error> {
+    let entry = match row {
+        [Some(identity), Some(finished), Some(through)] => through.parse().ok().map(|through| Entry {
+            identity: identity.clone(),
+            finished: finished == "1",
+            through: CommitTs::new(through),
+        }),
+        _ => None,
+    };
+    entry.ok_or_else(|| Error::JournalUnreadable { row: format!("{row:?}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_not_ours_is_an_error() {
+        let row = |through: Option<&str>| {
+            entry_of(&[Some("a".to_owned()), Some("0".to_owned()), through.map(str::to_owned)])
+        };
+        assert_eq!(row(Some("7")).unwrap().through, CommitTs::new(7));
+        for bad in [None, Some("-1"), Some("")] {
+            assert!(matches!(row(bad), Err(Error::JournalUnreadable { .. })), "{bad:?}");
+        }
+        assert!(entry_of(&[]).is_err());
     }
 }
