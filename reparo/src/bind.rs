@@ -154,20 +154,32 @@ impl Binder {
         }
     }
 
-    /// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, views over its functions.
     fn is_dispensable(&self, statement: &Statement<'_>) -> bool {
-        let text = statement.text.to_ascii_uppercase();
-        let mut words = text.split_whitespace();
-        let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        !self.session.is_tidb()
-            && (text.contains("TIFLASH REPLICA")
-                || text.contains("PLACEMENT POLICY")
-                || second == "SEQUENCE"
-                || (first == "CREATE" && text.contains(" VIEW ") && text.contains(" AS ")))
+        !self.session.is_tidb() && touches_no_rows(statement.text)
     }
 
     pub(crate) async fn close(self) {
         self.session.close().await;
+    }
+}
+
+/// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, views over its functions. Only where the whole
+/// statement is that: a table or column that is left out would take its rows along.
+fn touches_no_rows(text: &str) -> bool {
+    let upper = text.to_ascii_uppercase();
+    let words: Vec<&str> = upper.split_whitespace().take(16).collect();
+    match words.as_slice() {
+        ["CREATE" | "ALTER" | "DROP", "PLACEMENT" | "SEQUENCE", ..] => true,
+        ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "SET", "TIFLASH", ..] => true,
+        ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "PLACEMENT", ..]
+        | ["ALTER", "TABLE", _, "PARTITION", _, "PLACEMENT", ..] => !upper.contains(','),
+        ["CREATE", "OR", "REPLACE", rest @ ..] | ["CREATE", rest @ ..] => {
+            let view = |word: &&str| *word == "VIEW";
+            let clause = |word: &&str| ["ALGORITHM", "DEFINER", "SQL"].iter().any(|c| word.starts_with(c));
+            rest.first().is_some_and(view)
+                || (rest.first().is_some_and(clause) && rest.iter().any(|w| view(&w)))
+        }
+        _ => false,
     }
 }
 
@@ -187,5 +199,35 @@ impl Mapping {
         let take = |place: &Option<usize>| place.and_then(|at| row.get_mut(at).and_then(Option::take));
         let bound: Row = self.places.iter().map(take).collect();
         *row = bound;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_touches_no_rows_may_be_left_out() {
+        for text in [
+            "CREATE PLACEMENT POLICY p FOLLOWERS=2",
+            "drop sequence s",
+            "ALTER TABLE d.t SET TIFLASH REPLICA 1 LOCATION LABELS 'a', 'b'",
+            "ALTER TABLE t PARTITION p0 PLACEMENT POLICY = p",
+            "alter database d placement policy = p",
+            "CREATE ALGORITHM = UNDEFINED DEFINER = `root`@`%` SQL SECURITY DEFINER VIEW v (a) AS SELECT 1",
+            "CREATE OR REPLACE VIEW v AS SELECT tidb_version()",
+        ] {
+            assert!(touches_no_rows(text), "{text}");
+        }
+        for text in [
+            "CREATE TABLE t (a INT) PLACEMENT POLICY = p",
+            "ALTER TABLE t PLACEMENT POLICY = p, ADD COLUMN c INT",
+            "ALTER TABLE t ADD COLUMN c INT COMMENT 'tiflash replica'",
+            "CREATE TABLE view (a VARCHAR(20) DEFAULT ' VIEW x AS ')",
+            "DROP TABLE t",
+            "",
+        ] {
+            assert!(!touches_no_rows(text), "{text}");
+        }
     }
 }
