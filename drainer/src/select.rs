@@ -68,7 +68,7 @@ fn is_marked(txn: &Transaction, channel: i64) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use binlog_catalog::{ColumnType, RowChange, TableBuilder, TableRef};
+    use binlog_catalog::{ColumnType, Part, RowChange, TableBuilder, TableRef};
     use binlog_types::{SchemaVersion, StartTs, TableId};
 
     use super::*;
@@ -89,6 +89,7 @@ mod tests {
             start_ts: StartTs::new(commit_ts - 1),
             commit_ts: CommitTs::new(commit_ts),
             schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
             changes,
         })
     }

@@ -148,6 +148,7 @@ fn head_of(txn: &Transaction) -> Transaction {
         start_ts: txn.start_ts,
         commit_ts: txn.commit_ts,
         schema_version: txn.schema_version,
+        part: txn.part,
         changes: Vec::new(),
     }
 }
@@ -221,7 +222,7 @@ fn value(table: &Table, row: &Row, at: usize) -> Option<String> {
 mod tests {
     use std::sync::Arc;
 
-    use binlog_catalog::{ColumnType, TableBuilder, TableRef};
+    use binlog_catalog::{ColumnType, Part, TableBuilder, TableRef};
     use binlog_types::{CommitTs, SchemaVersion, StartTs};
 
     use super::*;
@@ -247,6 +248,7 @@ mod tests {
             start_ts: StartTs::new(1),
             commit_ts: CommitTs::new(2),
             schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
             changes: vec![update(row(9, 1), row(9, 2))],
         };
         let text = described(&txn);

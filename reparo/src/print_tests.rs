@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use binlog_catalog::{ColumnType, TableBuilder, TableRef, Transaction};
+use binlog_catalog::{ColumnType, Part, TableBuilder, TableRef, Transaction};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
 
 use super::*;
@@ -46,6 +46,7 @@ fn transaction(kinds: Vec<ChangeKind>) -> Event {
         start_ts: StartTs::new(1),
         commit_ts: CommitTs::new(2),
         schema_version: SchemaVersion(1),
+        part: Part::WHOLE,
         changes,
     })
 }
@@ -80,6 +81,7 @@ fn ddl_stands_after_its_database() {
             schema: schema.to_owned(),
             schema_version: SchemaVersion(1),
             query: query.to_owned(),
+            typed: String::new(),
             changes: vec![],
         })
     };

@@ -177,7 +177,7 @@ pub(crate) fn field(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use binlog_catalog::{ColumnType, TableBuilder, TableRef, Transaction};
+    use binlog_catalog::{ColumnType, Part, TableBuilder, TableRef, Transaction};
     use binlog_types::{CommitTs, SchemaVersion, StartTs, TableId};
     use bytes::Bytes;
 
@@ -209,6 +209,7 @@ mod tests {
             start_ts: StartTs::new(5),
             commit_ts: CommitTs::new(400_000_000_000_000_000),
             schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
             changes: vec![RowChange { table, kind: ChangeKind::Update { before: row(""), after } }],
         })
     }

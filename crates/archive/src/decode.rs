@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, Column, Ddl, Event, Row, RowChange, Table, TableRef, Transaction};
+use binlog_catalog::{ChangeKind, Column, Ddl, Event, Part, Row, RowChange, Table, TableRef, Transaction};
 use binlog_proto::pb_binlog;
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
 use bytes::Bytes;
@@ -67,6 +67,7 @@ impl Decoder {
                     Ok(query) => query,
                     Err(error) => return Err(unreadable(format!("the DDL is not UTF-8: {error}"))),
                 },
+                typed: String::new(),
                 changes: Vec::new(),
             })),
             Ok(pb_binlog::BinlogType::Dml) => {
@@ -76,6 +77,7 @@ impl Decoder {
                     start_ts: StartTs::ZERO,
                     commit_ts,
                     schema_version: SchemaVersion(0),
+                    part: Part::WHOLE,
                     changes: changes.collect::<Result<_, String>>().map_err(unreadable)?,
                 }))
             }

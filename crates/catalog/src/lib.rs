@@ -23,7 +23,7 @@ pub use filter::{SYSTEM_SCHEMAS, TableFilter};
 pub use history::{SchemaHistory, same_object};
 pub use interpret::{Interpreter, SkipReason, Start, Step, UnknownDdl};
 pub use model::{
-    ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Row, RowChange, SchemaChange,
+    ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Part, Row, RowChange, SchemaChange,
     Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
 };
 pub use row::Projection;

@@ -65,7 +65,7 @@ pub fn render_ddl_sql(ddl: &Ddl) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
-    use binlog_catalog::{ColumnType, RowChange, TableBuilder, TableRef, Value};
+    use binlog_catalog::{ColumnType, Part, RowChange, TableBuilder, TableRef, Value};
     use binlog_types::{CommitTs, SchemaVersion, StartTs, TableId};
 
     use super::*;
@@ -86,6 +86,7 @@ mod tests {
             start_ts: StartTs::new(1),
             commit_ts: CommitTs::new(2),
             schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
             changes: vec![
                 change(ChangeKind::Insert(row(1, b"\x00'"))),
                 change(ChangeKind::Update { before: row(1, b""), after: row(2, b"x") }),

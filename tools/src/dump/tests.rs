@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, ColumnType, Ddl, RowChange, TableBuilder, TableRef, Transaction, Value};
+use binlog_catalog::{ChangeKind, ColumnType, Ddl, Part, RowChange, TableBuilder, TableRef, Transaction, Value};
 use binlog_proto::Body;
 use binlog_proto::binlog::{PrewriteValue, TableMutation};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
@@ -42,12 +42,14 @@ fn events() -> Vec<Event> {
             schema: "a".to_owned(),
             schema_version: SchemaVersion(2),
             query: "CREATE TABLE t(id INT)".to_owned(),
+            typed: String::new(),
             changes: vec![],
         }),
         Event::Transaction(Transaction {
             start_ts: StartTs::new(5),
             commit_ts: COMMIT,
             schema_version: SchemaVersion(2),
+            part: Part::WHOLE,
             changes,
         }),
     ]

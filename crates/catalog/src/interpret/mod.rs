@@ -8,7 +8,7 @@ use binlog_proto::{Body, store::SchemaObject};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 
 use crate::meta::{Job, job_type};
-use crate::{Ddl, Error, Event, SchemaHistory, TableRef, Transaction, sql};
+use crate::{Ddl, Error, Event, Part, SchemaHistory, TableRef, Transaction, sql};
 use rows::Plans;
 use state::{Gone, State};
 
@@ -161,7 +161,13 @@ impl Interpreter {
         }
         self.ready(schema_version);
         let changes = self.rows(commit_ts, body)?;
-        Ok(Step::Event(Event::Transaction(Transaction { start_ts, commit_ts, schema_version, changes })))
+        Ok(Step::Event(Event::Transaction(Transaction {
+            start_ts,
+            commit_ts,
+            schema_version,
+            part: Part::WHOLE,
+            changes,
+        })))
     }
 
     fn ddl(&mut self, start_ts: StartTs, commit_ts: CommitTs, body: &Body) -> Result<Step, Error> {
@@ -227,6 +233,7 @@ impl Interpreter {
             schema: job.schema_name.clone(),
             schema_version: job.version,
             query,
+            typed: job.query.clone(),
             changes,
         })))
     }

@@ -48,8 +48,25 @@ pub struct Transaction {
     pub commit_ts: CommitTs,
     /// What the writer knew.
     pub schema_version: SchemaVersion,
+    /// Which of its rows these are.
+    pub part: Part,
     /// The rows.
     pub changes: Vec<RowChange>,
+}
+
+/// A part of a transaction. One that is too large to be in memory at once comes in several, in order and with nothing between them;
+/// they are cut in the same places each time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Row changes of the transaction that came in earlier parts, before any filter.
+    pub before: u64,
+    /// Row changes of the transaction up to the end of this part, where another one follows; None: it is the last.
+    pub through: Option<u64>,
+}
+
+impl Part {
+    /// All of a transaction.
+    pub const WHOLE: Part = Part { before: 0, through: None };
 }
 
 /// One effect of a DDL on the catalog; a DDL has several where one job touches several objects.
@@ -129,8 +146,10 @@ pub struct Ddl {
     pub schema: String,
     /// The version that the job made.
     pub schema_version: SchemaVersion,
-    /// The statement as the binlog carries it.
+    /// The statement as the binlog carries it: in TiDB's normal form.
     pub query: String,
+    /// The statement as it was typed; empty where that is not known.
+    pub typed: String,
     /// What it did; empty for jobs that change nothing a sink holds (placement, TiFlash, …).
     pub changes: Vec<SchemaChange>,
 }

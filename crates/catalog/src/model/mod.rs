@@ -7,5 +7,5 @@ mod table;
 
 pub use build::TableBuilder;
 pub use column::{Column, ColumnType, flag, tp};
-pub use event::{ChangeKind, Ddl, Event, Row, RowChange, SchemaChange, TableRef, Transaction};
+pub use event::{ChangeKind, Ddl, Event, Part, Row, RowChange, SchemaChange, TableRef, Transaction};
 pub use table::{Database, Index, IndexColumn, Table, TableKind};

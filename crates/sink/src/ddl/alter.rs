@@ -257,6 +257,7 @@ mod tests {
             schema: "d".into(),
             schema_version: SchemaVersion(2),
             query: query.into(),
+            typed: String::new(),
             changes: Vec::new(),
         };
         let dialect = Dialect::new(Kind::MariaDb, HashSet::new());

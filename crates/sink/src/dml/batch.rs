@@ -155,7 +155,7 @@ fn check(layout: &Layout, change: &RowChange, commit_ts: CommitTs) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use binlog_catalog::{ColumnType, Row, TableBuilder, TableRef, Value};
+    use binlog_catalog::{ColumnType, Part, Row, TableBuilder, TableRef, Value};
     use binlog_types::{SchemaVersion, StartTs, TableId};
 
     use super::*;
@@ -179,6 +179,7 @@ mod tests {
             start_ts: StartTs::new(commit_ts - 1),
             commit_ts: CommitTs::new(commit_ts),
             schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
             changes: kinds.into_iter().map(|kind| RowChange { table: table.clone(), kind }).collect(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use binlog_catalog::{
-    ChangeKind, Ddl, Event, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction, Value,
+    ChangeKind, Ddl, Event, Part, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction, Value,
 };
 use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
 use binlog_testkit::{Mariadb, Truth};
@@ -112,6 +112,7 @@ pub(crate) fn txn(commit_ts: u64, changes: Vec<RowChange>) -> Event {
         start_ts: StartTs::new(commit_ts - 1),
         commit_ts: CommitTs::new(commit_ts),
         schema_version: SchemaVersion(1),
+        part: Part::WHOLE,
         changes,
     })
 }
@@ -125,6 +126,7 @@ pub(crate) fn ddl(commit_ts: u64, query: &str, changes: Vec<SchemaChange>) -> Ev
         schema: "d".into(),
         schema_version: SchemaVersion(1),
         query: query.into(),
+        typed: String::new(),
         changes,
     })
 }
