@@ -2,9 +2,30 @@
 
 use binlog_proto::binlog::WriteBinlogReq;
 use bytes::Bytes;
-use tonic::Code;
+use prost::Message;
+use tonic::{Code, Status};
 
 use crate::harness::{Client, TestPump, commit, config, prewrite, rollback};
+
+/// What grpc-go makes of a status: with details, code and message are those of the `google.rpc.Status` in them, and another code than the trailer's is an
+/// error of its own.
+fn as_go_sees(status: &Status) -> (Code, String) {
+    #[derive(Clone, PartialEq, Message)]
+    struct RpcStatus {
+        #[prost(int32, tag = "1")]
+        code: i32,
+        #[prost(string, tag = "2")]
+        message: String,
+    }
+    if status.details().is_empty() {
+        return (status.code(), status.message().to_owned());
+    }
+    let inner = RpcStatus::decode(status.details()).expect("details that are no google.rpc.Status");
+    if inner.code != i32::from(status.code()) {
+        return (Code::Internal, "mismatched grpc-status-details-bin".to_owned());
+    }
+    (Code::from(inner.code), inner.message)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_empty_payload_is_a_ping() {
@@ -19,8 +40,9 @@ async fn refusals_are_in_the_originals_words() {
     let own = pump.client.hello.cluster_id;
     let request = WriteBinlogReq { cluster_id: own + 1, payload: Bytes::new() };
     let status = pump.client.pump.write_binlog(request).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unknown);
-    assert_eq!(status.message(), format!("cluster ID are mismatch, {} vs {own}", own + 1));
+    let text = format!("cluster ID are mismatch, {} vs {own}", own + 1);
+    assert_eq!((status.code(), status.message()), (Code::Unknown, text.as_str()));
+    assert_eq!(as_go_sees(&status), (Code::Unknown, text));
 
     let status = pump.client.write(vec![0xff_u8; 7]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unknown);
@@ -52,6 +74,7 @@ async fn a_pausing_pump_refuses_prewrites_and_takes_outcomes() {
     assert!(reply.contains("apply action close success!"), "{reply}");
     let status = pump.client.send(&prewrite(late, 1, 10)).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unknown, "no online: closing"));
+    assert_eq!(as_go_sees(&status), (Code::Unknown, "no online: closing".to_owned()));
     let status = pump.client.write(Bytes::new()).await.unwrap_err();
     assert_eq!(status.message(), "no online: closing");
     pump.client.send(&done).await.unwrap();
