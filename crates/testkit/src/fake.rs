@@ -14,6 +14,7 @@ mod txns;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -98,11 +99,14 @@ struct State {
     txns: Mutex<txns::Txns>,
     locks: Mutex<BTreeMap<Bytes, Lock>>,
     safe_points: Mutex<BTreeMap<String, Ts>>,
+    gc_safe_point: AtomicU64,
     other_members: Mutex<Vec<String>>,
     /// The client URL of the member that leads; every other one refuses.
     leader: Mutex<String>,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
+    /// As [`FakeCluster::answer_as_unistore`].
+    unistore: AtomicBool,
 }
 
 impl State {
@@ -205,9 +209,11 @@ impl FakeCluster {
             txns: Mutex::default(),
             locks: Mutex::default(),
             safe_points: Mutex::default(),
+            gc_safe_point: AtomicU64::new(0),
             other_members: Mutex::default(),
             faults: Mutex::default(),
             calls: Mutex::default(),
+            unistore: AtomicBool::new(false),
         });
         let first = Member::start(listener, &state, etcd.as_ref(), tls.clone())?;
         Ok(FakeCluster { state, etcd, tls, members: vec![first] })
@@ -249,6 +255,11 @@ impl FakeCluster {
     /// Its etcd.
     pub fn etcd(&mut self) -> Option<&mut Etcd> {
         self.etcd.as_mut()
+    }
+
+    /// TiKV answers as TiDB's own storage node does: a key that is not there has an empty value.
+    pub fn answer_as_unistore(&self) {
+        self.state.unistore.store(true, Ordering::Relaxed);
     }
 
     /// How often a gRPC method (`KvGet`, `Tso`, …) was called.
@@ -359,6 +370,11 @@ impl FakeCluster {
     /// A whole answer to `MvccGetByKey`.
     pub fn set_mvcc(&self, key: impl Into<Bytes>, info: MvccInfo) {
         self.state.txns.lock().set_answer(key.into(), info);
+    }
+
+    /// TiKV has collected garbage up to here, as PD tells. What became of older transactions is to be forgotten besides: by not setting it.
+    pub fn set_gc_safe_point(&self, ts: Ts) {
+        self.state.gc_safe_point.store(ts.raw(), Ordering::Relaxed);
     }
 
     /// The service safe points that are set, by service.

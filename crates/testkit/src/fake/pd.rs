@@ -2,12 +2,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use binlog_proto::metapb::Store;
 use binlog_proto::pdpb;
 use binlog_proto::pdpb::pd_server::Pd;
 use binlog_proto::pdpb::{
-    GetMembersRequest, GetMembersResponse, GetRegionRequest, GetRegionResponse, GetStoreRequest,
+    GetGcSafePointRequest, GetGcSafePointResponse, GetMembersRequest, GetMembersResponse, GetRegionRequest, GetRegionResponse, GetStoreRequest,
     GetStoreResponse, Member, RequestHeader, ResponseHeader, Timestamp, TsoRequest, TsoResponse,
     UpdateServiceGcSafePointRequest, UpdateServiceGcSafePointResponse,
 };
@@ -123,6 +124,16 @@ impl Pd for PdService {
         let address = self.state.url.split_once("://").map_or("", |(_, address)| address).to_owned();
         let store = Some(Store { id: request.store_id, address, state: 0 });
         Ok(Response::new(GetStoreResponse { header, store }))
+    }
+
+    async fn get_gc_safe_point(
+        &self,
+        request: Request<GetGcSafePointRequest>,
+    ) -> Result<Response<GetGcSafePointResponse>, Status> {
+        self.state.count("GetGCSafePoint");
+        let header = self.header(request.into_inner().header.as_ref())?;
+        let safe_point = self.state.gc_safe_point.load(Ordering::Relaxed);
+        Ok(Response::new(GetGcSafePointResponse { header, safe_point }))
     }
 
     async fn update_service_gc_safe_point(

@@ -1,6 +1,7 @@
 //! The service `tikvpb.Tikv`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use binlog_proto::errorpb;
 use binlog_proto::kvrpcpb::{
@@ -82,7 +83,7 @@ impl Tikv for TikvService {
                 Some((_, error)) => answer.error = Some(error),
                 None => match self.state.map.lock().get(&request.key, Ts::new(request.version)) {
                     Some(value) => answer.value = value,
-                    None => answer.not_found = true,
+                    None => answer.not_found = !self.state.unistore.load(Ordering::Relaxed),
                 },
             },
         }
