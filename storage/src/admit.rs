@@ -1,7 +1,5 @@
 //! Turns writes into a batch: checks each against the pairing state and puts what is new under its keys.
 
-use std::sync::Arc;
-
 use binlog_types::{CommitTs, StartTs, Ts};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -12,48 +10,12 @@ use crate::format::record::{self, Header};
 use crate::pairing::{BelowStep, Body, CommitStep, Pairing, PrewriteStep, RollbackStep};
 use crate::rocks::{Batch, Cf, Db};
 use crate::shared::Shared;
-use crate::{Commit, CompletionSink, Error, Prewrite, Write, WriteResult};
+use crate::{Commit, Error, Prewrite, Write, WriteResult};
 
 /// The longest key or extra: far above what TiDB sends, far below what a header can say.
 const MAX_ATTACHMENT: usize = 64 << 20;
 /// The most pieces of a transaction.
 const MAX_FRAGMENTS: usize = 1 << 20;
-
-type Tokens = Vec<(u64, WriteResult)>;
-
-/// The results of one batch, by sink.
-#[derive(Default)]
-pub(crate) struct Results(Vec<(Arc<dyn CompletionSink>, Tokens)>);
-
-impl Results {
-    /// The list of `sink`.
-    pub(crate) fn of(&mut self, sink: &Arc<dyn CompletionSink>) -> &mut Tokens {
-        let same = |(other, _): &(Arc<dyn CompletionSink>, _)| Arc::ptr_eq(other, sink);
-        let at = self.0.iter().rposition(same).unwrap_or_else(|| {
-            self.0.push((Arc::clone(sink), Vec::new()));
-            self.0.len() - 1
-        });
-        &mut self.0[at].1
-    }
-
-    /// Makes every success a failure.
-    pub(crate) fn fail(&mut self, error: &Error) {
-        for (_, result) in self.0.iter_mut().flat_map(|(_, results)| results) {
-            if result.is_ok() {
-                *result = Err(error.clone());
-            }
-        }
-    }
-
-    /// Tells everyone: one call per sink.
-    pub(crate) fn deliver(self, shared: &Shared) {
-        for (sink, results) in self.0 {
-            shared.counters.writes.add(results.len());
-            shared.counters.refused_writes.add(results.iter().filter(|(_, result)| result.is_err()).count());
-            sink.completed(results);
-        }
-    }
-}
 
 /// Admits writes into one batch.
 pub(crate) struct Admission<'a, 'db> {

@@ -12,20 +12,21 @@ use std::time::Duration;
 
 use binlog_types::{CommitTs, StartTs};
 
-use crate::admit::{Admission, Results};
+use crate::admit::Admission;
+use crate::answers::{Results, Submission, Ticket};
 use crate::failpoint::FailPoint;
 use crate::format::{meta, sealed};
 use crate::observer::BatchReport;
 use crate::queue::Item;
 use crate::rocks::{Batch, Cf, Db, Durability};
 use crate::shared::Shared;
-use crate::{CompletionSink, Error, Prewrite, Write};
+use crate::{Error, Prewrite, Write};
 
 /// What one batch takes.
 pub(crate) enum Part {
-    Write(Arc<dyn CompletionSink>, u64, Write),
+    Write(Ticket, Write),
     /// A prewrite whose first pieces are written.
-    Rest(Arc<dyn CompletionSink>, u64, Prewrite, u32),
+    Rest(Ticket, Prewrite, u32),
     IdleTs(CommitTs),
 }
 
@@ -77,8 +78,8 @@ impl Front {
             }
             Err(error) => {
                 for part in parts.drain(..) {
-                    if let Part::Write(sink, token, _) | Part::Rest(sink, token, ..) = part {
-                        results.of(&sink).push((token, Err(error.clone())));
+                    if let Part::Write(ticket, _) | Part::Rest(ticket, ..) = part {
+                        results.push(ticket, Err(error.clone()));
                     }
                 }
                 Err(error)
@@ -121,43 +122,36 @@ impl Front {
 
     /// Takes, syncs and answers what came meanwhile. What is large, or belongs to the transaction that is `busy`, is put off,
     /// and so is what is no write: an oracle's timestamp may count from later than it was offered, never from earlier.
+    /// A batch that fails does not keep the rest from being answered.
     pub(crate) fn breathe(&mut self, busy: Option<StartTs>) -> Result<(), Error> {
         let (mut parts, mut bytes) = (Vec::new(), 0);
+        let mut outcome = Ok(());
         for item in self.shared.queue.take_now() {
-            let Item::Writes { sink, writes } = item else {
+            let Item::Writes(submission) = item else {
                 self.put_off.push_back(item);
                 continue;
             };
-            let mut later = Vec::new();
-            for (token, write) in writes {
-                if Some(start_of(&write)) == busy
-                    || self.must_wait(&write)
-                    || later.iter().any(|(_, earlier)| start_of(earlier) == start_of(&write))
-                {
-                    later.push((token, write));
+            for (ticket, write) in submission {
+                if Some(start_of(&write)) == busy || self.must_wait(&write) {
+                    self.put_off.extend(Submission::again(ticket, write).map(Item::Writes));
                     continue;
                 }
                 bytes += size(&write);
-                parts.push(Part::Write(Arc::clone(&sink), token, write));
+                parts.push(Part::Write(ticket, write));
                 if bytes >= self.shared.tuning.batch_bytes {
-                    self.turn(&mut parts)?;
+                    outcome = outcome.and(self.turn(&mut parts));
                     bytes = 0;
                 }
             }
-            if !later.is_empty() {
-                self.put_off.push_back(Item::Writes { sink, writes: later });
-            }
         }
-        if parts.is_empty() { Ok(()) } else { self.turn(&mut parts) }
+        if parts.is_empty() { outcome } else { outcome.and(self.turn(&mut parts)) }
     }
 
     /// Large, or behind something of the same transaction that was put off.
     fn must_wait(&self, write: &Write) -> bool {
         let large = matches!(write, Write::Prewrite(prewrite) if self.is_large(prewrite));
         let behind = |item: &Item| match item {
-            Item::Writes { writes, .. } => {
-                writes.iter().any(|(_, earlier)| start_of(earlier) == start_of(write))
-            }
+            Item::Writes(earlier) => earlier.writes().any(|earlier| start_of(earlier) == start_of(write)),
             _ => false,
         };
         large || self.put_off.iter().any(behind)
@@ -168,13 +162,9 @@ impl Front {
         let mut admission = Admission::new(&self.shared, &db, &mut self.scratch, 64 << 10);
         for part in parts.drain(..) {
             match part {
-                Part::Write(sink, token, write) => {
-                    let result = admission.write(write);
-                    results.of(&sink).push((token, result));
-                }
-                Part::Rest(sink, token, prewrite, written) => {
-                    let result = admission.rest(prewrite, written);
-                    results.of(&sink).push((token, result));
+                Part::Write(ticket, write) => results.push(ticket, admission.write(write)),
+                Part::Rest(ticket, prewrite, written) => {
+                    results.push(ticket, admission.rest(prewrite, written));
                 }
                 Part::IdleTs(ts) => admission.offer(ts),
             }

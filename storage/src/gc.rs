@@ -1,7 +1,7 @@
 //! Lets old records go.
 //!
 //! The safe point is stored durably first; only then are files dropped. What a file still holds below the point is taken
-//! out by a compaction filter whenever RocksDB rewrites that file, at the latest after one retention (periodic compaction).
+//! out by a compaction filter when RocksDB rewrites that file, once it is old ([`crate::Tuning::rewrite_after`]).
 //! Readers are refused at or below the point from the moment it is stored, so they never see a half-dropped range.
 //!
 //! Schema entries are collected by [`crate::Store::collect_schema`], since only the layer above knows when an object was
@@ -39,7 +39,7 @@ pub(crate) fn gc(shared: &Shared, target: CommitTs) -> Result<CommitTs, Error> {
     // Inclusive bounds: the point itself goes, the first key above it stays out.
     let last =
         LogKey { commit_ts: safe_point, start_ts: binlog_types::StartTs::new(u64::MAX), fragment: u32::MAX };
-    db.drop_files(Cf::Log, &[], &last.encode())?;
+    db.drop_files(Cf::Log, &last.encode())?;
     tracing::info!(%safe_point, "garbage collection moved the safe point");
     Ok(safe_point)
 }

@@ -30,6 +30,7 @@ mod record;
 mod store;
 
 mod admit;
+mod answers;
 mod flusher;
 mod front;
 mod pairing;

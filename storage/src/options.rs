@@ -16,8 +16,8 @@ pub struct Options {
     pub node_id: NodeId,
     /// Where ages come from.
     pub clock: ClockHandle,
-    /// How long records are kept: files older than this are rewritten once so that dropped records really go.
-    /// [`Store::gc`](crate::Store::gc) says *what* may go. Default: 7 days.
+    /// How long records are kept, for [`Tuning::rewrite_after`]; [`Store::gc`](crate::Store::gc) says *what* may go. It should be
+    /// called hourly or more often. Default: 7 days.
     pub retention: Retention,
     /// Whether a write is acknowledged only once it is on the disk. `false` is unsafe: a power failure loses
     /// acknowledged writes (a crash of the process alone does not). Default: `true`.
@@ -40,7 +40,7 @@ impl Options {
     }
 }
 
-/// Sizes inside the store, in bytes.
+/// Sizes inside the store, in bytes, and what else only benchmarks and tests change.
 #[derive(Clone, Debug)]
 pub struct Tuning {
     /// How many bytes of records make one `log` file. Also bounds what a restart has to read again. Default: 64 MiB.
@@ -59,6 +59,11 @@ pub struct Tuning {
     /// How many transactions that are not below the watermark are kept in mind, at about 250 bytes each and their keys; when
     /// it is reached, prewrites are refused as [`Error::Stuck`](crate::Error::Stuck). Default: 8 million.
     pub open_transactions: usize,
+    /// How old a `log` file becomes before it is rewritten, so that dropped records really go that share it with others, or that
+    /// a drainer held back. Most files are dropped whole before that, if it leaves collections enough time: a file may go
+    /// once its youngest record is older than the retention, and goes with the next collection. Default: the retention, and
+    /// an eighth of it besides, at least three hours.
+    pub rewrite_after: Option<Duration>,
     /// Cache of uncompressed blocks for readers. Default: 64 MiB.
     pub block_cache_bytes: usize,
     /// Who is told of every batch. Default: nobody.
@@ -67,6 +72,17 @@ pub struct Tuning {
     #[doc(hidden)]
     pub failpoints: FailPoints,
 }
+
+impl Tuning {
+    /// See [`Tuning::rewrite_after`].
+    pub(crate) fn rewrite_after(&self, retention: Retention) -> Duration {
+        self.rewrite_after
+            .unwrap_or_else(|| retention.saturating_add((retention / 8).max(SLOWEST_COLLECTIONS)))
+    }
+}
+
+/// Three collections, an hour apart: one may fail, and the last has time.
+const SLOWEST_COLLECTIONS: Duration = Duration::from_secs(3 * 3600);
 
 impl Default for Tuning {
     fn default() -> Self {
@@ -77,9 +93,26 @@ impl Default for Tuning {
             fragment_bytes: 1 << 20,
             batch_bytes: 8 << 20,
             open_transactions: 8_000_000,
+            rewrite_after: None,
             block_cache_bytes: 64 << 20,
             observer: BatchObserver::default(),
             failpoints: FailPoints::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_dropped_whole_before_they_are_rewritten() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let tuning = Tuning::default();
+        for (retention, after) in [(HOUR, 4 * HOUR), (24 * HOUR, 27 * HOUR), (168 * HOUR, 189 * HOUR)] {
+            assert_eq!(tuning.rewrite_after(retention), after);
+        }
+        assert_eq!(tuning.rewrite_after(Duration::MAX), Duration::MAX);
+        assert_eq!(Tuning { rewrite_after: Some(HOUR), ..tuning }.rewrite_after(24 * HOUR), HOUR);
     }
 }

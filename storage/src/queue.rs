@@ -2,19 +2,19 @@
 //! meet once a batch and not once a request.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use binlog_types::CommitTs;
 use parking_lot::{Condvar, Mutex};
 
-use crate::{CompletionSink, Error, Write};
+use crate::Error;
+use crate::answers::Submission;
 
 /// A piece of work, in order of arrival.
 pub(crate) enum Item {
     /// Writes whose results go to `sink`.
-    Writes { sink: Arc<dyn CompletionSink>, writes: Vec<(u64, Write)> },
+    Writes(Submission),
     /// A timestamp of the oracle, fetched before it was queued.
     IdleTs(CommitTs),
     /// The safe point rose: gaps at or below it are of no more use.
@@ -48,8 +48,8 @@ impl Queue {
             return Err(item);
         }
         let urgent = match &item {
-            Item::Writes { writes, .. } => {
-                state.writes += writes.len();
+            Item::Writes(submission) => {
+                state.writes += submission.len();
                 false
             }
             Item::IdleTs(_) | Item::Purged(_) | Item::Flush(_) => true,
@@ -75,7 +75,7 @@ impl Queue {
         if let Some(patience) = patience
             && !state.closed
             && state.writes < wanted
-            && state.items.iter().all(|item| matches!(item, Item::Writes { .. }))
+            && state.items.iter().all(|item| matches!(item, Item::Writes(_)))
         {
             state.awaits = Some(wanted);
             let timed_out = self.ready.wait_for(&mut state, patience).timed_out();

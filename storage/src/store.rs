@@ -13,6 +13,7 @@ use binlog_types::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::answers::Submission;
 use crate::flusher::Flusher;
 use crate::format::keys::{LogKey, SchemaKey};
 use crate::format::meta;
@@ -73,7 +74,7 @@ fn setup(tuning: &Tuning, retention: Duration, safe_point: &Arc<AtomicU64>) -> S
         log_file_bytes: tuning.log_file_bytes,
         memory_bytes: tuning.spill_bytes.max(2 * tuning.log_file_bytes),
         block_cache_bytes: tuning.block_cache_bytes,
-        retention,
+        rewrite_after: tuning.rewrite_after(retention),
         safe_point: Arc::clone(safe_point),
     }
 }
@@ -155,8 +156,8 @@ impl Store {
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
         let tuning = Tuning::default();
         let safe_point = Arc::new(AtomicU64::new(0));
-        let retention = Duration::from_secs(7 * 24 * 3600);
-        let setup = setup(&tuning, retention, &safe_point);
+        // Nothing is rewritten here.
+        let setup = setup(&tuning, Duration::MAX, &safe_point);
         let db =
             Arc::new(Db::open_read_only(dir, &setup).map_err(|error| recovery::explain(error, dir, &setup))?);
         let identity = Identity::read(&db, dir)?;
@@ -219,19 +220,15 @@ impl Store {
     /// A write that was stored before succeeds again. One that contradicts what is stored comes back as
     /// [`Error::Conflict`] or [`Error::Late`], without touching the others.
     pub fn submit(&self, writes: Vec<(u64, Write)>, sink: &Arc<dyn CompletionSink>) {
-        let refuse = |writes: Vec<(u64, Write)>, error: &Error| {
-            let results: Vec<_> = writes.into_iter().map(|(token, _)| (token, Err(error.clone()))).collect();
-            sink.completed(results);
-        };
         if writes.is_empty() {
             return;
         }
+        let submission = Submission::new(Arc::clone(sink), writes);
         if self.shared().overlay.is_some() {
-            return refuse(writes, &Error::ReadOnly);
+            return submission.refuse(&Error::ReadOnly);
         }
-        let item = Item::Writes { sink: Arc::clone(sink), writes };
-        if let Err(Item::Writes { writes, .. }) = self.shared().queue.push(item) {
-            refuse(writes, &Error::Closed);
+        if let Err(Item::Writes(submission)) = self.shared().queue.push(Item::Writes(submission)) {
+            submission.refuse(&Error::Closed);
         }
     }
 
@@ -482,7 +479,8 @@ impl Store {
         self.shared().writable_db()?;
         let (sender, receiver) = sync_channel(1);
         self.shared().queue.push(Item::Flush(sender)).map_err(|_| Error::Closed)?;
-        receiver.recv().unwrap_or(Err(Error::Closed))
+        // Dropped with the writer.
+        receiver.recv().unwrap_or_else(|_| self.shared().health.check().and(Err(Error::Closed)))
     }
 
     /// Finishes what is queued, writes everything into files and closes. Later calls fail with [`Error::Closed`].

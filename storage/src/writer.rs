@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use binlog_types::CommitTs;
 
+use crate::answers::{PANICKED, Results, Ticket};
 use crate::flusher::{self, Flusher};
 use crate::format::keys::{PendingKey, commit_key};
 use crate::front::{self, Front, Part};
@@ -21,7 +22,7 @@ use crate::queue::{Company, Item};
 use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Settler;
 use crate::shared::Shared;
-use crate::{Error, Write};
+use crate::{Error, Prewrite, Write};
 
 /// What the thread owns.
 pub(crate) struct Writer {
@@ -45,23 +46,16 @@ impl Writer {
         if catch_unwind(AssertUnwindSafe(|| self.work())).is_ok() {
             return;
         }
-        let message = "the writer thread panicked".to_owned();
-        let error = shared.health.poison(&Error::Internal { doing: "write", message });
+        let error = shared.health.poison(&Error::Internal { doing: "write", message: PANICKED.to_owned() });
         loop {
             let items = shared.queue.take(&mut Company::default());
             if items.is_empty() {
                 return;
             }
             for item in items {
-                match item {
-                    Item::Writes { sink, writes } => {
-                        let results =
-                            writes.into_iter().map(|(token, _)| (token, Err(error.clone()))).collect();
-                        // The sink may be what panicked.
-                        let _ = catch_unwind(AssertUnwindSafe(|| sink.completed(results)));
-                    }
-                    Item::Flush(reply) => drop(reply.send(Err(error.clone()))),
-                    Item::IdleTs(_) | Item::Purged(_) => {}
+                // Writes are answered by being dropped.
+                if let Item::Flush(reply) = item {
+                    let _ = reply.send(Err(error.clone()));
                 }
             }
         }
@@ -83,30 +77,19 @@ impl Writer {
             let mut bytes = 0;
             for item in items {
                 match item {
-                    Item::Writes { sink, writes } => {
-                        for (token, write) in writes {
+                    Item::Writes(submission) => {
+                        for (ticket, write) in submission {
                             let write = match write {
                                 Write::Prewrite(prewrite) if self.front.is_large(&prewrite) => {
                                     self.turn(&mut parts);
                                     bytes = 0;
-                                    match self.front.pieces(prewrite) {
-                                        Ok((prewrite, written)) => {
-                                            parts.push(Part::Rest(
-                                                Arc::clone(&sink),
-                                                token,
-                                                prewrite,
-                                                written,
-                                            ));
-                                        }
-                                        Err(error) => sink.completed(vec![(token, Err(error))]),
-                                    }
-                                    self.turn(&mut parts);
+                                    self.large(ticket, prewrite);
                                     continue;
                                 }
                                 write => write,
                             };
                             bytes += front::size(&write);
-                            parts.push(Part::Write(Arc::clone(&sink), token, write));
+                            parts.push(Part::Write(ticket, write));
                             if bytes >= shared.tuning.batch_bytes {
                                 self.turn(&mut parts);
                                 bytes = 0;
@@ -129,6 +112,18 @@ impl Writer {
         }
         if let Err(error) = self.write_out() {
             tracing::warn!(error = %error, "the store closes without writing everything out; the next open recovers it");
+        }
+    }
+
+    /// A prewrite that is written piece by piece.
+    fn large(&mut self, ticket: Ticket, prewrite: Prewrite) {
+        match self.front.pieces(prewrite) {
+            Ok((prewrite, written)) => self.turn(&mut vec![Part::Rest(ticket, prewrite, written)]),
+            Err(error) => {
+                let mut results = Results::default();
+                results.push(ticket, Err(error));
+                results.deliver(&self.shared);
+            }
         }
     }
 

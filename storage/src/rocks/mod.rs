@@ -143,9 +143,20 @@ impl Db {
         self.db.flush_cf_opt(self.family(cf), &options).map_err(translate("flush", &self.dir))
     }
 
-    /// Drops the files that lie wholly in `[from, to]`.
-    pub(crate) fn drop_files(&self, cf: Cf, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        self.db.delete_file_in_range_cf(self.family(cf), from, to).map_err(translate("drop files", &self.dir))
+    /// Drops the files whose keys are all at or below `last`, which the compaction filter would remove.
+    pub(crate) fn drop_files(&self, cf: Cf, last: &[u8]) -> Result<(), Error> {
+        let family = self.family(cf);
+        self.db.delete_file_in_range_cf(family, &[][..], last).map_err(translate("drop files", &self.dir))?;
+        // That leaves those of level 0 alone, and the last one would lie there for as long as no other comes. Its keys are
+        // its own, so that a compaction of them takes this file only, and writes none.
+        let files = self.db.live_files().map_err(translate("list files", &self.dir))?;
+        let of_level_0 = files.into_iter().filter(|f| f.level == 0 && f.column_family_name == cf.name());
+        for (start, end) in of_level_0.filter_map(|file| file.start_key.zip(file.end_key)) {
+            if end.as_slice() <= last {
+                self.db.compact_range_cf(family, Some(start), Some(end));
+            }
+        }
+        Ok(())
     }
 
     /// The size of all files that begin below `upper`.

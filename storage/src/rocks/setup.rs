@@ -24,7 +24,8 @@ pub(crate) struct Setup {
     /// The most that our own flushes let stand in the memory of one column family.
     pub(crate) memory_bytes: usize,
     pub(crate) block_cache_bytes: usize,
-    pub(crate) retention: Duration,
+    /// How old a `log` file becomes before it is rewritten.
+    pub(crate) rewrite_after: Duration,
     /// Records at or below it may be dropped.
     pub(crate) safe_point: Arc<AtomicU64>,
 }
@@ -80,7 +81,8 @@ impl Setup {
                 options.set_level_zero_stop_writes_trigger(128);
                 options.set_soft_pending_compaction_bytes_limit(0);
                 options.set_hard_pending_compaction_bytes_limit(0);
-                options.set_periodic_compaction_seconds(self.retention.as_secs().max(60));
+                // 0 would turn it off, and so would RocksDB's largest numbers.
+                options.set_periodic_compaction_seconds(self.rewrite_after.as_secs().clamp(1, u64::MAX >> 8));
                 let safe_point = Arc::clone(&self.safe_point);
                 options.set_compaction_filter("binlog-safe-point", move |_level, key, _value| {
                     match LogKey::commit_ts_of(key) {

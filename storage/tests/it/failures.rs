@@ -261,3 +261,104 @@ fn a_sink_that_panics_stops_the_store_and_leaves_nobody_waiting() {
     assert!(matches!(store.close(), Err(Error::Poisoned { .. })));
     assert_eq!(open(dir.path()).pending_count(), 1, "it was durable before the sink was told");
 }
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Answers(Mutex<Vec<(u64, WriteResult)>>);
+
+impl CompletionSink for Answers {
+    fn completed(&self, results: Vec<(u64, WriteResult)>) {
+        self.0.lock().unwrap().extend(results);
+    }
+}
+
+impl Answers {
+    fn sink(self: &Arc<Self>) -> Arc<dyn CompletionSink> {
+        Arc::clone(self) as Arc<dyn CompletionSink>
+    }
+
+    /// Waits for the answers to the tokens `1..=count`; gives which of them failed.
+    fn failed(&self, count: u64) -> Vec<u64> {
+        eventually("all are answered", || self.0.lock().unwrap().len() as u64 >= count);
+        let mut answers = std::mem::take(&mut *self.0.lock().unwrap());
+        answers.sort_by_key(|(token, _)| *token);
+        assert!(answers.iter().map(|(token, _)| *token).eq(1..=count), "each once: {answers:?}");
+        answers.into_iter().filter(|(_, result)| result.is_err()).map(|(token, _)| token).collect()
+    }
+}
+
+#[test]
+fn a_failure_between_the_pieces_of_a_large_prewrite_leaves_nobody_waiting() {
+    let dir = quick_dir();
+    let answers: Arc<Answers> = Arc::default();
+    let sink = answers.sink();
+    let handle: Arc<Mutex<Option<Store>>> = Arc::default();
+    let mut hooked = unsynced();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (handle, pieces, broken) =
+            (Arc::clone(&handle), AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        move |at| {
+            if at == FailPoint::AfterPiece && pieces.fetch_add(1, Ordering::SeqCst) == 3 {
+                // More than a batch, some of it to be put off, and more behind it.
+                let mut first = vec![(2, rollback(10)), (3, prewrite_of(200, large_payload(200)))];
+                first.extend((4..=63).map(|n| (n, prewrite_of(1000 + n, vec![1; 900].into()))));
+                let second = (64..=70).map(|n| (n, prewrite_of(1000 + n, vec![1; 900].into()))).collect();
+                let handle = handle.lock().unwrap();
+                let store = handle.as_ref().unwrap();
+                store.submit(first, &sink);
+                store.submit(second, &sink);
+                broken.store(1, Ordering::SeqCst);
+            }
+            (at == FailPoint::BeforeBatch && broken.load(Ordering::SeqCst) == 1).then(|| "no disk".to_owned())
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    *handle.lock().unwrap() = Some(store.clone());
+    store.submit(vec![(1, prewrite_of(10, large_payload(10)))], &answers.sink());
+    assert_eq!(answers.failed(70), (1..=70).collect::<Vec<_>>());
+    handle.lock().unwrap().take();
+    assert!(store.poisoned().unwrap().contains("no disk"));
+}
+
+#[test]
+fn a_panic_with_others_waiting_answers_them_all() {
+    struct Bomb;
+    impl CompletionSink for Bomb {
+        fn completed(&self, _: Vec<(u64, WriteResult)>) {
+            panic!("a bug in the layer above");
+        }
+    }
+    let dir = quick_dir();
+    let (before, behind): (Arc<Answers>, Arc<Answers>) = Default::default();
+    let handle: Arc<Mutex<Option<Store>>> = Arc::default();
+    let mut hooked = unsynced();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (handle, passes) = (Arc::clone(&handle), AtomicUsize::new(0));
+        let (bomb, before, behind) = (Arc::new(Bomb), before.sink(), behind.sink());
+        move |at| {
+            if at == FailPoint::BeforeBatch && passes.fetch_add(1, Ordering::SeqCst) == 0 {
+                let bomb = Arc::clone(&bomb) as Arc<dyn CompletionSink>;
+                let handle = handle.lock().unwrap();
+                let store = handle.as_ref().unwrap();
+                // One batch: the bomb is told first.
+                store.submit(vec![(1, prewrite(20))], &bomb);
+                store.submit(vec![(1, prewrite(21)), (2, prewrite(22))], &before);
+                // The next ones.
+                let rest = (1..=40).map(|n| (n, prewrite_of(100 + n, vec![1; 900].into()))).collect();
+                store.submit(vec![(3, prewrite_of(30, vec![1; 7000].into()))], &before);
+                store.submit(vec![(4, prewrite_of(31, vec![1; 7000].into()))], &before);
+                store.submit(rest, &behind);
+            }
+            None
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    *handle.lock().unwrap() = Some(store.clone());
+    store.write(prewrite(10)).unwrap();
+    assert_eq!(before.failed(4), [], "of the same batch, which is on the disk");
+    let failed = behind.failed(40);
+    assert!(failed.ends_with(&[39, 40]) && failed.len() >= 30, "{failed:?}");
+    handle.lock().unwrap().take();
+    assert!(matches!(store.flush(), Err(Error::Poisoned { .. })));
+    assert!(store.poisoned().unwrap().contains("panicked"));
+}
