@@ -2,9 +2,18 @@
 
 use regex::{Regex, RegexBuilder};
 
-/// The databases of TiDB itself and of its tools.
-pub const SYSTEM_SCHEMAS: [&str; 6] =
-    ["mysql", "sys", "information_schema", "performance_schema", "metrics_schema", "tidb_binlog"];
+/// The databases of TiDB itself and of its tools. What a drainer or reparo notes in a TiDB that is their destination, and what they keep
+/// aside there, is about that database alone: in another one it would pass for progress made there.
+pub const SYSTEM_SCHEMAS: [&str; 8] = [
+    "mysql",
+    "sys",
+    "information_schema",
+    "performance_schema",
+    "metrics_schema",
+    "tidb_binlog",
+    "tidb_binlog_reparo",
+    "tidb_binlog_recycle_bin",
+];
 
 /// The original's do/ignore lists: patterns with a leading `~` are regular expressions (anywhere in the name), others literal names;
 /// case does not matter. Other than in the original, a literal name is just that: `.` or `*` in it have no special meaning.
@@ -108,6 +117,9 @@ mod tests {
         assert!(all.allows("shop", "t") && !all.allows("mysql", "user") && !all.allows("SYS", "v"));
         let named = TableFilter::user_tables(&texts(&["MySQL", "shop"]), &[], &[], &[]).unwrap();
         assert!(named.allows("mysql", "user") && named.allows("shop", "t") && !named.allows("sys", "v"));
+        for own in ["tidb_binlog", "tidb_binlog_reparo", "TiDB_Binlog_recycle_bin"] {
+            assert!(!all.allows(own, "restore") && !all.needs_database(own), "{own}");
+        }
     }
 
     #[test]
