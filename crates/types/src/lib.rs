@@ -16,11 +16,13 @@ mod ids;
 mod peers;
 mod time;
 mod ts;
+mod zone;
 
 pub use bytesize::{ByteSize, ParseByteSizeError};
 pub use clock::{Clock, ClockHandle, ManualClock, SystemClock};
 pub use coverage::{Coverage, Gap, GapReason};
 pub use ids::{ClusterId, JobId, NodeId, ParseNodeIdError, SchemaVersion, StoreUuid, TableId};
-pub use peers::Peers;
-pub use time::{Retention, TimeParseError, parse_retention, parse_ts};
+pub use peers::{Peers, REGISTRATION_META};
+pub use time::{Retention, TimeParseError, parse_retention, parse_ts, plausible};
 pub use ts::{CommitTs, Range, StartTs, Ts};
+pub use zone::Zone;

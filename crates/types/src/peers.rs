@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::{NodeId, Ts};
 
+/// Name of the value under which a store keeps when its pump was last registered anew: a TSO, big-endian.
+pub const REGISTRATION_META: &str = "registration-ts";
+
 /// Other pumps of the cluster, and when each was last seen in the registry as one that is not offline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peers {

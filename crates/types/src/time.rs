@@ -20,21 +20,40 @@ pub struct TimeParseError {
     hint: String,
 }
 
-/// Reads a position typed by a person: a TSO, `2026-11-22T12:57:55Z` (RFC 3339), `2026-11-22 12:57:55[.123] [+08:00 | Europe/Berlin]`, or
-/// `@SECONDS` since 1970. A datetime without a zone is taken in `zone`. The logical part is 0.
+/// A number of at most so many digits is seconds since 1970: they last to the year 5138.
+const SECONDS_DIGITS: usize = 11;
+/// A number of so many digits is milliseconds since 1970, from 2001 to 2286.
+const MILLIS_DIGITS: usize = 13;
+/// Milliseconds since 1970 of the year 2000: no TSO of a cluster lies before it.
+const EARLIEST_MILLIS: u64 = 946_684_800_000;
+
+/// Whether a TSO can be one of a real cluster: it lies in the year 2000 or later. Numbers of another kind, such as seconds since 1970, do not.
+pub fn plausible(ts: Ts) -> bool {
+    ts.physical() >= EARLIEST_MILLIS
+}
+
+/// Reads a position typed by a person: `2026-11-22T12:57:55Z` (RFC 3339), `2026-11-22 12:57:55[.123] [+08:00 | Europe/Berlin]`, `@SECONDS` since
+/// 1970, or a number: seconds since 1970 (up to 11 digits), milliseconds since 1970 (13 digits), or a TSO. A datetime without a zone is taken in
+/// `zone`. The logical part is 0, but for a TSO.
 ///
 /// # Errors
-/// When the text is none of these, or lies before 1970.
+/// When the text is none of these, or lies before 1970; for a number that is too long for a time and too small for a TSO.
 pub fn parse_ts(text: &str, zone: &TimeZone) -> Result<Ts, TimeParseError> {
     let trimmed = text.trim();
     let error = |hint: String| TimeParseError { what: "time", text: text.to_owned(), hint };
-    if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
-        return match trimmed.parse::<i64>() {
-            Ok(raw) => Ok(Ts::new(raw as u64)),
-            Err(_) => Err(error("a TSO has at most 63 bits".to_owned())),
+    let instant = if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        let number: i64 = trimmed.parse().map_err(|_| error("a TSO has at most 63 bits".to_owned()))?;
+        let instant = match trimmed.len() {
+            ..=SECONDS_DIGITS => Timestamp::from_second(number),
+            MILLIS_DIGITS => Timestamp::from_millisecond(number),
+            _ => {
+                let ts = Ts::new(number.unsigned_abs());
+                let hint = "as a TSO it lies before the year 2000; seconds since 1970 have 10 digits, milliseconds 13, a TSO 18 or more";
+                return plausible(ts).then_some(ts).ok_or_else(|| error(hint.to_owned()));
+            }
         };
-    }
-    let instant = if let Some(seconds) = trimmed.strip_prefix('@') {
+        instant.map_err(|e| error(e.to_string()))?
+    } else if let Some(seconds) = trimmed.strip_prefix('@') {
         let seconds: i64 =
             seconds.parse().map_err(|_| error("after @ come seconds since 1970".to_owned()))?;
         Timestamp::from_second(seconds).map_err(|e| error(e.to_string()))?
@@ -54,7 +73,7 @@ fn parse_datetime(text: &str, zone: &TimeZone) -> Result<Timestamp, String> {
     if let Ok(zoned) = text.parse::<Zoned>() {
         return Ok(zoned.timestamp());
     }
-    let hint = "write a TSO, 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\" or @SECONDS";
+    let hint = "write a TSO, 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\" or seconds since 1970";
     // "date time zone", blank-separated; a civil datetime alone takes the assumed zone.
     let (civil, zone) = match text.rsplit_once(' ') {
         Some((civil, name)) if civil.contains(':') => (civil, parse_zone(name)?),
@@ -144,6 +163,8 @@ mod tests {
             "2019-01-01 16:07:00 Europe/Berlin",
             "2019-01-01 15:07:00 UTC",
             "@1546355220",
+            "1546355220",
+            "1546355220000",
         ] {
             assert_eq!(parse_ts(text, &TimeZone::UTC).unwrap(), expected, "{text}");
         }
@@ -159,6 +180,9 @@ mod tests {
             "2019-13-01 00:00:00",
             "2019-01-01 15:07:00 Mars/Olympus",
             "99999999999999999999",
+            // Neither seconds nor milliseconds, and as TSOs of the year 1970.
+            "154635522000",
+            "15463552200000",
         ] {
             assert!(parse_ts(bad, &TimeZone::UTC).is_err(), "{bad:?}");
         }
