@@ -52,6 +52,32 @@ impl DirLock {
     }
 }
 
+/// A directory that no process may begin to write to as long as this lives. Nothing is made or changed in it; several may read it at once.
+#[derive(Debug)]
+pub struct ReadLock {
+    _file: Option<File>,
+}
+
+impl ReadLock {
+    /// Of a data directory, or of the `binlog` directory in one. What nobody ever locked is taken as it is.
+    ///
+    /// # Errors
+    /// [`DirError::Held`] where a process writes to it.
+    pub fn take(dir: &Path) -> Result<Self, DirError> {
+        let above = dir.parent().filter(|_| dir.file_name().is_some_and(|name| name == "binlog"));
+        for dir in [Some(dir), above].into_iter().flatten() {
+            let Ok(file) = File::open(dir.join(".lock")) else { continue };
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(ReadLock { _file: Some(file) }),
+                Err(TryLockError::WouldBlock) => return Err(DirError::Held(dir.to_owned())),
+                // A file system without locks has no pump on it that holds one.
+                Err(TryLockError::Error(_)) => {}
+            }
+        }
+        Ok(ReadLock { _file: None })
+    }
+}
+
 /// This machine's name, as the defaults of node ids have it.
 ///
 /// # Errors
@@ -89,6 +115,22 @@ mod tests {
         DirLock::take(&path).unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(matches!(DirLock::take(&dir.path().join("file")), Err(DirError::File { .. })));
+    }
+
+    #[test]
+    fn who_reads_keeps_writers_out_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, inner) = (dir.path().join("data"), dir.path().join("data/binlog"));
+        fs::create_dir_all(&inner).unwrap();
+        ReadLock::take(&path).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 1, "no lock file is made");
+        let writer = DirLock::take(&path).unwrap();
+        for dir in [&path, &inner] {
+            assert!(matches!(ReadLock::take(dir), Err(DirError::Held(_))), "{dir:?}");
+        }
+        drop(writer);
+        let (_one, _two) = (ReadLock::take(&path).unwrap(), ReadLock::take(&inner).unwrap());
+        assert!(matches!(DirLock::take(&path), Err(DirError::Held(_))));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod signal;
 pub mod tls;
 mod version;
 
-pub use data_dir::{DirError, DirLock, hostname, replace_file};
+pub use data_dir::{DirError, DirLock, ReadLock, hostname, replace_file};
 pub use flags::{Flag, Kind};
 pub use log::{LogTo, init_logging, log_welcome};
 pub use program::{Loaded, Program, Stop};
