@@ -85,6 +85,9 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A record that was put aside, because it is large, cannot be read back.
+    #[error("a large record that was put aside cannot be read back: {0}")]
+    PutAside(std::io::Error),
     /// JSON of a schema object that is not TiDB's.
     #[error("unreadable {what}: {source}")]
     Json {

@@ -21,7 +21,7 @@ pub use codec::{JsonBinary, TimeKind};
 pub use error::Error;
 pub use filter::{SYSTEM_SCHEMAS, TableFilter};
 pub use history::{SchemaHistory, same_object};
-pub use interpret::{Interpreter, SkipReason, Start, Step, UnknownDdl};
+pub use interpret::{Blob, Interpreter, Large, LargeStep, SkipReason, Start, Step, UnknownDdl};
 pub use model::{
     ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Part, Row, RowChange, SchemaChange,
     Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,

@@ -1,6 +1,8 @@
 //! From stored records to events, sans I/O: decode by the version written under, project onto the table as it stands.
 
+mod cursor;
 mod ddl;
+mod large;
 mod rows;
 mod state;
 
@@ -9,6 +11,7 @@ use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 
 use crate::meta::{Job, job_type};
 use crate::{Ddl, Error, Event, Part, SchemaHistory, TableRef, Transaction, sql};
+pub use large::{Blob, Large, LargeStep};
 use rows::Plans;
 use state::{Gone, State};
 
@@ -306,5 +309,7 @@ fn unknown_ddl(commit_ts: CommitTs, job: &Job, query: &str) -> Error {
     Error::UnknownDdl { commit_ts, job: JobId(job.id), kind: job.job_type, query: query.to_owned() }
 }
 
+#[cfg(test)]
+mod large_tests;
 #[cfg(test)]
 mod tests;

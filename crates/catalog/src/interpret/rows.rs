@@ -51,25 +51,33 @@ impl Interpreter {
         let mut changes = Vec::with_capacity(value.mutations.iter().map(|m| m.sequence.len()).sum());
         for mutation in &value.mutations {
             let id = TableId(mutation.table_id);
-            let Some(table) = self.target(commit_ts, id, version)? else {
-                if id.0 <= MAX_GLOBAL_ID {
-                    self.skipped_rows += mutation.sequence.len() as u64;
-                    tracing::warn!(table_id = %id, %commit_ts, rows = mutation.sequence.len(), "left out rows of a table that is gone");
-                }
-                continue;
-            };
-            let source = self.history.table_near(id, version).unwrap_or_else(|| Arc::clone(&table.table));
-            let wrap = |what: String, source: Error| Error::Record {
-                commit_ts,
-                table: format!("{id} ({}.{})", table.schema, table.table.name),
-                what,
-                source: Box::new(source),
-            };
-            let plan = self.plans.get(id, source, &table.table).map_err(|e| wrap("schema".into(), e))?;
+            let rows = mutation.sequence.len() as u64;
+            let Some((table, plan)) = self.plan(commit_ts, id, version, rows)? else { continue };
             decode(&plan, mutation, |kind| changes.push(RowChange { table: table.clone(), kind }))
-                .map_err(|(what, source)| wrap(what, source))?;
+                .map_err(|(what, source)| in_table(commit_ts, id, &table, what, source))?;
         }
         Ok(changes)
+    }
+
+    /// The table that rows of `id` belong to, and how they are read; None: all `rows` of them are left out.
+    pub(super) fn plan(
+        &mut self,
+        commit_ts: CommitTs,
+        id: TableId,
+        version: SchemaVersion,
+        rows: u64,
+    ) -> Result<Option<(TableRef, Arc<Plan>)>, Error> {
+        let Some(table) = self.target(commit_ts, id, version)? else {
+            if id.0 <= MAX_GLOBAL_ID {
+                self.skipped_rows += rows;
+                tracing::warn!(table_id = %id, %commit_ts, rows, "left out rows of a table that is gone");
+            }
+            return Ok(None);
+        };
+        let source = self.history.table_near(id, version).unwrap_or_else(|| Arc::clone(&table.table));
+        let plan = self.plans.get(id, source, &table.table);
+        let plan = plan.map_err(|e| in_table(commit_ts, id, &table, "schema".into(), e))?;
+        Ok(Some((table, plan)))
     }
 
     /// The table that rows of `id` belong to; None: they are to be left out.
@@ -98,6 +106,11 @@ impl Interpreter {
         state.put_table(parent_id, table);
         Ok(state.table(id))
     }
+}
+
+fn in_table(commit_ts: CommitTs, id: TableId, table: &TableRef, what: String, source: Error) -> Error {
+    let table = format!("{id} ({}.{})", table.schema, table.table.name);
+    Error::Record { commit_ts, table, what, source: Box::new(source) }
 }
 
 /// Walks the rows in the order in which they were written.

@@ -9,7 +9,7 @@ use crate::{ChangeKind, ColumnType, Database, Row, SchemaChange, Table, TableBui
 
 const DB: i64 = 2;
 
-fn table(id: i64, name: &str, version: i64) -> Table {
+pub(super) fn table(id: i64, name: &str, version: i64) -> Table {
     TableBuilder::new(TableId(id), name, SchemaVersion(version))
         .column("id", ColumnType::bigint())
         .column("v", ColumnType::varchar(20))
@@ -38,7 +38,7 @@ fn database() -> SchemaObject {
     database_object(&database_json(&database), SchemaVersion(1)).unwrap()
 }
 
-fn row(id: i64, v: &str) -> Row {
+pub(super) fn row(id: i64, v: &str) -> Row {
     vec![Some(Value::Int(id)), Some(Value::Text(v.to_owned().into()))]
 }
 
@@ -55,7 +55,7 @@ fn step(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Result<Step, Err
     interpreter.step(StartTs::new(ts - 1), CommitTs::new(ts), body)
 }
 
-fn event(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Event {
+pub(super) fn event(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Event {
     match step(interpreter, ts, body).unwrap() {
         Step::Event(event) => event,
         other => panic!("{other:?}"),
@@ -63,7 +63,7 @@ fn event(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Event {
 }
 
 /// Version 2 creates t (10), 3 truncates it (11), 4 renames it.
-fn fed(start: Start) -> Interpreter {
+pub(super) fn fed(start: Start) -> Interpreter {
     let mut objects = vec![database()];
     objects.extend(job(100, job_type::CREATE_TABLE, 10, 2, Some(&table(10, "t", 2))));
     objects.extend(job(101, job_type::TRUNCATE_TABLE, 10, 3, Some(&table(11, "t", 3))));
