@@ -96,19 +96,32 @@ fn quoted(text: &str, quote: char) -> (String, &str) {
     (out, "")
 }
 
-/// The targets of `RENAME TABLE a TO [db.]b, …`: database, where one is named, and table.
-pub(crate) fn rename_targets(sql: &str) -> Vec<(Option<String>, String)> {
+/// One `[db.]a TO [db.]b` of a RENAME TABLE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rename {
+    /// The database of the old name, where one is named.
+    pub(crate) from_database: Option<String>,
+    /// The database of the new name, where one is named.
+    pub(crate) to_database: Option<String>,
+    /// The new name.
+    pub(crate) to: String,
+}
+
+/// What `RENAME TABLE a TO [db.]b, …` renames, in order.
+pub(crate) fn renames(sql: &str) -> Vec<Rename> {
     let tokens = tokens(sql);
+    let name = |i: usize| tokens.get(i).and_then(Token::name).map(str::to_owned);
+    let dot = |i: usize| tokens.get(i) == Some(&Token::Symbol('.'));
     let mut out = Vec::new();
     for (i, token) in tokens.iter().enumerate() {
         if !token.is_word("to") {
             continue;
         }
-        let name = |i: usize| tokens.get(i).and_then(Token::name).map(str::to_owned);
-        match (name(i + 1), tokens.get(i + 2), name(i + 3)) {
-            (Some(db), Some(Token::Symbol('.')), Some(table)) => out.push((Some(db), table)),
-            (Some(table), _, _) => out.push((None, table)),
-            (None, _, _) => {}
+        let from_database = if i >= 3 && dot(i - 2) { name(i - 3) } else { None };
+        match (name(i + 1), name(i + 3)) {
+            (to_database, Some(to)) if dot(i + 2) => out.push(Rename { from_database, to_database, to }),
+            (Some(to), _) => out.push(Rename { from_database, to_database: None, to }),
+            (None, _) => {}
         }
     }
     out
@@ -126,11 +139,20 @@ mod tests {
 
     #[test]
     fn renames_find_their_targets() {
-        let sql = "RENAME TABLE `s1` TO `s_tmp`, /* to nowhere */ s2 to d2.`s``1` -- to x\n, a TO `d 3` . b;";
-        let target = |db: Option<&str>, t: &str| (db.map(str::to_owned), t.to_owned());
+        let sql =
+            "RENAME TABLE `s1` TO `s_tmp`, /* to nowhere */ d1.s2 to d2.`s``1` -- to x\n, a TO `d 3` . b;";
+        let rename = |from: Option<&str>, db: Option<&str>, to: &str| Rename {
+            from_database: from.map(str::to_owned),
+            to_database: db.map(str::to_owned),
+            to: to.to_owned(),
+        };
         assert_eq!(
-            rename_targets(sql),
-            [target(None, "s_tmp"), target(Some("d2"), "s`1"), target(Some("d 3"), "b")]
+            renames(sql),
+            [
+                rename(None, None, "s_tmp"),
+                rename(Some("d1"), Some("d2"), "s`1"),
+                rename(None, Some("d 3"), "b")
+            ]
         );
     }
 

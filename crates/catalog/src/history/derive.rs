@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use binlog_types::{JobId, SchemaVersion, TableId};
 
-use super::{SchemaHistory, Version};
+use super::{SchemaHistory, Version, Versions};
 use crate::meta::{Job, job_type, partition_ids};
 use crate::{Table, TableKind, sql};
 
@@ -56,18 +56,29 @@ impl SchemaHistory {
 
     /// The job carries the partitioned table. The other one now has the id that the exchanged partition had.
     fn exchanged(&mut self, job: &Job) -> Vec<TableId> {
-        let plain = self.table_before(TableId(job.table_id), job.version);
         let partitioned = job.touched.iter().find(|o| !o.dropped).map(|o| TableId(o.id));
-        let (Some((parent_id, plain)), Some(partitioned)) = (plain, partitioned) else { return Vec::new() };
-        let before = self.table_before(partitioned, job.version);
-        let (Some((_, before)), Some(after)) = (before, self.table_at(partitioned, job.version)) else {
-            return Vec::new();
+        let Some(partitioned) = partitioned else { return Vec::new() };
+        let by_partitions = || {
+            let plain = self.table_before(TableId(job.table_id), job.version)?;
+            let (_, before) = self.table_before(partitioned, job.version)?;
+            let now = partition_ids(&self.table_at(partitioned, job.version)?.json);
+            let id = partition_ids(&before.json).into_iter().find(|id| !now.contains(id))?;
+            Some((TableId(id), plain))
         };
-        let now = partition_ids(&after.json);
-        let Some(id) = partition_ids(&before.json).into_iter().find(|id| !now.contains(id)) else {
-            return Vec::new();
-        };
-        vec![self.put_derived(TableId(id), job.version, parent_id, Some((*plain).clone()))]
+        match by_partitions() {
+            Some((id, (parent_id, plain))) => {
+                vec![self.put_derived(id, job.version, parent_id, Some((*plain).clone()))]
+            }
+            // The history begins behind one of the two: the table may have been read as it stood then.
+            None => {
+                let read = |versions: &Versions<Table>| {
+                    versions.get(&job.version).is_some_and(|version| version.value.is_some())
+                };
+                let others =
+                    self.tables.iter().filter(|(id, versions)| **id != partitioned && read(versions));
+                others.map(|(id, _)| *id).collect()
+            }
+        }
     }
 
     /// The tables that the database had when it was dropped.
@@ -90,31 +101,47 @@ impl SchemaHistory {
         tables.into_iter().map(put).collect()
     }
 
-    /// The job says the new names, its statement the databases: one pair a table that the job carries, a table that is renamed twice
-    /// comes twice.
+    /// The job says the new names, and which databases are involved: one pair a table that the job carries, a table that is renamed
+    /// twice comes twice.
     fn renamed(&mut self, job: &Job) -> Vec<TableId> {
-        let targets = sql::rename_targets(&job.query);
         let carried: Vec<TableId> = job.carried.iter().copied().map(TableId).collect();
-        let in_order = carried.len() == targets.len();
-        for (at, id) in carried.iter().enumerate() {
-            let Some(table) = self.table_at(*id, job.version) else { continue };
-            let named = || targets.iter().rev().find(|(_, name)| name.eq_ignore_ascii_case(&table.name));
-            let target = if in_order {
-                // Its last rename counts.
-                let last = carried.iter().rposition(|other| other == id).unwrap_or(at);
-                targets.get(last)
-            } else {
-                named()
-            };
-            let database =
-                target.and_then(|(db, _)| db.as_deref()).and_then(|db| self.database_named(db, job.version));
-            if let Some(version) = self.tables.get_mut(id).and_then(|v| v.get_mut(&job.version))
-                && version.parent_id == 0
-            {
+        let databases = self.rename_databases(job, &carried);
+        // Of a table that is renamed twice the last rename counts.
+        for (id, database) in carried.iter().zip(databases).rev() {
+            let version = self.tables.get_mut(id).and_then(|v| v.get_mut(&job.version));
+            if let Some(version) = version.filter(|version| version.parent_id == 0) {
                 version.parent_id = database.unwrap_or(job.schema_id);
             }
         }
         Vec::new()
+    }
+
+    /// The database that each carried table went to; None: not known.
+    fn rename_databases(&self, job: &Job, carried: &[TableId]) -> Vec<Option<i64>> {
+        let named = |name: &str| self.database_named(name, job.version);
+        if job.involved.len() == 2 * carried.len() {
+            return job.involved.chunks(2).map(|pair| named(&pair.last()?.0)).collect();
+        }
+        // A TiDB that does not say: its statement does, where it names a database. Else it is the session's, the one in which a table
+        // was that is named without one.
+        let renames = sql::renames(&job.query);
+        let in_order = renames.len() == carried.len();
+        let session = carried.iter().zip(&renames).enumerate().find_map(|(at, (id, rename))| {
+            let first = in_order
+                && !carried.iter().take(at).any(|earlier| earlier == id)
+                && rename.from_database.is_none();
+            first.then(|| self.table_before(*id, job.version).map(|(database, _)| database)).flatten()
+        });
+        let target = |(at, id): (usize, &TableId)| {
+            let table = self.table_at(*id, job.version)?;
+            let by_name = || renames.iter().rev().find(|r| r.to.eq_ignore_ascii_case(&table.name));
+            let rename = if in_order { renames.get(at) } else { by_name() }?;
+            match &rename.to_database {
+                Some(name) => named(name),
+                None => session,
+            }
+        };
+        carried.iter().enumerate().map(target).collect()
     }
 
     fn database_named(&self, name: &str, version: SchemaVersion) -> Option<i64> {

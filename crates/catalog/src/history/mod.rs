@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_types::{JobId, SchemaVersion, TableId};
+use binlog_types::{CommitTs, JobId, SchemaVersion, TableId};
 
 use crate::meta::{Job, job_type, parse_database, parse_table};
 use crate::{Database, Error, Table};
@@ -246,6 +246,16 @@ pub fn same_object(a: &SchemaObject, b: &SchemaObject) -> bool {
         },
         ObjectKind::Unspecified => false,
     }
+}
+
+/// Whether an object was made at or before schema version `version`, or at or before `ts` (0: no time is given): a reader that begins
+/// there needs it only as the state that it led to. Where neither the object's version nor its stamp can tell, it is not.
+pub fn made_by(object: &SchemaObject, version: SchemaVersion, ts: CommitTs) -> bool {
+    // A rolled-back job has no version, so that only its time says where it lies; of other objects version 0 is the beginning.
+    let versioned = object.schema_version > 0 || object.kind != ObjectKind::Job as i32;
+    let begin = object.schema_version == 0 && ts > CommitTs::ZERO;
+    (versioned && (object.schema_version <= version.0 || begin))
+        || (object.finished_ts != 0 && object.finished_ts <= ts.raw())
 }
 
 fn newest<T>(versions: &Versions<T>, version: SchemaVersion) -> Option<&Version<T>> {

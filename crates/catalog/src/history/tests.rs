@@ -86,6 +86,60 @@ fn a_job_brings_its_objects() {
     assert_eq!(*history.table_at(TableId(10), SchemaVersion(2)).unwrap(), t);
 }
 
+/// `USE d1; RENAME TABLE a TO b, c TO d2.c`, and the like: a name without a database is of the session's.
+#[test]
+fn a_rename_of_several_tables_finds_each_database() {
+    let rename = |query: &str, involved: &str| {
+        let mut history = SchemaHistory::default();
+        for (id, name) in [(1, "d1"), (2, "d2"), (3, "d3")] {
+            let database =
+                Database { id, name: name.into(), version: SchemaVersion(1), ..Database::default() };
+            history.insert(database_object(&database_json(&database), SchemaVersion(1)).unwrap()).unwrap();
+        }
+        history.insert(object(&table(10, "a", 2), 1)).unwrap();
+        history.insert(object(&table(11, "c", 3), 1)).unwrap();
+        let info = |id, name| String::from_utf8(table_json(&table(id, name, 4))).unwrap();
+        // The job itself is filed under the database of its last table.
+        let json = format!(
+            r#"{{"id":7,"type":47,"schema_id":2,"table_id":10,"state":6,"query":"{query}","involving_schema_info":{involved},
+                "binlog":{{"SchemaVersion":4,"FinishedTS":9,"MultipleTableInfos":[{},{}]}}}}"#,
+            info(10, "b"),
+            info(11, "c")
+        );
+        for object in objects_of_job(json.as_bytes()).unwrap() {
+            history.insert(object).unwrap();
+        }
+        history.complete_to(SchemaVersion(4));
+        [10, 11].map(|id| history.table_before(TableId(id), SchemaVersion(5)).unwrap().0)
+    };
+    assert_eq!(rename("RENAME TABLE a TO b, c TO d2.c", "null"), [1, 2]);
+    assert_eq!(rename("RENAME TABLE d1.a TO d3.b, c TO c", "null"), [3, 1]);
+    let involved = r#"[{"database":"d1","table":"a"},{"database":"d1","table":"b"},{"database":"d1","table":"c"},{"database":"d3","table":"c"}]"#;
+    assert_eq!(rename("RENAME TABLE d1.a TO b, d1.c TO d2.c", involved), [1, 3], "what TiDB says counts");
+}
+
+/// Where the history begins behind the exchange's tables, one that was read as it stood then is the other one.
+#[test]
+fn an_exchange_finds_its_plain_table() {
+    let exchange = JobSpec {
+        id: 7,
+        job_type: job_type::EXCHANGE_TABLE_PARTITION,
+        schema_id: 1,
+        table_id: 12,
+        schema_version: 4,
+        table: Some(&table(10, "parts", 4)),
+        ..JobSpec::default()
+    };
+    let mut history = SchemaHistory::default();
+    for object in objects_of_job(&job_json(&exchange)).unwrap() {
+        history.insert(object).unwrap();
+    }
+    history.insert(object(&table(11, "plain", 4), 1)).unwrap();
+    history.insert(object(&table(20, "other", 3), 1)).unwrap();
+    history.complete_to(SchemaVersion(4));
+    assert_eq!(history.derived(JobId(7)), [TableId(11)]);
+}
+
 /// Read from TiKV before its job was in the history: other stamps, and a job of a rename knows no database.
 #[test]
 fn two_sources_may_say_the_same_in_other_words() {

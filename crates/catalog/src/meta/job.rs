@@ -1,7 +1,7 @@
 //! Finished DDL jobs, and the schema objects that they made or dropped.
 
 use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_types::SchemaVersion;
+use binlog_types::{SchemaVersion, Zone};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -30,12 +30,18 @@ pub struct Job {
     pub query: String,
     /// The version that it made; 0: none.
     pub version: SchemaVersion,
-    /// Whether it took effect: it was not rolled back or cancelled.
+    /// Whether it was done to its end: it was not rolled back or cancelled.
+    pub done: bool,
+    /// Whether it took effect on schema objects: it was done, and made a version.
     pub effective: bool,
+    /// The time zone of its session, where it says it and it is not UTC.
+    pub zone: Option<Zone>,
     /// What it made, changed or dropped, in order.
     pub(crate) touched: Vec<Touched>,
     /// Ids of the tables that it carries, in order, each as often as it names it.
     pub(crate) carried: Vec<i64>,
+    /// (database, table) by name that TiDB says it is about; of a rename each old one with its new one. Older TiDB says nothing.
+    pub(crate) involved: Vec<(String, String)>,
 }
 
 /// An object that a job made, changed or dropped.
@@ -99,6 +105,7 @@ impl Parsed {
         let version = binlog.int("schemaversion")?;
         let multiple: Vec<Value> = multiple.into_iter().flatten().filter(|t| !t.is_null()).cloned().collect();
         let id = |table: &Value| field(table.as_object()?, "id")?.as_i64();
+        let done = matches!(job.int("state")?, DONE | SYNCED);
         Ok(Parsed {
             job: Job {
                 id: job.required("id")?,
@@ -109,9 +116,12 @@ impl Parsed {
                 schema_name: job.text("schema_name"),
                 query: job.text("query"),
                 version: SchemaVersion(version),
-                effective: matches!(job.int("state")?, DONE | SYNCED) && version != 0,
+                done,
+                effective: done && version != 0,
+                zone: zone(job.0),
                 touched: Vec::new(),
                 carried: multiple.iter().filter_map(id).collect(),
+                involved: involved(job.0),
             },
             start_ts: job.int("start_ts")? as u64,
             args: field(job.0, "raw_args").cloned().unwrap_or_default(),
@@ -140,8 +150,10 @@ impl Parsed {
         match self.job.job_type {
             DROP_SCHEMA => {
                 objects.push(self.dropped(ObjectKind::Database, self.job.schema_id));
-                // The tables' ids are an argument: the first or, since there are checks of foreign keys, the second one.
-                let lists = self.args.as_array().into_iter().flatten().filter_map(Value::as_array);
+                // The tables' ids are an argument: the first or, since there are checks of foreign keys, the second one; or by name.
+                let named = self.args.as_object().and_then(|args| field(args, "all_dropped_table_ids"));
+                let in_order = self.args.as_array().into_iter().flatten();
+                let lists = named.into_iter().chain(in_order).filter_map(Value::as_array);
                 let tables = lists.flatten().filter_map(Value::as_i64);
                 objects.extend(tables.map(|id| self.dropped(ObjectKind::Table, id)));
             }
@@ -225,6 +237,26 @@ impl Parsed {
     }
 }
 
+fn involved(job: &Map<String, Value>) -> Vec<(String, String)> {
+    let list =
+        field(job, "involving_schema_info").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let text = |entry: &Map<String, Value>, name: &str| {
+        field(entry, name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    list.iter()
+        .filter_map(Value::as_object)
+        .map(|entry| (text(entry, "database"), text(entry, "table")))
+        .collect()
+}
+
+/// Only jobs that may rewrite rows say where their session was.
+fn zone(job: &Map<String, Value>) -> Option<Zone> {
+    let location = field(field(job, "reorg_meta")?.as_object()?, "location")?.as_object()?;
+    let name = field(location, "name").and_then(Value::as_str).unwrap_or_default();
+    let offset = field(location, "offset").and_then(Value::as_i64).unwrap_or(0);
+    Zone::of_location(name, i32::try_from(offset).ok()?)
+}
+
 fn tree(json: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(json).map_err(|source| Error::Json { what: "DDL job".into(), source })
 }
@@ -271,8 +303,26 @@ pub fn objects_of_job(json: &[u8]) -> Result<Vec<SchemaObject>, Error> {
     let parsed = Parsed::of(&value)?;
     let mut objects = parsed.objects()?;
     let (id, parent_id) = (parsed.job.id, parsed.job.schema_id);
-    objects.push(SchemaObject { json: normal(&value), parent_id, ..parsed.object(ObjectKind::Job, id) });
+    objects.push(SchemaObject {
+        json: normal(&value),
+        parent_id,
+        finished_ts: filed_ts(&value),
+        ..parsed.object(ObjectKind::Job, id)
+    });
     Ok(objects)
+}
+
+/// When a job was filed away, else when it began; 0 where it says neither. Of a job without a version it is all that tells where it lies.
+fn filed_ts(job: &Value) -> u64 {
+    let number = |object: Option<&Value>, name: &str| {
+        object
+            .and_then(Value::as_object)
+            .and_then(|o| field(o, name))
+            .and_then(Value::as_u64)
+            .filter(|ts| *ts != 0)
+    };
+    let result = job.as_object().and_then(|o| field(o, "binlog"));
+    number(result, "finishedts").or_else(|| number(Some(job), "start_ts")).unwrap_or(0)
 }
 
 /// A job of the history that cannot be read, as an object: whoever comes to its binlog is told of it.
@@ -281,6 +331,7 @@ pub fn unreadable_job(id: i64, json: &[u8]) -> SchemaObject {
         kind: ObjectKind::Job as i32,
         id,
         json: Bytes::copy_from_slice(json),
+        finished_ts: serde_json::from_slice(json).map_or(0, |value| filed_ts(&value)),
         ..SchemaObject::default()
     }
 }
@@ -303,13 +354,39 @@ mod tests {
 
     #[test]
     fn ids_of_dropped_tables_are_any_of_the_arguments() {
-        for args in ["[[10,11]]", "[true,[10,11]]"] {
+        for args in ["[[10,11]]", "[true,[10,11]]", r#"{"all_dropped_table_ids":[10,11]}"#] {
             let json = format!(
                 r#"{{"id":7,"type":2,"schema_id":2,"state":6,"raw_args":{args},"binlog":{{"SchemaVersion":9,"DBInfo":{{"id":2,"db_name":"d"}}}}}}"#
             );
             let ids: Vec<i64> = Job::read(json.as_bytes()).unwrap().1.iter().map(|o| o.id).collect();
             assert_eq!(ids, [2, 10, 11], "{args}");
         }
+    }
+
+    #[test]
+    fn every_job_says_when_it_was_filed_away() {
+        let filed = |json: &str| objects_of_job(json.as_bytes()).unwrap().pop().unwrap().finished_ts;
+        let rolled_back =
+            |binlog: &str| format!(r#"{{"id":7,"type":61,"state":3,"start_ts":5,"binlog":{binlog}}}"#);
+        assert_eq!(filed(&rolled_back(r#"{"SchemaVersion":0,"FinishedTS":50}"#)), 50);
+        for without in [r#"{"SchemaVersion":0,"FinishedTS":0}"#, "null"] {
+            assert_eq!(filed(&rolled_back(without)), 5, "{without}");
+        }
+        let unreadable = |json: &str| unreadable_job(7, json.as_bytes()).finished_ts;
+        assert_eq!(unreadable(r#"{"id":7,"type":{},"START_TS":5,"binlog":{"FinishedTS":50}}"#), 50);
+        assert_eq!((unreadable(r#"{"id":7,"start_ts":5,"binlog":3}"#), unreadable("{")), (5, 0));
+    }
+
+    #[test]
+    fn a_job_says_where_its_session_was() {
+        let zone = |meta: &str| {
+            let json = format!(r#"{{"id":7,"type":12,"reorg_meta":{meta}}}"#);
+            Job::parse(json.as_bytes()).unwrap().zone.map(|zone| zone.name().to_owned())
+        };
+        assert_eq!(zone("null"), None);
+        assert_eq!(zone(r#"{"location":{"name":"Etc/UTC","offset":0}}"#), None);
+        assert_eq!(zone(r#"{"location":{"name":"UTC","offset":28800}}"#).as_deref(), Some("+08:00"));
+        assert_eq!(zone(r#"{"Location":{"Name":"Asia/Tokyo"}}"#).as_deref(), Some("Asia/Tokyo"));
     }
 
     #[test]

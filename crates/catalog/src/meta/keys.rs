@@ -54,6 +54,16 @@ pub fn job_key(job: JobId) -> Bytes {
     hash_key(JOBS, &job.0.to_be_bytes())
 }
 
+/// The job that a key of [`job_history_range`] is of; None: it is another key.
+pub fn job_of_key(key: &[u8]) -> Option<JobId> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(key.strip_prefix(b"m")?));
+    let name = decode_bytes_key(&mut reader).ok()?;
+    let kind = reader.array().map(u64::from_be_bytes).ok()?;
+    let field = decode_bytes_key(&mut reader).ok()?;
+    let id = i64::from_be_bytes(field.as_slice().try_into().ok()?);
+    (name == JOBS && kind == HASH && reader.is_empty()).then_some(JobId(id))
+}
+
 /// `[start, end)` of all databases.
 pub fn databases_range() -> (Bytes, Bytes) {
     hash_range(DATABASES)
@@ -93,6 +103,8 @@ mod tests {
             job_key(JobId(3)),
             b"mDDLJobHi\xffstory\0\0\0\xfc\0\0\0\0\0\0\0h\0\0\0\0\0\0\0\x03\xff\0\0\0\0\0\0\0\0\xf7"[..]
         );
+        assert_eq!(job_of_key(&job_key(JobId(3))), Some(JobId(3)));
+        assert_eq!((job_of_key(&table_key(1, TableId(10))), job_of_key(b"m")), (None, None));
         assert!(holds_object(&table_key(1, TableId(10))));
         assert!(!holds_object(&hash_key(b"DB:1", b"TID:10")));
         assert!(!holds_object(b"m"));

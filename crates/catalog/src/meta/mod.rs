@@ -6,16 +6,19 @@ mod job;
 pub mod job_type;
 mod keys;
 mod parse;
+mod rest;
 mod shape;
 mod write;
 
 pub use diff::{SchemaDiff, parse_diff};
 pub use job::{Job, objects_of_job, unreadable_job};
 pub use keys::{
-    databases_range, diff_key, job_history_range, job_key, schema_version_key, table_key, tables_range,
+    databases_range, diff_key, job_history_range, job_key, job_of_key, schema_version_key, table_key,
+    tables_range,
 };
 pub(crate) use parse::partition_ids;
 pub use parse::{database_object, parse_database, parse_table, table_object};
+pub use rest::is_at_rest;
 pub use write::{JobSpec, database_json, job_json, table_json};
 
 /// Ids above it are the tables that TiDB's own DDL machinery uses.
