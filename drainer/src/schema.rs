@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_cluster::{KeepError, PACE, PdClient, SchemaFollower, SchemaKeeper};
+use binlog_cluster::{JobRequests, KeepError, PACE, PdClient, SchemaFollower, SchemaKeeper};
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_pull::{Error, SchemaBase, SchemaSource};
 use binlog_types::{JobId, SchemaVersion, SystemClock};
@@ -22,6 +22,7 @@ pub(crate) struct TikvSchema {
 #[derive(Debug)]
 struct Following {
     kept: Kept,
+    requests: Arc<JobRequests>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -101,7 +102,7 @@ impl TikvSchema {
         TikvSchema { pd, following: Mutex::new(None) }
     }
 
-    fn kept(&self, base: SchemaBase) -> Kept {
+    fn kept(&self, base: SchemaBase) -> (Kept, Arc<JobRequests>) {
         let mut following = self.following.lock();
         let following = following.get_or_insert_with(|| {
             let kept = Kept(Arc::new(Inner {
@@ -110,10 +111,12 @@ impl TikvSchema {
                 complete: watch::Sender::new(SchemaVersion(0)),
                 failure: Mutex::default(),
             }));
-            let follower = SchemaFollower::new(self.pd.clone(), kept.clone(), SystemClock::handle());
-            Following { kept: kept.clone(), task: tokio::spawn(follow(follower, kept)) }
+            let clock = SystemClock::handle();
+            let requests = Arc::new(JobRequests::new(clock.clone()));
+            let follower = SchemaFollower::new(self.pd.clone(), kept.clone(), Arc::clone(&requests), clock);
+            Following { kept: kept.clone(), requests, task: tokio::spawn(follow(follower, kept)) }
         });
-        following.kept.clone()
+        (following.kept.clone(), Arc::clone(&following.requests))
     }
 }
 
@@ -146,7 +149,7 @@ impl SchemaSource for TikvSchema {
         base: SchemaBase,
         wait: Duration,
     ) -> BoxFuture<'_, Result<(Vec<SchemaObject>, SchemaVersion), Error>> {
-        let kept = self.kept(base);
+        let (kept, _) = self.kept(base);
         async move {
             let mut complete = kept.0.complete.subscribe();
             // Version 0 is of what TiDB has before its first DDL: the first round reads it with the rest.
@@ -171,12 +174,15 @@ impl SchemaSource for TikvSchema {
     }
 
     fn job(&self, job: JobId, wait: Duration) -> BoxFuture<'_, Result<Option<Vec<SchemaObject>>, Error>> {
-        let kept = self.kept(SchemaBase::default());
+        let (kept, requests) = self.kept(SchemaBase::default());
         async move {
             let find = || {
                 let objects = kept.0.objects.lock();
                 objects.get(&(ObjectKind::Job as i32, job.0)).map(|v| v.values().cloned().collect::<Vec<_>>())
             };
+            if find().is_none() {
+                requests.want(job);
+            }
             let mut complete = kept.0.complete.subscribe();
             let found = async {
                 loop {

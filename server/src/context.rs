@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use binlog_cluster::{Registry, TikvClient};
+use binlog_cluster::{JobRequests, Registry, TikvClient};
 use binlog_storage::Store;
-use binlog_types::{ClockHandle, ClusterId, SchemaVersion, Ts};
+use binlog_types::{ClockHandle, ClusterId, JobId, SchemaVersion, Ts};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -67,12 +67,14 @@ pub(crate) struct SchemaHub {
     complete: watch::Sender<SchemaVersion>,
     /// Rung when a DDL was committed or a reader waits.
     wanted: Notify,
+    jobs: Arc<JobRequests>,
 }
 
 impl SchemaHub {
     /// Starts at what the store has.
-    pub(crate) fn new(store: &Store) -> Self {
-        SchemaHub { complete: watch::Sender::new(store.schema_version()), wanted: Notify::new() }
+    pub(crate) fn new(store: &Store, clock: ClockHandle) -> Self {
+        let complete = watch::Sender::new(store.schema_version());
+        SchemaHub { complete, wanted: Notify::new(), jobs: Arc::new(JobRequests::new(clock)) }
     }
 
     /// Tells readers that the store's history has grown.
@@ -88,6 +90,17 @@ impl SchemaHub {
     /// Asks the follower to look now.
     pub(crate) fn want(&self) {
         self.wanted.notify_one();
+    }
+
+    /// Asks the follower to look for this job now. Where nobody follows a cluster, it stays a wish.
+    pub(crate) fn want_job(&self, job: JobId) {
+        self.jobs.want(job);
+        self.want();
+    }
+
+    /// The jobs that are asked for.
+    pub(crate) fn jobs(&self) -> Arc<JobRequests> {
+        Arc::clone(&self.jobs)
     }
 
     /// Returns when somebody asked.

@@ -19,7 +19,8 @@ const MARK: &str = "schema-job-mark";
 
 /// Follows until the pump stops.
 pub(crate) async fn run(context: Shared, pd: PdClient) {
-    let mut follower = SchemaFollower::new(pd, Kept(context.clone()), context.clock.clone());
+    let kept = Kept(context.clone());
+    let mut follower = SchemaFollower::new(pd, kept, context.schema.jobs(), context.clock.clone());
     let mut eager_until = Duration::ZERO;
     let mut last_failure = String::new();
     loop {

@@ -120,7 +120,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         time,
         tikv: surroundings.pd.clone().map(TikvClient::new),
         watermark: WatermarkHub::new(&store),
-        schema: SchemaHub::new(&store),
+        schema: SchemaHub::new(&store, clock.clone()),
         metrics,
         disk: DiskSpace::new(settings.stop_write_at),
         gc: GcTrigger::default(),

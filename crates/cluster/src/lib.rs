@@ -27,5 +27,5 @@ pub use node::{NodeKind, NodeState, NodeStatus, UnknownState};
 pub use oracle::Oracle;
 pub use pd::PdClient;
 pub use registry::{Life, LifeMark, Listing, Registry};
-pub use schema::{FollowError, KeepError, PACE, Pace, SchemaFollower, SchemaKeeper};
+pub use schema::{FollowError, JobRequests, KeepError, PACE, Pace, SchemaFollower, SchemaKeeper};
 pub use tikv::{CheckTxnStatus, KeyValue, TikvClient, TxnStatus};

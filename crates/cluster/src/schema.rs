@@ -9,20 +9,26 @@
 //! is clear that it has none of its own (see [`settle`]).
 
 mod reader;
+mod requests;
 mod settle;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_catalog::meta::{self, Job};
-use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_types::{ClockHandle, SchemaVersion, Ts};
+use binlog_proto::store::SchemaObject;
+use binlog_types::{ClockHandle, JobId, SchemaVersion, Ts};
 
-use self::reader::MetaReader;
+use self::reader::{MetaReader, RawJob};
+pub use self::requests::JobRequests;
 use self::settle::Ledger;
 use crate::{PdClient, TikvClient};
 
-/// Jobs finish out of order: when something changed, this many ids below the highest are looked at again.
+/// Jobs finish out of order: when something changed, this many ids below the highest are looked at again. What finishes further below
+/// is found when somebody asks for it.
 const JOB_OVERLAP: i64 = 4096;
+/// While versions are open, those ids are looked at this often.
+const OVERLAP_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a round failed; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -85,19 +91,21 @@ pub struct SchemaFollower<K> {
     clock: ClockHandle,
     pd: PdClient,
     reader: MetaReader,
+    requests: Arc<JobRequests>,
     ledger: Ledger,
     /// The highest job id read so far; None before the first round.
     mark: Option<i64>,
-    /// The version at which jobs were last looked at with overlap.
-    looked_at: SchemaVersion,
+    /// The version at which jobs were last looked at with overlap, and when.
+    looked_at: (SchemaVersion, Duration),
 }
 
 impl<K: SchemaKeeper> SchemaFollower<K> {
-    /// Goes on from what `keeper` has.
-    pub fn new(pd: PdClient, keeper: K, clock: ClockHandle) -> Self {
+    /// Goes on from what `keeper` has, and looks for what is wanted besides.
+    pub fn new(pd: PdClient, keeper: K, requests: Arc<JobRequests>, clock: ClockHandle) -> Self {
         let reader = MetaReader::new(TikvClient::new(pd.clone()));
         let ledger = Ledger::new(keeper.complete());
-        SchemaFollower { keeper, clock, pd, reader, ledger, mark: None, looked_at: SchemaVersion(-1) }
+        let looked_at = (SchemaVersion(-1), Duration::ZERO);
+        SchemaFollower { keeper, clock, pd, reader, requests, ledger, mark: None, looked_at }
     }
 
     /// Reads what is new at one timestamp; false when versions are still open.
@@ -105,17 +113,21 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
     /// # Errors
     /// The next round tries again.
     pub async fn round(&mut self) -> Result<bool, FollowError> {
+        // What is wanted by now was there before the timestamp.
+        let wanted = self.requests.due();
         let at = self.pd.ts().await?;
         let Some(version) = self.reader.version(at).await? else { return Ok(true) };
         let first = self.mark.is_none();
         self.read_jobs(version, at).await?;
+        self.read_wanted(wanted, at).await?;
         if first {
             self.read_snapshot(at).await?;
         }
         if version <= self.ledger.complete() {
             return Ok(true);
         }
-        for (version, diff) in self.reader.diffs(self.ledger.complete(), version, at).await? {
+        let unread = self.ledger.without_diff(version);
+        for (version, diff) in self.reader.diffs(unread, at).await? {
             self.ledger.diff(version, diff);
         }
         let settled = self.ledger.settle(version, self.clock.monotonic());
@@ -134,35 +146,16 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
             Some(mark) => mark,
             None => self.keeper.mark()?,
         };
-        let overlap = version != self.looked_at || !self.ledger.is_settled();
+        let now = self.clock.monotonic();
+        let (version_then, then) = self.looked_at;
+        let overlap = version != version_then
+            || (!self.ledger.is_settled() && now.saturating_sub(then) >= OVERLAP_EVERY);
         let mut from = if overlap { mark - JOB_OVERLAP } else { mark + 1 }.max(0);
         let mut highest = mark;
         loop {
             let page = self.reader.jobs(from, at).await?;
             let Some(last) = page.last().map(|job| job.id) else { break };
-            let mut objects = Vec::new();
-            for raw in page {
-                if self.ledger.knows_job(raw.id) {
-                    continue;
-                }
-                let read =
-                    meta::objects_of_job(&raw.json).and_then(|made| Ok((Job::parse(&raw.json)?, made)));
-                match read {
-                    Ok((job, made)) => {
-                        self.ledger.job(&job, &made);
-                        objects.extend(made);
-                    }
-                    // What is not understood must not hold up what is: a reader that comes to it decides.
-                    Err(error) => {
-                        tracing::warn!(job = raw.id, %error, "a DDL job that cannot be read is kept as it is");
-                        self.ledger.unreadable_job(raw.id);
-                        objects.push(meta::unreadable_job(raw.id, &raw.json));
-                    }
-                }
-            }
-            if !objects.is_empty() {
-                self.keeper.keep(objects, self.ledger.complete()).await?;
-            }
+            self.take_jobs(page).await?;
             highest = highest.max(last);
             from = last + 1;
         }
@@ -170,7 +163,53 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
             self.keeper.save_mark(highest).await?;
             self.mark = Some(highest);
         }
-        self.looked_at = version;
+        if overlap {
+            self.looked_at = (version, now);
+        }
+        Ok(())
+    }
+
+    /// Jobs that somebody asked for, wherever their ids lie.
+    async fn read_wanted(&mut self, wanted: Vec<JobId>, at: Ts) -> Result<(), FollowError> {
+        for id in wanted {
+            if !self.ledger.knows_job(id.0) {
+                let Some(job) = self.reader.job(id, at).await? else { continue };
+                self.take_jobs(vec![job]).await?;
+            }
+            self.requests.found(id);
+        }
+        Ok(())
+    }
+
+    /// Keeps jobs and what they made.
+    async fn take_jobs(&mut self, jobs: Vec<RawJob>) -> Result<(), FollowError> {
+        let mut objects = Vec::new();
+        let mut taken = Vec::new();
+        for raw in jobs.into_iter().filter(|raw| !self.ledger.knows_job(raw.id)) {
+            let read = meta::objects_of_job(&raw.json).and_then(|made| Ok((Job::parse(&raw.json)?, made)));
+            match read {
+                Ok((job, made)) => {
+                    objects.extend(made.iter().cloned());
+                    taken.push((raw.id, Some((job, made))));
+                }
+                // What is not understood must not hold up what is: a reader that comes to it decides.
+                Err(error) => {
+                    tracing::warn!(job = raw.id, %error, "a DDL job that cannot be read is kept as it is");
+                    objects.push(meta::unreadable_job(raw.id, &raw.json));
+                    taken.push((raw.id, None));
+                }
+            }
+        }
+        if !objects.is_empty() {
+            self.keeper.keep(objects, self.ledger.complete()).await?;
+        }
+        // Only now: what was not kept is read again.
+        for (id, read) in taken {
+            match read {
+                Some((job, made)) => self.ledger.job(&job, &made),
+                None => self.ledger.unreadable_job(id),
+            }
+        }
         Ok(())
     }
 
@@ -216,15 +255,18 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         for missing in self.ledger.uncovered(settled, version) {
             // It stands unchanged from its version until the next one that touches it.
             let moment = missing.before.unwrap_or(at);
-            let found = self.reader.table(missing.database, missing.table, missing.version, moment).await?;
-            objects.push(found.unwrap_or_else(|| SchemaObject {
-                kind: ObjectKind::Table as i32,
-                id: missing.table.0,
-                schema_version: missing.version.0,
-                dropped: true,
-                parent_id: missing.database,
-                ..SchemaObject::default()
-            }));
+            match self.reader.table(missing.database, missing.table, missing.version, moment).await? {
+                // A step of a job that is not done. Rows of it decode by the version before, and its end comes with the job.
+                Some(table) if !meta::is_at_rest(&table.json) => {
+                    tracing::debug!(table = %missing.table, version = %missing.version, "left out a table amid a DDL");
+                }
+                Some(table) => objects.push(table),
+                None if missing.gone() => objects.push(missing.dropped()),
+                // Not there at a moment that has passed: TiKV may have collected it. The history before it tells what it was.
+                None => {
+                    tracing::debug!(table = %missing.table, version = %missing.version, "no table of that version");
+                }
+            }
         }
         Ok(objects)
     }

@@ -3,7 +3,7 @@
 use binlog_proto::binlog::{Binlog, BinlogType};
 use binlog_proto::{Body, encode_extra, split_prewrite};
 use binlog_storage::{Commit, Prewrite, Write};
-use binlog_types::{CommitTs, SchemaVersion, StartTs};
+use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 use bytes::Bytes;
 use prost::Message;
 
@@ -23,8 +23,8 @@ pub(super) enum Request {
 pub(super) struct Outcome {
     /// For the store.
     pub(super) write: Write,
-    /// The commit of a DDL, which the schema follower wants to know of.
-    pub(super) ddl: bool,
+    /// The job of a DDL that is committed, which the schema follower looks for.
+    pub(super) ddl: Option<JobId>,
 }
 
 /// Why a payload is refused.
@@ -53,7 +53,7 @@ impl Request {
             return Ok(match tp {
                 BinlogType::Prewrite => Request::Ping,
                 // The original drops it, whatever it is.
-                _ => Request::Outcome(Outcome { write: Write::Rollback(StartTs::ZERO), ddl: false }),
+                _ => Request::Outcome(Outcome { write: Write::Rollback(StartTs::ZERO), ddl: None }),
             });
         }
         if start <= 0 || commit < 0 {
@@ -65,22 +65,22 @@ impl Request {
                 .map(Request::Prewrite)
                 .map_err(|e| Refusal::Undecodable(length, e)),
             BinlogType::Rollback if commit == start => {
-                Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), false))
+                Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), None))
             }
-            BinlogType::Rollback => Ok(outcome(Write::Rollback(start_ts), false)),
+            BinlogType::Rollback => Ok(outcome(Write::Rollback(start_ts), None)),
             // The two obsolete types are stored and delivered by their commit_ts, as a commit is.
             BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl if commit > start => {
                 let extra = encode_extra(binlog.prewrite_key.as_deref());
                 let write =
                     Write::Commit(Commit { start_ts, commit_ts: CommitTs::new(commit as u64), extra });
-                Ok(outcome(write, binlog.ddl_job_id > 0))
+                Ok(outcome(write, (binlog.ddl_job_id > 0).then_some(JobId(binlog.ddl_job_id))))
             }
             BinlogType::Commit | BinlogType::PreDdl | BinlogType::PostDdl => refuse(tp.as_str_name()),
         }
     }
 }
 
-fn outcome(write: Write, ddl: bool) -> Request {
+fn outcome(write: Write, ddl: Option<JobId>) -> Request {
     Request::Outcome(Outcome { write, ddl })
 }
 
@@ -186,7 +186,7 @@ mod tests {
             (binlog(BinlogType::Rollback, 5, 0), Write::Rollback(StartTs::new(5))),
             (binlog(BinlogType::Rollback, 5, 5), Write::Fake(CommitTs::new(5))),
         ] {
-            assert_eq!(decode(&sent).unwrap(), Request::Outcome(Outcome { write, ddl: false }));
+            assert_eq!(decode(&sent).unwrap(), Request::Outcome(Outcome { write, ddl: None }));
         }
     }
 

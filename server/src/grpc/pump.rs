@@ -48,8 +48,8 @@ impl PumpService {
             mapping::Request::Outcome(Outcome { write: Write::Rollback(StartTs::ZERO), .. }) => Ok(()),
             mapping::Request::Outcome(Outcome { write, ddl }) => {
                 self.store(write).await?;
-                if ddl {
-                    self.context.schema.want();
+                if let Some(job) = ddl {
+                    self.context.schema.want_job(job);
                 }
                 Ok(())
             }

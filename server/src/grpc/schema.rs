@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use binlog_catalog::made_by;
 use binlog_proto::store as wire;
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_storage::{Behind, SchemaEntry, Store};
-use binlog_types::{CommitTs, SchemaVersion};
+use binlog_types::{CommitTs, JobId, SchemaVersion};
 use prost::Message;
 use tonic::Status;
 
@@ -58,16 +59,12 @@ impl Base {
 
     /// Whether the entry is behind; and whether it says that its object is gone.
     fn covers(self, entry: &SchemaEntry) -> Behind {
+        // What cannot be read is sent on, and refused there by name.
         let decoded = SchemaObject::decode(entry.value.clone()).ok();
-        let made = decoded.as_ref().map_or(0, |object| object.finished_ts);
-        let behind = entry.schema_version <= self.version
-            || (made != 0 && made <= self.ts)
-            || (entry.schema_version.0 == 0 && self.ts != 0);
-        match decoded {
-            // What cannot be read is sent on, and refused there by name.
-            Some(object) if behind && object.dropped => Behind::Gone,
-            Some(_) if behind => Behind::Yes,
-            _ => Behind::No,
+        match decoded.filter(|object| made_by(object, self.version, CommitTs::new(self.ts))) {
+            Some(object) if object.dropped => Behind::Gone,
+            Some(_) => Behind::Yes,
+            None => Behind::No,
         }
     }
 }
@@ -89,11 +86,20 @@ async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Sta
         let known = *versions.borrow_and_update();
         let missing = missing(&context.store, known, request).await?;
         let Some(missing) = missing else { return Ok(()) };
+        let missing = match missing {
+            Missing::Version(version) => {
+                context.schema.want();
+                format!("version {version}")
+            }
+            Missing::Job(job) => {
+                context.schema.want_job(job);
+                format!("job {job}")
+            }
+        };
         let left = patience.saturating_sub(context.elapsed_since(start));
         if left.is_zero() {
             return Err(status::schema_not_yet(&missing, known));
         }
-        context.schema.want();
         tokio::select! {
             () = context.stop.cancelled() => return Err(status::stopping()),
             changed = versions.changed() => changed.map_err(|_| status::stopping())?,
@@ -102,14 +108,19 @@ async fn wait(context: &Shared, request: &wire::SchemaRequest) -> Result<(), Sta
     }
 }
 
-/// What the reader needs and the store has not.
+/// What a reader needs and the store has not.
+enum Missing {
+    Version(i64),
+    Job(JobId),
+}
+
 async fn missing(
     store: &Store,
     known: SchemaVersion,
     request: &wire::SchemaRequest,
-) -> Result<Option<String>, Status> {
+) -> Result<Option<Missing>, Status> {
     if known.0 < request.need_version {
-        return Ok(Some(format!("version {}", request.need_version)));
+        return Ok(Some(Missing::Version(request.need_version)));
     }
     if request.need_job > 0 {
         let (store, job) = (store.clone(), request.need_job);
@@ -118,7 +129,7 @@ async fn missing(
             .map_err(|e| e.into_status())?
             .map_err(|e| status::of_store(&e))?;
         if found.is_empty() {
-            return Ok(Some(format!("job {}", request.need_job)));
+            return Ok(Some(Missing::Job(JobId(request.need_job))));
         }
     }
     Ok(None)
@@ -228,6 +239,9 @@ mod tests {
             object(Table, 9, 4, 300, true),
             object(Job, 50, 2, 200, false),
             object(Job, 51, 3, 300, false),
+            // Rolled back: without a version.
+            object(Job, 52, 0, 200, false),
+            object(Job, 53, 0, 300, false),
         ];
         store.put_schema(entries, SchemaVersion(4)).unwrap();
         let left = |store: &Store| -> Vec<_> {
@@ -235,12 +249,12 @@ mod tests {
             all.into_iter().map(|entry| (entry.id, entry.schema_version.0)).collect()
         };
         assert_eq!(collect(&store, CommitTs::new(99)), Ok(0));
-        assert_eq!(left(&store).len(), 9);
+        assert_eq!(left(&store).len(), 11);
         // The oldest record lies above 250: it needs table 7 as of 200, and 9, which is dropped only later.
-        assert_eq!(collect(&store, CommitTs::new(250)), Ok(4));
-        assert_eq!(left(&store), [(9, 1), (7, 2), (7, 3), (51, 3), (9, 4)]);
+        assert_eq!(collect(&store, CommitTs::new(250)), Ok(5));
+        assert_eq!(left(&store), [(53, 0), (9, 1), (7, 2), (7, 3), (51, 3), (9, 4)]);
         assert_eq!(collect(&store, CommitTs::new(250)), Ok(0));
-        assert_eq!(collect(&store, CommitTs::new(400)), Ok(4));
+        assert_eq!(collect(&store, CommitTs::new(400)), Ok(5));
         assert_eq!(left(&store), [(7, 3)]);
     }
 

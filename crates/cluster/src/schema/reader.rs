@@ -39,24 +39,21 @@ impl MetaReader {
         version.map(|version| Some(SchemaVersion(version))).ok_or_else(|| bad("schema version", &value))
     }
 
-    /// The diffs of `(after, through]`; some versions have none.
+    /// The diffs of versions; some versions have none.
     pub(super) async fn diffs(
         &self,
-        after: SchemaVersion,
-        through: SchemaVersion,
+        versions: Vec<SchemaVersion>,
         at: Ts,
     ) -> Result<Vec<(SchemaVersion, Option<SchemaDiff>)>, FollowError> {
-        let read = |version: i64| async move {
-            let version = SchemaVersion(version);
+        let read = |version: SchemaVersion| async move {
             let value = self.tikv.get(&meta::diff_key(version), at).await?;
-            let diff = value.filter(|value| !value.is_empty()).map(|value| {
+            let diff = value.map(|value| {
                 meta::parse_diff(&value)
                     .map_err(|cause| FollowError::Meta { what: format!("schema diff {version}"), cause })
             });
             Ok::<_, FollowError>((version, diff.transpose()?))
         };
-        let first = after.0.max(0) + 1;
-        stream::iter(first..=through.0).map(read).buffered(PARALLEL).try_collect().await
+        stream::iter(versions).map(read).buffered(PARALLEL).try_collect().await
     }
 
     /// A page of jobs with ids from `from` on; empty: there are no more.
@@ -64,6 +61,13 @@ impl MetaReader {
         let (_, end) = meta::job_history_range();
         let pairs = self.tikv.scan(&meta::job_key(JobId(from)), &end, PAGE, at).await?;
         pairs.into_iter().map(raw_job).collect()
+    }
+
+    /// One job; None where it is not in the history.
+    pub(super) async fn job(&self, id: JobId, at: Ts) -> Result<Option<RawJob>, FollowError> {
+        let key = meta::job_key(id);
+        let value = self.tikv.get(&key, at).await?;
+        value.map(|value| raw_job(KeyValue { key, value })).transpose()
     }
 
     /// All databases, as version 0.
@@ -131,12 +135,8 @@ fn following(pairs: &[KeyValue]) -> Option<Bytes> {
 }
 
 fn raw_job(pair: KeyValue) -> Result<RawJob, FollowError> {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        id: i64,
-    }
-    let Id { id } = serde_json::from_slice(&pair.value).map_err(|_| bad("DDL job", &pair.value))?;
-    Ok(RawJob { id, json: pair.value })
+    let id = meta::job_of_key(&pair.key).ok_or_else(|| bad("key of a DDL job", &pair.key))?;
+    Ok(RawJob { id: id.0, json: pair.value })
 }
 
 fn bad(what: &str, value: &[u8]) -> FollowError {

@@ -33,6 +33,8 @@ struct OpenVersion {
     /// None: not read yet. Some(None): there is none.
     diff: Option<Option<SchemaDiff>>,
     job: Option<JobVersion>,
+    /// A job that was rolled back ended with it: the table is what it was before the job.
+    rolled_back: bool,
     first_seen: Option<Duration>,
 }
 
@@ -51,6 +53,27 @@ pub(super) struct Uncovered {
     pub(super) version: SchemaVersion,
     /// When the next version that touches it began to be made; None: none has since.
     pub(super) before: Option<Ts>,
+    /// Whether the version names it as an old id, which it took away.
+    pub(super) old: bool,
+}
+
+impl Uncovered {
+    /// Whether the version dropped it, if it is not there.
+    pub(super) fn gone(&self) -> bool {
+        self.old && self.before.is_none()
+    }
+
+    /// The object that says that it is dropped.
+    pub(super) fn dropped(&self) -> SchemaObject {
+        SchemaObject {
+            kind: ObjectKind::Table as i32,
+            id: self.table.0,
+            schema_version: self.version.0,
+            dropped: true,
+            parent_id: self.database,
+            ..SchemaObject::default()
+        }
+    }
 }
 
 impl Ledger {
@@ -61,7 +84,7 @@ impl Ledger {
             open: BTreeMap::new(),
             seen_jobs: BTreeSet::new(),
             finished: HashMap::new(),
-            settled: false,
+            settled: true,
         }
     }
 
@@ -84,15 +107,18 @@ impl Ledger {
     pub(super) fn job(&mut self, job: &Job, objects: &[SchemaObject]) {
         self.seen_jobs.insert(job.id);
         if !job.effective {
+            if job.version.0 > 0 {
+                self.note_finished(job, []);
+                if job.version > self.complete {
+                    self.open.entry(job.version).or_default().rolled_back = true;
+                }
+            }
             return;
         }
         let is_table = |o: &&SchemaObject| o.kind == ObjectKind::Table as i32;
         let mut tables: BTreeSet<i64> = objects.iter().filter(is_table).map(|o| o.id).collect();
         let started = objects.iter().map(|o| o.finished_ts).max().unwrap_or(0);
-        for key in tables.iter().copied().chain([job.table_id, -job.schema_id]) {
-            let last = self.finished.entry(key).or_insert(job.version);
-            *last = job.version.max(*last);
-        }
+        self.note_finished(job, tables.iter().copied());
         if job.version > self.complete {
             let open = self.open.entry(job.version).or_default();
             if let Some(earlier) = open.job.take() {
@@ -102,9 +128,22 @@ impl Ledger {
         }
     }
 
+    fn note_finished(&mut self, job: &Job, tables: impl IntoIterator<Item = i64>) {
+        for key in tables.into_iter().chain([job.table_id, -job.schema_id]) {
+            let last = self.finished.entry(key).or_insert(job.version);
+            *last = job.version.max(*last);
+        }
+    }
+
     /// Takes note of a job that cannot be read; its version settles by its diff.
     pub(super) fn unreadable_job(&mut self, id: i64) {
         self.seen_jobs.insert(id);
+    }
+
+    /// The versions up to `through` that are open and whose diff is not read yet.
+    pub(super) fn without_diff(&self, through: SchemaVersion) -> Vec<SchemaVersion> {
+        let unread = |version: &SchemaVersion| self.open.get(version).is_none_or(|open| open.diff.is_none());
+        (self.complete.0.max(0) + 1..=through.0).map(SchemaVersion).filter(unread).collect()
     }
 
     /// Takes the diff of a version.
@@ -116,18 +155,21 @@ impl Ledger {
     pub(super) fn settle(&mut self, version: SchemaVersion, now: Duration) -> SchemaVersion {
         let finished = &self.finished;
         let mut settled = self.complete;
+        let mut complete = true;
+        // All are waited for at once, so that many versions without a job take no longer than one.
         for (&open_version, open) in self.open.range_mut(..=version) {
             let first_seen = *open.first_seen.get_or_insert(now);
             let known = open.job.is_some()
+                || open.rolled_back
                 || match &open.diff {
                     None => false,
                     Some(None) => true,
                     Some(Some(diff)) => is_step(finished, open_version, diff),
                 };
-            if !known && now.saturating_sub(first_seen) < GRACE {
-                break;
+            complete &= known || now.saturating_sub(first_seen) >= GRACE;
+            if complete {
+                settled = open_version;
             }
-            settled = open_version;
         }
         self.settled = settled >= version;
         settled
@@ -139,12 +181,12 @@ impl Ledger {
         let mut found = Vec::new();
         for (&open_version, open) in self.open.range(..=settled) {
             let Some(Some(diff)) = &open.diff else { continue };
-            for (database, table) in tables_of(diff) {
+            for (database, table, old) in tables_of(diff) {
                 let covered = open.job.as_ref().is_some_and(|job| job.tables.contains(&table));
                 let next = self.next_touch(table, open_version, version);
                 let wanted = match (&open.job, &next) {
                     (Some(_), _) => !covered,
-                    (None, None) => !is_step(&self.finished, open_version, diff),
+                    (None, None) => !open.rolled_back && !is_step(&self.finished, open_version, diff),
                     (None, Some(_)) => false,
                 };
                 let before = match next {
@@ -154,7 +196,8 @@ impl Ledger {
                     Some(Some(started)) => Some(started),
                 };
                 if wanted {
-                    found.push(Uncovered { database, table: TableId(table), version: open_version, before });
+                    let (table, version) = (TableId(table), open_version);
+                    found.push(Uncovered { database, table, version, before, old });
                 }
             }
         }
@@ -166,7 +209,7 @@ impl Ledger {
         use std::ops::Bound::{Excluded, Included};
         let (_, next) = self.open.range((Excluded(after), Included(through))).find(|(_, open)| {
             let by_diff =
-                open.diff.iter().flatten().any(|diff| tables_of(diff).iter().any(|(_, id)| *id == table));
+                open.diff.iter().flatten().any(|diff| tables_of(diff).iter().any(|(_, id, _)| *id == table));
             by_diff || open.job.as_ref().is_some_and(|job| job.tables.contains(&table))
         })?;
         Some(next.job.as_ref().map(|job| job.started).filter(|started| *started > Ts::ZERO))
@@ -183,21 +226,21 @@ impl Ledger {
 fn is_step(finished: &HashMap<i64, SchemaVersion>, version: SchemaVersion, diff: &SchemaDiff) -> bool {
     let later = |key: i64| finished.get(&key).is_some_and(|last| *last > version);
     let tables = tables_of(diff);
-    if tables.is_empty() { later(-diff.schema_id) } else { tables.iter().any(|(_, table)| later(*table)) }
+    if tables.is_empty() { later(-diff.schema_id) } else { tables.iter().any(|(_, table, _)| later(*table)) }
 }
 
-/// (database, table) of every table that a diff names, new and old ids.
-fn tables_of(diff: &SchemaDiff) -> Vec<(i64, i64)> {
+/// (database, table) of every table that a diff names, and whether by its old id only.
+fn tables_of(diff: &SchemaDiff) -> Vec<(i64, i64, bool)> {
     let own = (diff.schema_id, diff.table_id, diff.old_schema_id, diff.old_table_id);
-    let mut tables = Vec::new();
-    for (database, table, old_database, old_table) in
-        std::iter::once(own).chain(diff.affected.iter().copied())
-    {
-        let old_database = if old_database == 0 { database } else { old_database };
-        for (database, table) in [(database, table.0), (old_database, old_table.0)] {
-            if table != 0 && !tables.iter().any(|(_, known)| *known == table) {
-                tables.push((database, table));
-            }
+    let all = || std::iter::once(own).chain(diff.affected.iter().copied());
+    let new = all().map(|(database, table, ..)| (database, table.0, false));
+    let old = all().map(|(database, _, old_database, old_table)| {
+        (if old_database == 0 { database } else { old_database }, old_table.0, true)
+    });
+    let mut tables: Vec<(i64, i64, bool)> = Vec::new();
+    for (database, table, old) in new.chain(old) {
+        if table != 0 && !tables.iter().any(|(_, known, _)| *known == table) {
+            tables.push((database, table, old));
         }
     }
     tables
@@ -277,7 +320,7 @@ mod tests {
         let mut ledger = ledger(&[(1, 10)], &[]);
         assert_eq!(ledger.settle(v(1), Duration::ZERO), v(0));
         assert_eq!(ledger.settle(v(1), GRACE), v(1));
-        let expected = Uncovered { database: 1, table: TableId(10), version: v(1), before: None };
+        let expected = Uncovered { database: 1, table: TableId(10), version: v(1), before: None, old: false };
         assert_eq!(ledger.uncovered(v(1), v(1)), [expected]);
     }
 
@@ -288,9 +331,46 @@ mod tests {
         exchange.affected = vec![(1, TableId(10), 0, TableId(0))];
         ledger.diff(v(1), Some(exchange));
         assert_eq!(ledger.settle(v(2), Duration::ZERO), v(2));
-        let expected =
-            Uncovered { database: 1, table: TableId(11), version: v(1), before: Some(Ts::new(200)) };
+        let expected = Uncovered {
+            database: 1,
+            table: TableId(11),
+            version: v(1),
+            before: Some(Ts::new(200)),
+            old: false,
+        };
         assert_eq!(ledger.uncovered(v(2), v(2)), [expected]);
+    }
+
+    #[test]
+    fn many_versions_without_a_job_are_waited_for_at_once() {
+        let mut ledger = ledger(&[(1, 10), (2, 10), (3, 11), (4, 11)], &[]);
+        assert_eq!(ledger.settle(v(4), Duration::ZERO), v(0));
+        assert_eq!(ledger.without_diff(v(6)), [v(5), v(6)], "what is read is not read again");
+        assert_eq!(ledger.settle(v(4), GRACE - Duration::from_millis(1)), v(0));
+        assert_eq!(ledger.settle(v(4), GRACE), v(4));
+    }
+
+    #[test]
+    fn a_job_that_was_rolled_back_explains_its_versions() {
+        let mut ledger = ledger(&[(1, 10), (2, 10), (3, 10)], &[]);
+        let (mut job, _) = job(7, 3, 10);
+        job.effective = false;
+        ledger.job(&job, &[]);
+        assert_eq!(ledger.settle(v(3), Duration::ZERO), v(3));
+        assert_eq!(ledger.uncovered(v(3), v(3)), [], "the table is as it was before");
+    }
+
+    #[test]
+    fn only_an_old_id_is_taken_for_dropped() {
+        let mut replaced = diff(1, 11).unwrap();
+        replaced.old_table_id = TableId(10);
+        replaced.affected = vec![(1, TableId(10), 0, TableId(0)), (1, TableId(13), 0, TableId(12))];
+        let tables = tables_of(&replaced);
+        assert_eq!(tables, [(1, 11, false), (1, 10, false), (1, 13, false), (1, 12, true)]);
+        let uncovered =
+            |old, before| Uncovered { database: 1, table: TableId(10), version: v(1), before, old };
+        assert!(uncovered(true, None).gone());
+        assert!(!uncovered(false, None).gone() && !uncovered(true, Some(Ts::new(5))).gone());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod oracle;
 mod pd;
 mod registry;
+mod schema;
 mod tikv;
 mod tls;
 
