@@ -5,9 +5,9 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 
 use crate::format::keys::{LogKey, PendingKey, commit_key};
-use crate::format::marker;
+use crate::format::marker::{self, Kind};
 use crate::format::record::{self, Header};
-use crate::pairing::{BelowStep, Body, CommitStep, Pairing, PrewriteStep, RollbackStep};
+use crate::pairing::{BelowStep, Body, CommitStep, LoseStep, Pairing, PrewriteStep, RollbackStep};
 use crate::rocks::{Batch, Cf, Db};
 use crate::shared::Shared;
 use crate::{Commit, Error, Prewrite, Write, WriteResult};
@@ -42,6 +42,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             Write::Prewrite(prewrite) => self.prewrite(prewrite),
             Write::Commit(commit) => self.commit(commit),
             Write::Rollback(start_ts) => self.rollback(start_ts),
+            Write::Lost { start_ts, through } => self.lost(start_ts, through),
             Write::Fake(ts) => self.fake(ts),
         }
     }
@@ -155,7 +156,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             )));
         }
         match self.pairing.commit(start_ts, commit_ts, extra.clone())? {
-            CommitStep::Store => self.put_marker(start_ts, commit_ts, false, false, &extra),
+            CommitStep::Store => self.put_marker(start_ts, commit_ts, Kind::Commit, &extra),
             CommitStep::Duplicate => self.duplicates += 1,
             CommitStep::AskLog => return self.commit_below(start_ts, commit_ts, &extra),
         }
@@ -177,7 +178,7 @@ impl<'a, 'db> Admission<'a, 'db> {
                 Ok(())
             }
             BelowStep::Late => {
-                self.put_marker(start_ts, commit_ts, false, true, extra);
+                self.put_marker(start_ts, commit_ts, Kind::Late, extra);
                 let error = Error::Late { start_ts, commit_ts, watermark: self.pairing.watermark() };
                 tracing::error!(error = %error, "a commit came too late");
                 Err(error)
@@ -188,7 +189,7 @@ impl<'a, 'db> Admission<'a, 'db> {
     fn fake(&mut self, ts: CommitTs) -> WriteResult {
         check_ts(ts.ts())?;
         match self.pairing.fake(ts)? {
-            CommitStep::Store => self.put_marker(StartTs::from(ts.ts()), ts, true, false, &[]),
+            CommitStep::Store => self.put_marker(StartTs::from(ts.ts()), ts, Kind::Fake, &[]),
             CommitStep::Duplicate | CommitStep::AskLog => self.duplicates += 1,
         }
         Ok(())
@@ -197,13 +198,30 @@ impl<'a, 'db> Admission<'a, 'db> {
     fn rollback(&mut self, start_ts: StartTs) -> WriteResult {
         match self.pairing.rollback(start_ts)? {
             RollbackStep::Delete(fragments) => self.delete_prewrite(start_ts, fragments),
+            RollbackStep::Find(fragments) => {
+                self.delete_prewrite(start_ts, fragments);
+                self.batch.delete(Cf::Commit, &commit_key(start_ts));
+            }
             RollbackStep::Unknown => tracing::debug!(%start_ts, "a rollback without prewrite"),
         }
         Ok(())
     }
 
-    fn put_marker(&mut self, start_ts: StartTs, commit_ts: CommitTs, fake: bool, late: bool, extra: &[u8]) {
-        marker::encode(commit_ts, fake, late, extra, self.scratch);
+    fn lost(&mut self, start_ts: StartTs, through: CommitTs) -> WriteResult {
+        check_ts(through.ts())?;
+        match self.pairing.lose(start_ts, through) {
+            LoseStep::Store(range) => {
+                marker::encode_lost(range, self.scratch);
+                self.batch.put(Cf::Commit, &commit_key(start_ts), self.scratch);
+            }
+            LoseStep::Delete(fragments) => self.delete_prewrite(start_ts, fragments),
+            LoseStep::Unknown => self.duplicates += 1,
+        }
+        Ok(())
+    }
+
+    fn put_marker(&mut self, start_ts: StartTs, commit_ts: CommitTs, kind: Kind, extra: &[u8]) {
+        marker::encode(commit_ts, kind, extra, self.scratch);
         self.batch.put(Cf::Commit, &commit_key(start_ts), self.scratch);
     }
 

@@ -36,6 +36,8 @@ counters! {
     settled_records,
     /// Bytes of those records.
     settled_bytes,
+    /// Commits that the watermark passed without their prewrite.
+    missing_prewrites,
     /// Records whose payload had to be read back.
     read_back_records,
     /// Times that `log` was flushed.

@@ -210,7 +210,7 @@ fn start_of(write: &Write) -> StartTs {
     match write {
         Write::Prewrite(prewrite) => prewrite.start_ts,
         Write::Commit(commit) => commit.start_ts,
-        Write::Rollback(start_ts) => *start_ts,
+        Write::Rollback(start_ts) | Write::Lost { start_ts, .. } => *start_ts,
         Write::Fake(ts) => StartTs::from(ts.ts()),
     }
 }
@@ -220,6 +220,6 @@ pub(crate) fn size(write: &Write) -> usize {
     64 + match write {
         Write::Prewrite(prewrite) => prewrite.payload.len() + prewrite.key.len(),
         Write::Commit(commit) => commit.extra.len(),
-        Write::Rollback(_) | Write::Fake(_) => 0,
+        Write::Rollback(_) | Write::Lost { .. } | Write::Fake(_) => 0,
     }
 }

@@ -4,7 +4,7 @@ use binlog_types::{CommitTs, Range, StartTs, Ts};
 use bytes::{Bytes, BytesMut};
 
 use crate::format::keys::{PendingKey, commit_key};
-use crate::format::marker::{self, Marker};
+use crate::format::marker::{self, Kind, Marker};
 use crate::format::record;
 use crate::record::RawRecord;
 use crate::rocks::{Cf, Db, Pass};
@@ -22,6 +22,7 @@ pub(crate) fn lookup(shared: &Arc<Shared>, ts: Ts) -> Result<Option<RawRecord>, 
     let start_ts = StartTs::from(ts);
     let marker = read_marker(&db, start_ts)?;
     if let Some(prewrite) = read_prewrite(&db, start_ts)? {
+        let marker = marker.filter(|marker| marker.kind != Kind::Lost);
         return Ok(Some(RawRecord::Prewrite { prewrite, commit_ts: marker.map(|marker| marker.commit_ts) }));
     }
     if let Some(Marker { commit_ts, extra, .. }) = marker {

@@ -44,6 +44,13 @@ pub enum Write {
     Commit(Commit),
     /// It has rolled back.
     Rollback(StartTs),
+    /// What became of it can no longer be learned. It stays as a gap, unless the outcome comes after all.
+    Lost {
+        /// The transaction.
+        start_ts: StartTs,
+        /// If it committed, then at or below.
+        through: CommitTs,
+    },
     /// A filler with start_ts = commit_ts that someone else made: delivered to readers as it is.
     Fake(CommitTs),
 }
@@ -89,6 +96,8 @@ pub struct Unresolved {
     pub key: Bytes,
     /// Time since it arrived, or since the store was opened if it is older.
     pub age: Duration,
+    /// Whether it is older.
+    pub recovered: bool,
 }
 
 /// Where a schema entry lies, as seen by a reader that begins somewhere in the stream.

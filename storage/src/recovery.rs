@@ -12,7 +12,7 @@
 //! A prewrite that has its first pieces but not its last one was being written when the process ended: it goes.
 //!
 //! A marker without prewrite is a gap, or will be one when W passes it. A marker that says *late* is a gap whose prewrite,
-//! if any, stays beside it as evidence.
+//! if any, stays beside it as evidence; one that says *lost* is a gap whose prewrite has no known outcome.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::Error;
 use crate::format::keys::{LogKey, PendingKey, commit_key, decode_commit_key};
-use crate::format::marker::{self, Marker};
+use crate::format::marker::{self, Kind, Marker};
 use crate::format::record;
 use crate::pairing::{Body, Outcome, Pairing, Ready};
 use crate::rocks::{Batch, Cf, Db, Pass, Setup};
@@ -71,12 +71,20 @@ pub(crate) fn recover(
                 batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
             }
             batch.delete(Cf::Commit, &commit_key(start_ts));
-        } else if marker.late {
+        } else if marker.kind == Kind::Lost {
+            let position = || format!("commit start_ts {start_ts}");
+            let range = marker.lost_range().map_err(|error| error.at(position))?;
+            let found = prewrite.ok_or_else(|| Error::Corrupt {
+                position: position(),
+                what: "the prewrite that it stands for is missing".to_owned(),
+            })?;
+            pairing.recover_lost(start_ts, range, found.body);
+        } else if marker.kind == Kind::Late {
             let fragments = prewrite.map_or(0, |found| found.body.fragments);
             pairing.recover_late(start_ts, marker.commit_ts, fragments);
         } else {
             let outcome = match prewrite {
-                _ if marker.fake => Outcome::Fake,
+                _ if marker.kind == Kind::Fake => Outcome::Fake,
                 Some(found) if !found.complete => {
                     let position = format!("pending start_ts {start_ts}");
                     return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
@@ -98,6 +106,7 @@ pub(crate) fn recover(
         }
         pairing.prewrite(start_ts, found.key, found.body, now)?;
     }
+    pairing.prewrites_are_recovered();
     commits.sort_unstable_by_key(|ready| ready.commit_ts);
     for ready in commits {
         pairing.recover(ready);

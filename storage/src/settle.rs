@@ -24,6 +24,8 @@ pub(crate) struct Covered {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) records: usize,
+    /// Commits without prewrite.
+    pub(crate) missing: usize,
     pub(crate) bytes: usize,
     pub(crate) read_back: usize,
 }
@@ -61,7 +63,14 @@ impl Settler {
         for record in ready {
             let fragments = match &record.outcome {
                 // The marker stays and says what is missing.
-                Outcome::Missing => continue,
+                Outcome::Missing => {
+                    done.missing += 1;
+                    tracing::error!(
+                        start_ts = %record.start_ts, commit_ts = %record.commit_ts,
+                        "Matching P-binlog not found: the transaction is left out, and its place is a gap"
+                    );
+                    continue;
+                }
                 Outcome::Fake => {
                     self.put_fake(record, &mut batch);
                     0

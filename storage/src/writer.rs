@@ -155,6 +155,7 @@ impl Writer {
             let front = &mut self.front;
             let done = self.settler.settle(&advance.ready, &mut || front.breathe(None))?;
             self.shared.counters.settled_records.add(done.records);
+            self.shared.counters.missing_prewrites.add(done.missing);
             self.shared.counters.settled_bytes.add(done.bytes);
             self.shared.counters.read_back_records.add(done.read_back);
             self.shared.publish_watermark(advance.watermark);

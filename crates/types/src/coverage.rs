@@ -16,6 +16,8 @@ pub enum GapReason {
     Corrupt,
     /// A commit binlog came after readers had passed its place.
     LateCommit,
+    /// Whether a prewrite committed can no longer be learned.
+    LostOutcome,
 }
 
 impl fmt::Display for GapReason {
@@ -25,6 +27,7 @@ impl fmt::Display for GapReason {
             GapReason::MissingPrewrite => "commit without prewrite",
             GapReason::Corrupt => "corrupt",
             GapReason::LateCommit => "commit after readers had passed its place",
+            GapReason::LostOutcome => "prewrite whose outcome can no longer be learned",
         })
     }
 }

@@ -98,6 +98,18 @@ pub(crate) enum BelowStep {
 pub(crate) enum RollbackStep {
     /// Delete the prewrite, in so many pieces.
     Delete(u32),
+    /// So too, and the marker that its outcome was lost.
+    Find(u32),
+    Unknown,
+}
+
+/// What to do about a prewrite whose outcome is lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum LoseStep {
+    /// Store a marker that says where it may have committed.
+    Store(Range),
+    /// It cannot have committed: delete it, in so many pieces.
+    Delete(u32),
     Unknown,
 }
 
@@ -134,6 +146,14 @@ struct Orphan {
     fragments: u32,
 }
 
+/// A prewrite of which nobody can tell whether it committed.
+#[derive(Debug)]
+struct Lost {
+    /// Where it did, if it did.
+    range: Range,
+    body: Body,
+}
+
 /// The state machine.
 #[derive(Debug)]
 pub(crate) struct Pairing {
@@ -152,6 +172,9 @@ pub(crate) struct Pairing {
     decided_before: HashMap<StartTs, CommitTs>,
     orphans: BTreeMap<CommitTs, Orphan>,
     orphan_starts: HashMap<StartTs, CommitTs>,
+    lost: BTreeMap<StartTs, Lost>,
+    /// Prewrites with smaller numbers were found by a restart.
+    recovered_below: u64,
     held: usize,
     held_limit: usize,
 }
@@ -179,6 +202,8 @@ impl Pairing {
             decided_before: HashMap::new(),
             orphans: BTreeMap::new(),
             orphan_starts: HashMap::new(),
+            lost: BTreeMap::new(),
+            recovered_below: 0,
             held: 0,
             held_limit,
         }
@@ -195,6 +220,9 @@ impl Pairing {
         let differs =
             || Error::Conflict { start_ts, what: "its prewrite came before with another body".to_owned() };
         if let Some(known) = self.pending.get(&start_ts) {
+            return if known.body.same_as(&body) { Ok(PrewriteStep::Duplicate) } else { Err(differs()) };
+        }
+        if let Some(known) = self.lost.get(&start_ts) {
             return if known.body.same_as(&body) { Ok(PrewriteStep::Duplicate) } else { Err(differs()) };
         }
         if let Some(commit_ts) = self.commit_of(start_ts) {
@@ -259,10 +287,10 @@ impl Pairing {
         if commit_ts <= self.watermark {
             return Ok(CommitStep::AskLog);
         }
-        let outcome = match self.take_pending(start_ts) {
-            Some(pending) => Outcome::Joined(pending.body),
-            None => Outcome::Missing,
-        };
+        let known = self.take_pending(start_ts).map(|pending| pending.body);
+        // It is learned after all, and no reader has passed its place.
+        let body = known.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body));
+        let outcome = body.map_or(Outcome::Missing, Outcome::Joined);
         self.decide(start_ts, commit_ts, extra, outcome);
         Ok(CommitStep::Store)
     }
@@ -277,6 +305,7 @@ impl Pairing {
         if known {
             return BelowStep::Known { forget: fragments };
         }
+        let fragments = fragments.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body.fragments));
         self.insert_orphan(commit_ts, start_ts, true, fragments.unwrap_or(0));
         BelowStep::Late
     }
@@ -288,7 +317,7 @@ impl Pairing {
             // It only says that nothing below it is to come, which is known.
             return Ok(CommitStep::Duplicate);
         }
-        if self.pending.contains_key(&start_ts) || self.commit_of(start_ts).is_some() {
+        if self.knows(start_ts) {
             return Err(Error::Conflict { start_ts, what: "a filler came with its start_ts".to_owned() });
         }
         self.check_free(start_ts, ts)?;
@@ -302,6 +331,9 @@ impl Pairing {
             self.release(&pending.body);
             return Ok(RollbackStep::Delete(pending.body.fragments));
         }
+        if let Some(lost) = self.lost.remove(&start_ts) {
+            return Ok(RollbackStep::Find(lost.body.fragments));
+        }
         match self.commit_of(start_ts).or_else(|| self.orphan_starts.get(&start_ts).copied()) {
             Some(commit_ts) => Err(Error::Conflict {
                 start_ts,
@@ -309,6 +341,20 @@ impl Pairing {
             }),
             None => Ok(RollbackStep::Unknown),
         }
+    }
+
+    /// Nobody can tell any more what became of a prewrite; if it committed, then at or below `through`. The watermark does not wait for it any longer.
+    pub(crate) fn lose(&mut self, start_ts: StartTs, through: CommitTs) -> LoseStep {
+        let Some(Pending { mut body, .. }) = self.take_pending(start_ts) else { return LoseStep::Unknown };
+        self.release(&body);
+        body.held = None;
+        // An undecided prewrite commits above the watermark, or never.
+        let range = Range { after: CommitTs::from(start_ts.ts()).max(self.watermark), through };
+        if range.through <= range.after {
+            return LoseStep::Delete(body.fragments);
+        }
+        self.lost.insert(start_ts, Lost { range, body });
+        LoseStep::Store(range)
     }
 
     /// A timestamp is offered that the oracle gave out before this call.
@@ -331,6 +377,16 @@ impl Pairing {
     /// Puts a record back that a restart found: its marker is there, wherever W stands.
     pub(crate) fn recover(&mut self, ready: Ready) {
         self.decide(ready.start_ts, ready.commit_ts, ready.extra, ready.outcome);
+    }
+
+    /// Puts a prewrite with a lost outcome back that a restart found.
+    pub(crate) fn recover_lost(&mut self, start_ts: StartTs, range: Range, body: Body) {
+        self.lost.insert(start_ts, Lost { range, body });
+    }
+
+    /// All prewrites so far were found by a restart: when they came is not known.
+    pub(crate) fn prewrites_are_recovered(&mut self) {
+        self.recovered_below = self.next_number;
     }
 
     /// Puts a late commit back that a restart found.
@@ -401,6 +457,13 @@ impl Pairing {
             self.orphan_starts.remove(&orphan.start_ts);
             forgotten.push(Forgotten { start_ts: orphan.start_ts, fragments: orphan.fragments });
         }
+        self.lost.retain(|start_ts, lost| {
+            let kept = lost.range.through > safe_point;
+            if !kept {
+                forgotten.push(Forgotten { start_ts: *start_ts, fragments: lost.body.fragments });
+            }
+            kept
+        });
         forgotten
     }
 
@@ -426,6 +489,7 @@ impl Pairing {
         self.pending.contains_key(&start_ts)
             || self.commit_of(start_ts).is_some()
             || self.orphan_starts.contains_key(&start_ts)
+            || self.lost.contains_key(&start_ts)
     }
 
     /// Transactions that are not below the watermark.
@@ -444,7 +508,8 @@ impl Pairing {
             .filter_map(|(number, start_ts)| {
                 let pending = self.pending.get(start_ts).filter(|pending| pending.number == *number)?;
                 let age = now.saturating_sub(pending.arrived);
-                Some(Unresolved { start_ts: *start_ts, key: pending.key.clone(), age })
+                let recovered = *number < self.recovered_below;
+                Some(Unresolved { start_ts: *start_ts, key: pending.key.clone(), age, recovered })
             })
             .take(limit)
             .collect()
@@ -456,7 +521,10 @@ impl Pairing {
             range: Range { after: CommitTs::from(commit_ts.ts().prev()), through: *commit_ts },
             reason: if orphan.late { GapReason::LateCommit } else { GapReason::MissingPrewrite },
         };
-        self.orphans.iter().map(gap).collect()
+        let lost = |lost: &Lost| Gap { range: lost.range, reason: GapReason::LostOutcome };
+        let mut gaps: Vec<Gap> = self.orphans.iter().map(gap).chain(self.lost.values().map(lost)).collect();
+        gaps.sort_by_key(|gap| (gap.range.after, gap.range.through));
+        gaps
     }
 
     /// The transaction whose commit left a gap at `commit_ts`.

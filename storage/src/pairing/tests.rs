@@ -186,6 +186,53 @@ fn a_late_commit_is_refused_and_stays_as_a_gap() {
 }
 
 #[test]
+fn a_lost_outcome_is_a_gap_until_it_is_found() {
+    let gap = |after, through| Gap {
+        range: Range { after: commit(after), through: commit(through) },
+        reason: GapReason::LostOutcome,
+    };
+    let mut state = pairing();
+    for ts in [10, 11, 12, 13] {
+        p(&mut state, ts).unwrap();
+    }
+    p(&mut state, 40).unwrap();
+    c(&mut state, 40, 50).unwrap();
+    let held = state.held_bytes();
+    for ts in [10, 11, 12, 13] {
+        let range = Range { after: commit(ts), through: commit(30) };
+        assert_eq!(state.lose(start(ts), commit(30)), LoseStep::Store(range));
+    }
+    assert!(state.held_bytes() < held);
+    assert_eq!(state.lose(start(10), commit(30)), LoseStep::Unknown);
+    assert_eq!(state.gaps(), [gap(10, 30), gap(11, 30), gap(12, 30), gap(13, 30)]);
+    // A repetition changes nothing; an outcome that comes in time fills the gap.
+    assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Duplicate));
+    assert_eq!(state.rollback(start(11)), Ok(RollbackStep::Find(1)));
+    assert_eq!(c(&mut state, 12, 20), Ok(CommitStep::Store));
+    assert_eq!(settle(&mut state), (vec![20, 50], 50), "the watermark waits for none of them");
+    assert_eq!(state.gaps(), [gap(10, 30), gap(13, 30)]);
+    // One that comes late says where.
+    assert_eq!(c(&mut state, 13, 25), Ok(CommitStep::AskLog));
+    assert_eq!(state.commit_below(start(13), commit(25), false), BelowStep::Late);
+    assert_eq!(state.gaps()[1].range, Range { after: commit(24), through: commit(25) });
+    let gone = [start(13), start(10)].map(|start_ts| Forgotten { start_ts, fragments: 1 });
+    assert_eq!(state.orphans_through(commit(30)), gone);
+    assert!(state.gaps().is_empty());
+}
+
+#[test]
+fn what_cannot_have_committed_is_not_lost() {
+    let mut state = pairing();
+    state.offer(commit(100));
+    settle(&mut state);
+    p(&mut state, 90).unwrap();
+    assert_eq!(state.lose(start(90), commit(100)), LoseStep::Delete(1), "it would be above the watermark");
+    p(&mut state, 110).unwrap();
+    assert_eq!(state.lose(start(110), commit(110)), LoseStep::Delete(1), "it would be above its start");
+    assert!(state.gaps().is_empty());
+}
+
+#[test]
 fn payloads_are_held_within_the_budget() {
     let mut state = Pairing::new(CommitTs::ZERO, 5);
     for ts in 100..104 {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use binlog_storage::{
     Behind, CompletionSink, Error, ErrorKind, RawRecord, SchemaEntry, Store, Write, WriteResult,
 };
-use binlog_types::{ClusterId, CommitTs, GapReason, ManualClock, NodeId, SchemaVersion, Ts};
+use binlog_types::{ClusterId, CommitTs, GapReason, ManualClock, NodeId, SchemaVersion, StartTs, Ts};
 use bytes::Bytes;
 
 use crate::support::*;
@@ -239,6 +239,52 @@ fn a_commit_without_prewrite_is_a_gap_over_restarts_until_it_is_purged() {
     barrier(&store);
     assert_eq!(store.gaps(), []);
     assert_eq!(rows(&store), [Row::of(11, 21)]);
+}
+
+#[test]
+fn a_lost_outcome_is_a_gap_over_restarts_and_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for ts in [10, 11] {
+        store.write(prewrite(ts)).unwrap();
+    }
+    assert!(store.unresolved(9).iter().all(|open| !open.recovered));
+    store.close().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(40)).unwrap();
+    let open_now: Vec<_> = store.unresolved(9).iter().map(|o| (o.start_ts.raw(), o.recovered)).collect();
+    assert_eq!(open_now, [(10, true), (11, true), (40, false)]);
+    store.write(commit(40, 50)).unwrap();
+    for ts in [10, 11] {
+        store.write(Write::Lost { start_ts: StartTs::new(ts), through: CommitTs::new(30) }).unwrap();
+    }
+    barrier(&store);
+    let check = |store: &Store, lost: &[u64]| {
+        assert_eq!(store.watermark().raw(), 50);
+        assert_eq!(rows(store), [Row::of(40, 50)]);
+        let gaps: Vec<_> = store.gaps().iter().map(|gap| (gap.range, gap.reason)).collect();
+        let expected: Vec<_> = lost.iter().map(|ts| (range(*ts, 30), GapReason::LostOutcome)).collect();
+        assert_eq!(gaps, expected);
+        assert_eq!(store.pending_count(), 0);
+        for ts in lost {
+            let raw = store.raw(Ts::new(*ts)).unwrap().unwrap();
+            assert!(matches!(raw, RawRecord::Prewrite { commit_ts: None, .. }), "{raw}");
+        }
+    };
+    check(&store, &[10, 11]);
+    check(&Store::open_read_only(crash_image(dir.path()).path()).unwrap(), &[10, 11]);
+    store.close().unwrap();
+    let store = open(dir.path());
+    check(&store, &[10, 11]);
+    store.write(rollback(11)).unwrap();
+    store.close().unwrap();
+    let store = open(dir.path());
+    check(&store, &[10]);
+    assert_eq!(store.raw(Ts::new(11)).unwrap(), None);
+    store.gc(CommitTs::new(30)).unwrap();
+    barrier(&store);
+    assert_eq!(store.gaps(), []);
+    assert_eq!(store.raw(Ts::new(10)).unwrap(), None);
 }
 
 #[test]
