@@ -14,7 +14,16 @@ pub(crate) fn column(offset: usize, name: &str, type_byte: u8, mysql_type: &str)
     // The charset `binary` makes blobs of texts in the type's name.
     let text = ty.is_string() && !mysql_type.ends_with("blob") && !mysql_type.ends_with("binary");
     ty.charset = if text { "utf8mb4" } else { "binary" }.to_owned();
-    Column { id: offset as i64 + 1, name: name.to_owned(), offset, ty, public: true, ..Column::default() }
+    Column {
+        id: offset as i64 + 1,
+        name: name.to_owned(),
+        offset,
+        ty,
+        public: true,
+        // Of expression indexes: TiDB's own, which no statement names.
+        hidden: name.starts_with("_V$_"),
+        ..Column::default()
+    }
 }
 
 /// What the files write as text is made what pumps give, where `typed` says so; otherwise it stays text.

@@ -68,6 +68,7 @@ impl Decoder {
                     Err(error) => return Err(unreadable(format!("the DDL is not UTF-8: {error}"))),
                 },
                 typed: String::new(),
+                zone: None,
                 changes: Vec::new(),
             })),
             Ok(pb_binlog::BinlogType::Dml) => {

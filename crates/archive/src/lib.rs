@@ -12,8 +12,9 @@
 //! - [`RecordReader`]: the records of one file; what is damaged is an error with its offset;
 //! - [`Archive`]: a directory; [`Records`]: its records in order of commit_ts, the copies that a restarted drainer wrote left out;
 //! - [`Decoder`]: records to the same events that pumps give;
-//! - [`Statement`]: what a DDL's text is about.
+//! - [`Statement`]: what a DDL's text is about, and what it does ([`Change`]).
 
+mod change;
 mod column;
 mod decode;
 mod directory;
@@ -26,10 +27,11 @@ mod records;
 mod statement;
 mod tokens;
 
+pub use change::Change;
 pub use decode::Decoder;
 pub use directory::{Archive, FileInfo};
 pub use error::{Damage, Error};
 pub use name::{BadName, FileName};
 pub use record::{MAGIC, RawRecord, RecordReader};
 pub use records::{Records, Stop};
-pub use statement::{Statement, Subject};
+pub use statement::{Name, Statement, Subject};

@@ -2,6 +2,9 @@
 
 use crate::tokens::{Token, tokens};
 
+/// A table's name, with its database where that is known.
+pub type Name = (Option<String>, String);
+
 /// What a statement changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -13,7 +16,7 @@ pub enum Subject {
         drop: bool,
     },
     /// Tables, views or sequences, each with its database where the text has it or a USE before it says so.
-    Tables(Vec<(Option<String>, String)>),
+    Tables(Vec<Name>),
     /// Something else, or nothing that is understood.
     Other,
 }
@@ -57,23 +60,36 @@ impl<'a> Statement<'a> {
     }
 }
 
-struct Parser<'a> {
-    words: &'a [Token],
-    at: usize,
+/// Reads words one after the other.
+pub(crate) struct Parser<'a> {
+    pub(crate) words: &'a [Token],
+    pub(crate) at: usize,
 }
 
-impl Parser<'_> {
-    fn next_is(&mut self, word: &str) -> bool {
+impl<'a> Parser<'a> {
+    pub(crate) fn next_is(&mut self, word: &str) -> bool {
         let is = self.words.get(self.at).is_some_and(|t| t.is_word(word));
         self.at += usize::from(is);
         is
     }
 
-    fn any_of(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn next_mark(&mut self, mark: char) -> bool {
+        let is = self.words.get(self.at) == Some(&Token::Mark(mark));
+        self.at += usize::from(is);
+        is
+    }
+
+    pub(crate) fn next_name(&mut self) -> Option<&'a str> {
+        let name = self.words.get(self.at)?.name()?;
+        self.at += 1;
+        Some(name)
+    }
+
+    pub(crate) fn any_of(&mut self, words: &[&str]) -> bool {
         words.iter().any(|word| self.next_is(word))
     }
 
-    fn if_exists(&mut self) {
+    pub(crate) fn if_exists(&mut self) {
         if self.next_is("if") {
             self.next_is("not");
             self.next_is("exists");
@@ -103,38 +119,50 @@ impl Parser<'_> {
     }
 
     fn object(&mut self, verb: &str) -> Subject {
-        let end = self.words.len().min(self.at + LONGEST_PREFIX);
-        while self.at < end {
-            if self.any_of(&["database", "schema"]) {
-                return self.database(verb == "drop");
+        match self.object_word() {
+            Some("database") => self.database(verb == "drop"),
+            Some("index") => {
+                self.indexed_table().map_or(Subject::Other, |table| Subject::Tables(vec![table]))
             }
-            if self.any_of(&["table", "view", "sequence"]) {
-                return if verb == "drop" { self.tables() } else { self.first_table() };
-            }
-            if self.next_is("index") {
-                return self.indexed();
-            }
-            // PLACEMENT POLICY, USER, ROLE, BINDING, … are about no table.
-            if self.any_of(&["placement", "user", "role", "binding", "resource"]) {
-                return Subject::Other;
-            }
-            self.at += 1;
-        }
-        Subject::Other
-    }
-
-    fn database(&mut self, drop: bool) -> Subject {
-        self.if_exists();
-        match self.words.get(self.at).and_then(Token::name) {
-            Some(name) => Subject::Database { name: name.to_owned(), drop },
+            Some(_) if verb == "drop" => self.tables(),
+            Some(_) => self.first_table(),
             None => Subject::Other,
         }
     }
 
+    /// Behind CREATE, ALTER or DROP: the word that says what it is about.
+    pub(crate) fn object_word(&mut self) -> Option<&'static str> {
+        let end = self.words.len().min(self.at + LONGEST_PREFIX);
+        while self.at < end {
+            if self.any_of(&["database", "schema"]) {
+                return Some("database");
+            }
+            for object in ["table", "view", "sequence", "index"] {
+                if self.next_is(object) {
+                    return Some(object);
+                }
+            }
+            // PLACEMENT POLICY, USER, ROLE, BINDING, … are about no table.
+            if self.any_of(&["placement", "user", "role", "binding", "resource"]) {
+                return None;
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    pub(crate) fn database_name(&mut self) -> Option<String> {
+        self.if_exists();
+        self.next_name().map(str::to_owned)
+    }
+
+    fn database(&mut self, drop: bool) -> Subject {
+        self.database_name().map_or(Subject::Other, |name| Subject::Database { name, drop })
+    }
+
     /// `a`, `b`.`c`
-    fn table(&mut self) -> Option<(Option<String>, String)> {
-        let first = self.words.get(self.at)?.name()?.to_owned();
-        self.at += 1;
+    pub(crate) fn table(&mut self) -> Option<Name> {
+        let first = self.next_name()?.to_owned();
         if self.words.get(self.at) != Some(&Token::Mark('.')) {
             return Some((None, first));
         }
@@ -148,16 +176,21 @@ impl Parser<'_> {
         self.table().map_or(Subject::Other, |table| Subject::Tables(vec![table]))
     }
 
-    fn tables(&mut self) -> Subject {
+    /// `a, b, c`.
+    pub(crate) fn table_list(&mut self) -> Vec<Name> {
         self.if_exists();
         let mut tables = Vec::new();
         while let Some(table) = self.table() {
             tables.push(table);
-            if self.words.get(self.at) != Some(&Token::Mark(',')) {
+            if !self.next_mark(',') {
                 break;
             }
-            self.at += 1;
         }
+        tables
+    }
+
+    fn tables(&mut self) -> Subject {
+        let tables = self.table_list();
         if tables.is_empty() { Subject::Other } else { Subject::Tables(tables) }
     }
 
@@ -177,14 +210,15 @@ impl Parser<'_> {
     }
 
     /// `name … ON table`.
-    fn indexed(&mut self) -> Subject {
+    pub(crate) fn indexed_table(&mut self) -> Option<Name> {
         while self.at < self.words.len() {
             if self.next_is("on") {
-                return self.first_table();
+                self.if_exists();
+                return self.table();
             }
             self.at += 1;
         }
-        Subject::Other
+        None
     }
 }
 
