@@ -13,8 +13,9 @@ use crate::layout::Layout;
 use crate::mysql::connection::{Connection, Pause};
 use crate::mysql::ddl::{ALREADY, MISSING};
 use crate::mysql::describe;
-use crate::names::{backtick, mysql_table, sqlite_table};
-use crate::{Error, Target};
+use crate::names::{backtick, mysql_table, sqlite_table, sqlite_table_name};
+use crate::sqlite::rows;
+use crate::{Error, Target, literal};
 
 /// Syntax error, unknown statement or option: the server does not know what the text is about.
 const NOT_UNDERSTOOD: [u32; 4] = [1064, 1235, 1289, 1478];
@@ -105,6 +106,17 @@ impl Session {
         done.map_err(|source| failed(sql, source))
     }
 
+    /// Runs one statement that may run twice, until it succeeds or fails for good: a server that is away is waited for. How many rows it hit.
+    ///
+    /// # Errors
+    /// With the statement.
+    pub async fn repeat(&mut self, sql: &str) -> Result<u64, Error> {
+        match &mut self.backend {
+            Backend::MySql(connection) => connection.execute(sql).await.map_err(|source| failed(sql, source)),
+            Backend::Sqlite(_) => self.execute(sql).await,
+        }
+    }
+
     /// Reads rows as text; `None` is NULL.
     ///
     /// # Errors
@@ -188,31 +200,58 @@ impl Session {
         describe::table(self, schema, table).await
     }
 
-    /// How many rows of `table` equal `row` in every column that it binds, as the server compares.
+    /// Whether there is a table or view of this name.
+    ///
+    /// # Errors
+    /// With the statement.
+    pub async fn has_table(&mut self, schema: &str, table: &str) -> Result<bool, Error> {
+        let sql = if self.is_sqlite() {
+            let name = literal::sqlite_text(&sqlite_table_name(schema, table));
+            format!("SELECT COUNT(*) FROM sqlite_master WHERE type IN ('table', 'view') AND name = {name}")
+        } else {
+            format!(
+                "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = {} AND table_name = {}",
+                literal::text(schema),
+                literal::text(table)
+            )
+        };
+        Ok(self.number(&sql).await? > 0)
+    }
+
+    /// How many rows of `table` equal one of `rows` in every column that it binds, byte for byte.
     ///
     /// # Errors
     /// With the statement.
     pub async fn count_equal(&mut self, table: &TableRef, rows: &[&Row]) -> Result<u64, Error> {
-        let layout = Layout::new(table);
-        let conditions: Vec<String> = rows
-            .iter()
-            .map(|row| format!("({})", statement::whole_row_condition(&layout, row, self.json_type)))
-            .collect();
-        let sql =
-            format!("SELECT COUNT(*) FROM {} WHERE {}", statement::table(&layout), conditions.join(" OR "));
-        self.number(&sql).await
+        self.count(&Layout::new(table), rows).await
     }
 
-    /// How many rows of `table` have the key of one of `rows`.
+    /// How many rows of `table` have the key of one of `rows`, byte for byte.
     ///
     /// # Errors
     /// With the statement.
     pub async fn count_keys(&mut self, table: &TableRef, rows: &[&Row]) -> Result<u64, Error> {
         let layout = Layout::new(table);
-        let conditions: Vec<String> =
-            rows.iter().map(|row| format!("({})", statement::key_condition(&layout, row))).collect();
+        let of_key = |at: usize| layout.key.iter().flatten().any(|key| *key == at);
+        let keys: Vec<Row> = rows
+            .iter()
+            .map(|row| row.iter().enumerate().map(|(at, v)| v.clone().filter(|_| of_key(at))).collect())
+            .collect();
+        self.count(&layout, &keys.iter().collect::<Vec<_>>()).await
+    }
+
+    async fn count(&mut self, layout: &Layout, rows: &[&Row]) -> Result<u64, Error> {
+        if let Backend::Sqlite(connection) = &mut self.backend {
+            return rows::count(connection, layout, rows).await;
+        }
+        let condition = |row: &&Row| match statement::whole_row_condition(layout, row, self.json_type) {
+            // A row of generated columns only.
+            all if all.is_empty() => "TRUE".to_owned(),
+            condition => format!("({condition})"),
+        };
+        let conditions: Vec<String> = rows.iter().map(condition).collect();
         let sql =
-            format!("SELECT COUNT(*) FROM {} WHERE {}", statement::table(&layout), conditions.join(" OR "));
+            format!("SELECT COUNT(*) FROM {} WHERE {}", statement::table(layout), conditions.join(" OR "));
         self.number(&sql).await
     }
 
