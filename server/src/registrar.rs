@@ -7,7 +7,7 @@ use binlog_cli::tls::{self, Security};
 use binlog_cluster::{Life, LifeMark, NodeKind, NodeState, NodeStatus};
 use binlog_proto::binlog::NotifyReq;
 use binlog_proto::binlog::cistern_client::CisternClient;
-use binlog_types::Ts;
+use binlog_types::{REGISTRATION_META, Ts};
 use futures::future::join_all;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Endpoint;
@@ -16,7 +16,6 @@ use crate::context::Shared;
 use crate::error::{Error, START_REGISTER};
 use crate::serve;
 
-const REGISTRATION: &str = "registration-ts";
 /// For all drainers together.
 const NOTIFY_DEADLINE: Duration = Duration::from_secs(10);
 const NOTIFY_TRIES: u32 = 3;
@@ -46,13 +45,13 @@ pub(crate) async fn register(context: &Shared, now: Ts) -> Result<(), Error> {
 }
 
 fn read_registration(context: &Shared) -> Option<Ts> {
-    let bytes = context.store.get_meta(REGISTRATION).ok().flatten()?;
+    let bytes = context.store.get_meta(REGISTRATION_META).ok().flatten()?;
     Some(Ts::new(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)))
 }
 
 async fn write_registration(context: &Shared, ts: Ts) -> Result<(), Error> {
     let store = context.store.clone();
-    tokio::task::spawn_blocking(move || store.put_meta(REGISTRATION, &ts.raw().to_be_bytes()))
+    tokio::task::spawn_blocking(move || store.put_meta(REGISTRATION_META, &ts.raw().to_be_bytes()))
         .await
         .map_err(|e| Error::system("store the time of registration")(std::io::Error::other(e)))?
         .map_err(Error::store("store the time of registration"))?;
