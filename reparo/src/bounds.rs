@@ -3,7 +3,7 @@
 //! The original's bounds are inclusive at both ends, a backup's TSO is exclusive; inside it is `(after, through]`. So an inclusive start
 //! loses one, and everything that was assumed is said.
 
-use binlog_types::{ClusterId, CommitTs, Ts, parse_ts};
+use binlog_types::{ClusterId, CommitTs, Ts, parse_ts, plausible};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
@@ -60,7 +60,7 @@ impl Bounds {
                 }
                 after
             }
-            (None, None) => Ts::ZERO,
+            (None, None) => transaction(config.txn, &mut notes)?,
         };
         if let Some(stop) = stop
             && stop <= after
@@ -72,11 +72,23 @@ impl Bounds {
     }
 }
 
+/// Where to start for the sake of one transaction: it cannot commit before it begins.
+fn transaction(number: i64, notes: &mut Vec<String>) -> Result<Ts, Error> {
+    let Some(ts) = tso("txn", number)? else { return Ok(Ts::ZERO) };
+    notes.push(format!("start {ts} ({}), inclusive: where the transaction of -txn is", utc(ts)));
+    Ok(ts.prev())
+}
+
 fn tso(name: &str, number: i64) -> Result<Option<Ts>, Error> {
+    let refuse = |text: String| Err(Error::Config(format!("-{name}{text}")));
     match u64::try_from(number) {
         Ok(0) => Ok(None),
-        Ok(raw) => Ok(Some(Ts::new(raw))),
-        Err(_) => Err(Error::Config(format!("-{name} must not be negative"))),
+        Ok(raw) if plausible(Ts::new(raw)) => Ok(Some(Ts::new(raw))),
+        Ok(raw) => refuse(format!(
+            "={raw} is no TSO: it would be one of {}. Times, also as seconds since 1970, go into -start-datetime and -stop-datetime",
+            utc(Ts::new(raw))
+        )),
+        Err(_) => refuse(" must not be negative".to_owned()),
     }
 }
 
@@ -128,20 +140,49 @@ mod tests {
         assert_eq!(bounds, Bounds { after: CommitTs::ZERO, through: None, cluster: None, notes: vec![] });
     }
 
+    /// A TSO of 2019.
+    const TSO: i64 = 405_367_742_791_680_000;
+
     #[test]
     fn an_inclusive_start_becomes_exclusive() {
-        let bounds = resolve(|c| (c.start_tso, c.stop_tso) = (100, 200)).unwrap();
-        assert_eq!((bounds.after.raw(), bounds.through), (99, Some(CommitTs::new(200))));
-        let backup = resolve(|c| c.after_tso = 100).unwrap();
-        assert_eq!(backup.after.raw(), 100);
-        let one = resolve(|c| (c.start_tso, c.stop_tso) = (100, 100)).unwrap();
-        assert_eq!((one.after.raw(), one.through), (99, Some(CommitTs::new(100))));
+        let at = |ts: i64| CommitTs::new(ts as u64);
+        let bounds = resolve(|c| (c.start_tso, c.stop_tso) = (TSO, TSO + 100)).unwrap();
+        assert_eq!((bounds.after, bounds.through), (at(TSO - 1), Some(at(TSO + 100))));
+        let backup = resolve(|c| c.after_tso = TSO).unwrap();
+        assert_eq!(backup.after, at(TSO));
+        let one = resolve(|c| (c.start_tso, c.stop_tso) = (TSO, TSO)).unwrap();
+        assert_eq!((one.after, one.through), (at(TSO - 1), Some(at(TSO))));
+    }
+
+    #[test]
+    fn seconds_since_1970_are_a_datetime_and_no_tso() {
+        let bounds = resolve(|c| c.stop_datetime = "1546355220".to_owned()).unwrap();
+        assert_eq!(bounds.through, Some(CommitTs::new(TSO as u64)));
+        assert!(bounds.notes[0].contains("2019-01-01T15:07:00.000Z"), "{:?}", bounds.notes);
+        for number in [1, 1_546_355_220, 1_546_355_220_000] {
+            for change in [
+                |c: &mut Config, n| c.stop_tso = n,
+                |c: &mut Config, n| c.start_tso = n,
+                |c: &mut Config, n| c.after_tso = n,
+            ] {
+                let error = resolve(|c| change(c, number)).unwrap_err().to_string();
+                assert!(error.contains("is no TSO: it would be one of 1970-01-01"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_a_start() {
+        let bounds = resolve(|c| c.txn = TSO).unwrap();
+        assert_eq!(bounds.after.raw(), TSO as u64 - 1);
+        let bounds = resolve(|c| (c.txn, c.after_tso) = (TSO, TSO - 7)).unwrap();
+        assert_eq!(bounds.after.raw(), TSO as u64 - 7);
     }
 
     #[test]
     fn a_datetime_goes_before_a_tso_and_says_its_zone() {
         let bounds = resolve(|c| {
-            c.start_tso = 5;
+            c.start_tso = TSO;
             c.start_datetime = "2019-01-01 23:07:00".to_owned();
             c.stop_datetime = "2019-01-01T15:08:00Z".to_owned();
         })
@@ -154,9 +195,9 @@ mod tests {
 
     #[test]
     fn ranges_that_hold_nothing_are_refused() {
-        assert!(resolve(|c| (c.start_tso, c.stop_tso) = (200, 100)).is_err());
-        assert!(resolve(|c| (c.after_tso, c.stop_tso) = (100, 100)).is_err());
-        assert!(resolve(|c| (c.after_tso, c.start_tso) = (100, 100)).is_err());
+        assert!(resolve(|c| (c.start_tso, c.stop_tso) = (TSO + 1, TSO)).is_err());
+        assert!(resolve(|c| (c.after_tso, c.stop_tso) = (TSO, TSO)).is_err());
+        assert!(resolve(|c| (c.after_tso, c.start_tso) = (TSO, TSO)).is_err());
         assert!(resolve(|c| c.start_tso = -1).is_err());
         assert!(resolve(|c| c.stop_datetime = "tomorrow".to_owned()).is_err());
     }

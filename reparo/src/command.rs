@@ -24,7 +24,8 @@ pub enum Command {
 }
 
 impl Command {
-    /// Takes the first word off the arguments. A word that is no command stays, for the flags to complain about.
+    /// Takes the first word off the arguments. A word that is no command stays, for the flags to complain about. `-rollback` in place of a
+    /// word is `undo`.
     pub fn split(args: impl IntoIterator<Item = OsString>) -> (Self, Vec<OsString>) {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let command = match args.first().and_then(|word| word.to_str()) {
@@ -33,7 +34,13 @@ impl Command {
             Some("look") => Command::Look,
             Some("activity") => Command::Activity,
             Some("prove") => Command::Prove,
-            _ => return (Command::Restore, args),
+            _ => {
+                let rollback = |arg: &OsString| matches!(arg.to_str(), Some("-rollback" | "--rollback"));
+                let given = args.len();
+                args.retain(|arg| !rollback(arg));
+                let command = if args.len() < given { Command::Undo } else { Command::Restore };
+                return (command, args);
+            }
         };
         args.remove(0);
         (command, args)
@@ -61,6 +68,9 @@ mod tests {
         let split = |args: &[&str]| Command::split(args.iter().map(OsString::from));
         assert_eq!(split(&[]), (Command::Restore, vec![]));
         assert_eq!(split(&["plan", "-c", "1"]), (Command::Plan, vec!["-c".into(), "1".into()]));
+        let undo = (Command::Undo, vec!["-from-pump".into(), "-txn=5".into()]);
+        assert_eq!(split(&["-from-pump", "-rollback", "-txn=5"]), undo);
+        assert_eq!(split(&["undo", "-from-pump", "-txn=5"]), undo);
         let (command, rest) = split(&["-dest-path", "plan"]);
         assert_eq!((command, rest.len()), (Command::Restore, 2));
         let (command, rest) = split(&["plans"]);

@@ -35,6 +35,8 @@ pub enum DestType {
     Json,
     /// CSV, one line a column of a change.
     Csv,
+    /// Nowhere: everything is read and checked.
+    Memory,
     /// A MySQL, MariaDB or TiDB server.
     MySql,
     /// A SQLite file.
@@ -101,6 +103,7 @@ pub struct Config {
     pub db: Vec<String>,
     pub table: Vec<String>,
     pub dest_type: String,
+    pub sql_dialect: String,
     pub dest_path: PathBuf,
     pub dest_db: Option<DestDb>,
     pub allow_gaps: bool,
@@ -153,6 +156,7 @@ impl Default for Config {
             db: Vec::new(),
             table: Vec::new(),
             dest_type: "print".to_owned(),
+            sql_dialect: "mariadb".to_owned(),
             dest_path: PathBuf::new(),
             dest_db: None,
             allow_gaps: false,
@@ -266,6 +270,7 @@ impl Config {
     /// [`Error::Config`] for the first setting that cannot be.
     pub fn check(&self, command: Command) -> Result<(), Error> {
         self.limits()?;
+        self.sql_dialect()?;
         Bounds::resolve(self, &TimeZone::system())?;
         self.filter()?;
         match command {
@@ -295,10 +300,8 @@ impl Config {
                 _ => Ok(Origin::Files(PathBuf::from(&self.data_dir))),
             };
         }
-        if !self.from_store.is_empty() {
-            if pump {
-                return invalid("-from-pump and -from-store are two sources: give one of them");
-            }
+        // With -from-pump, they are read beside the pumps that run.
+        if !self.from_store.is_empty() && !pump {
             return Ok(Origin::Stores(self.from_store.clone()));
         }
         if !pump {
@@ -337,6 +340,7 @@ impl Config {
             "sql" => Ok(DestType::Sql),
             "json" => Ok(DestType::Json),
             "csv" => Ok(DestType::Csv),
+            "memory" => Ok(DestType::Memory),
             "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => invalid(
                 "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, password",
             ),
@@ -346,9 +350,17 @@ impl Config {
             }
             "sqlite" => Ok(DestType::Sqlite),
             other => invalid(format!(
-                "dest type {other} is not supported: use print, sql, json, csv, mysql, tidb or sqlite"
+                "dest type {other} is not supported: use print, sql, json, csv, memory, mysql, tidb or sqlite"
             )),
         }
+    }
+
+    /// Whose DDL SQL text has.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what is no such dialect.
+    pub fn sql_dialect(&self) -> Result<binlog_sink::SqlDialect, Error> {
+        self.sql_dialect.parse().map_err(|e| Error::Config(format!("-sql-dialect: {e}")))
     }
 
     /// The do and ignore lists, `-db` and `-table` included; TiDB's own databases take part only by name.

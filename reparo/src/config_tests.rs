@@ -24,7 +24,10 @@ fn from_pump_stands_alone_or_with_addresses() {
     let dirs = Origin::Stores(vec!["a".into(), "b".into()]);
     assert_eq!(stores(&["-from-store", "a", "-from-store=b"]), dirs);
     assert_eq!(stores(&["--from-store=a,b"]), dirs);
-    assert!(from(&["-from-store=a", "-from-pump=a:1"]).is_err());
+    let beside = load(&["-from-store=a", "-from-pump=a:1"]);
+    assert_eq!(beside.validate().unwrap(), Origin::Addresses(vec!["a:1".into()]));
+    assert_eq!(beside.from_store, ["a"].map(PathBuf::from));
+    assert!(from(&["-from-store=a", "-data-dir=b"]).is_err());
     for bad in [&["-from-pump"][..], &[], &["-from-pump=http://a:1"], &["-from-pump=a"]] {
         assert!(from(bad).is_err(), "{bad:?}");
     }

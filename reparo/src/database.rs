@@ -1,17 +1,18 @@
 //! A destination database: what a restore does there, and how it goes on after a crash.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use binlog_catalog::Event;
 use binlog_pull::EventBatch;
-use binlog_sink::{Checkpoint, MySqlTarget, RecycleBin, Sink, SinkOptions, Target, Ticket, TlsFiles};
-use binlog_types::{CommitTs, Range, SchemaVersion, TableId};
+use binlog_sink::{Checkpoint, MySqlTarget, Sink, Target, Ticket, TlsFiles};
+use binlog_types::{CommitTs, SchemaVersion, TableId};
 use tokio::time::Instant;
 
 use crate::bind::Binder;
-use crate::journal::{Entry, Journal, SCHEMA};
-use crate::{Config, DestType, Error, Origin, Selection, utc};
+use crate::journal::{Entry, Journal, State};
+use crate::standing::{Standing, Way};
+use crate::{Config, DestType, Error, Hole, Origin, Selection, utc};
 
 const MYSQL_PORT: u16 = 3306;
 /// How far a restore is, is noted this often, and around each DDL.
@@ -22,7 +23,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Database {
     sink: Sink,
     journal: Journal,
-    entry: Entry,
+    /// What the record says.
+    way: Way,
     /// Of binlog files.
     binder: Option<Binder>,
     /// The first DDL may have been run before.
@@ -48,7 +50,7 @@ struct InFlight {
 /// The database that the configuration names; None: the destination is text.
 pub(crate) fn target(config: &Config) -> Result<Option<Target>, Error> {
     Ok(match config.dest()? {
-        DestType::Print | DestType::Sql | DestType::Json | DestType::Csv => None,
+        DestType::Print | DestType::Sql | DestType::Json | DestType::Csv | DestType::Memory => None,
         DestType::Sqlite => Some(Target::Sqlite(config.dest_path.clone())),
         DestType::MySql => {
             let db = config.dest_db.clone().unwrap_or_default();
@@ -70,87 +72,52 @@ pub(crate) fn target(config: &Config) -> Result<Option<Target>, Error> {
     })
 }
 
-/// Where the last restore into the destination ended: where `-continue` starts.
-pub(crate) async fn last_end(config: &Config) -> Result<CommitTs, Error> {
-    let Some(target) = target(config)? else {
-        return Err(Error::Config(
-            "-continue needs a database as destination: it knows where it is".to_owned(),
-        ));
-    };
-    let mut journal = Journal::open(&target).await?;
-    let last = journal.last().await?;
-    journal.close().await;
-    match last {
-        None => Err(Error::Config("-continue: nothing was restored into this destination yet".to_owned())),
-        Some(entry) if !entry.finished => Err(Error::Unfinished { began: entry.identity }),
-        Some(entry) => Ok(entry.through),
-    }
-}
-
 impl Database {
-    /// Opens it; says after which position the restore goes on.
+    /// Opens it, to begin or to go on with `selection`, which is checked.
     pub(crate) async fn open(
         config: &Config,
-        target: &Target,
+        mut standing: Standing,
+        mut way: Way,
         selection: &Selection,
-    ) -> Result<(Self, CommitTs), Error> {
-        let range = selection.range;
-        let mut journal = Journal::open(target).await?;
-        let mut entry =
-            Entry { identity: identity(config, selection), finished: false, through: range.through };
-        let last = match journal.last().await {
-            Err(Error::JournalUnreadable { .. }) if config.restart => None,
-            last => last?,
-        };
-        let resumed = match last {
-            Some(last) if !last.finished && !config.restart => {
-                if last.identity != entry.identity {
-                    return Err(Error::OtherRestore { began: last.identity, asked: entry.identity });
-                }
-                entry.through = entry.through.max(last.through);
-                true
-            }
-            last => {
-                if last.is_some_and(|last| last.finished && last.identity == entry.identity) {
-                    tracing::warn!(
-                        "this restore came to its end before, and is done again: rows of tables without a key come twice unless the tables are \
-                         empty; -continue would go on from there"
-                    );
-                }
-                journal.begin(&entry).await?;
-                false
-            }
-        };
-        let count = |n: i64| usize::try_from(n).unwrap_or(1).max(1);
-        let options = SinkOptions {
-            cluster: selection.input.cluster(),
-            workers: count(config.worker_count),
-            batch_rows: count(config.txn_batch),
-            checkpoint_schema: SCHEMA.to_owned(),
-            // What the range brings back is known when its schema history is.
-            recycle_bin: RecycleBin::Tables(BTreeSet::new()),
-            ..SinkOptions::default()
-        };
-        let failed = |source| Error::Sink { position: range.after, source };
-        let sink = Sink::open(target, options).await.map_err(failed)?;
-        let checkpoint = sink.checkpoint().await.map_err(failed)?;
+    ) -> Result<Self, Error> {
+        let sink = way.start(&mut standing, config, selection).await?;
         let binder = match config.origin()? {
-            Origin::Files(_) => Some(Binder::open(target).await?),
+            Origin::Files(_) => Some(Binder::open(&standing.target).await?),
             Origin::Registry | Origin::Addresses(_) | Origin::Stores(_) => None,
         };
-        let after = checkpoint.map_or(range.after, |c| c.commit_ts.max(range.after));
-        if resumed {
+        if way.resumed {
             tracing::info!(
-                "going on with a restore that was cut off: everything through {after} ({}) is there (-restart begins anew)",
-                utc(after.ts())
+                "going on with a restore that was cut off: everything through {} ({}) is there (-restart begins anew)",
+                selection.range.after,
+                utc(selection.range.after.ts())
             );
         }
-        let version = checkpoint.map_or(SchemaVersion(0), |c| c.schema_version);
-        let saved_at = Instant::now();
-        let (in_doubt, in_flight, reached) = (resumed, VecDeque::new(), after);
-        let database =
-            Database { sink, journal, entry, binder, in_doubt, in_flight, reached, version, saved_at };
-        Ok((database, after))
+        Ok(Database {
+            sink,
+            journal: standing.journal,
+            binder,
+            in_doubt: way.resumed,
+            in_flight: VecDeque::new(),
+            reached: selection.range.after,
+            version: way.version,
+            saved_at: Instant::now(),
+            way,
+        })
+    }
+
+    /// What earlier runs had to leave out is in the record already; this one tells what it finds while it reads.
+    pub(crate) async fn note_holes(&mut self, holes: &[Hole]) -> Result<(), Error> {
+        let mut news = false;
+        for hole in holes {
+            news |= self.way.note_hole(&hole.to_string());
+        }
+        if news { self.journal.write(&self.way.entry).await } else { Ok(()) }
+    }
+
+    /// The first event of a restore that stops before the next DDL: cut off, it must know whether that one was done.
+    pub(crate) async fn note_first(&mut self, first: CommitTs) -> Result<(), Error> {
+        self.way.entry.first = Some(first);
+        self.journal.write(&self.way.entry).await
     }
 
     /// Tables that the range brings back after it dropped them.
@@ -262,6 +229,7 @@ impl Database {
     async fn save(&mut self, commit_ts: CommitTs, consistent: bool) -> Result<(), Error> {
         self.saved_at = Instant::now();
         let checkpoint = Checkpoint { commit_ts, schema_version: self.version, consistent };
+        self.journal.keep().await?;
         self.sink.save(checkpoint).await.map_err(|source| Error::Sink { position: commit_ts, source })
     }
 
@@ -273,10 +241,8 @@ impl Database {
         if let Some(binder) = self.binder {
             binder.close().await;
         }
-        let entry = Entry { finished: true, through: position, ..self.entry };
-        self.journal.write(&entry).await?;
-        self.journal.close().await;
-        Ok(())
+        let entry = Entry { state: State::Finished, through: position, ..self.way.entry };
+        self.journal.finish(&entry).await
     }
 
     /// Something went wrong: what is there stays, and the same command goes on from it.
@@ -286,27 +252,4 @@ impl Database {
         }
         self.journal.close().await;
     }
-}
-
-/// What makes a restore the same one when its command is given again.
-fn identity(config: &Config, selection: &Selection) -> String {
-    let Range { after, .. } = selection.asked;
-    let through = selection.stop.map_or("what there is".to_owned(), |through| through.to_string());
-    let source = selection.input.identity();
-    let tables = |list: &[crate::TableName]| -> Vec<String> {
-        list.iter().map(|t| format!("{}.{}", t.db_name, t.tbl_name)).collect()
-    };
-    let mut out = format!("{source}, after {after}, through {through}");
-    for (what, list) in [
-        ("databases", [config.replicate_do_db.clone(), config.db.clone()].concat()),
-        ("tables", [tables(&config.replicate_do_table), config.table.clone()].concat()),
-        ("without databases", config.replicate_ignore_db.clone()),
-        ("without tables", tables(&config.replicate_ignore_table)),
-    ] {
-        if !list.is_empty() {
-            out.push_str(&format!(", {what} {}", list.join(" ")));
-        }
-    }
-    // It is kept as it is compared.
-    out.replace('\\', "/")
 }

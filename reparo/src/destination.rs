@@ -5,9 +5,10 @@ use std::time::Duration;
 use binlog_pull::EventBatch;
 use binlog_types::{CommitTs, Range, TableId};
 
-use crate::database::{self, Database};
+use crate::database::Database;
+use crate::standing::{Standing, Way};
 use crate::text::{Format, TextWriter};
-use crate::{Config, DestType, Error, Selection};
+use crate::{Config, Error, Hole, Selection};
 
 /// A destination that is open.
 pub(crate) enum Destination {
@@ -16,14 +17,34 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
-    /// Opens what the configuration names; says after which position the restore goes on.
-    pub(crate) async fn open(config: &Config, selection: &Selection) -> Result<(Self, CommitTs), Error> {
-        if let Some(target) = database::target(config)? {
-            let (database, after) = Box::pin(Database::open(config, &target, selection)).await?;
-            return Ok((Destination::Database(Box::new(database)), after));
+    /// Opens what the configuration names, for a selection that is checked: the database that stands so, or text.
+    pub(crate) async fn open(
+        config: &Config,
+        database: Option<(Standing, Way)>,
+        selection: &Selection,
+    ) -> Result<Self, Error> {
+        if let Some((standing, way)) = database {
+            let database = Box::pin(Database::open(config, standing, way, selection)).await?;
+            return Ok(Destination::Database(Box::new(database)));
         }
-        let format = Format::of(config.dest()?).unwrap_or(Format::Print);
-        Ok((text(format, config, selection.range)?, selection.range.after))
+        let format = Format::of(config)?.unwrap_or(Format::Print);
+        text(format, config, selection.range)
+    }
+
+    /// Keeps in mind what turned out to be missing.
+    pub(crate) async fn note_holes(&mut self, holes: &[Hole]) -> Result<(), Error> {
+        match self {
+            Destination::Database(database) => database.note_holes(holes).await,
+            Destination::Text(_) => Ok(()),
+        }
+    }
+
+    /// Keeps in mind the first event, of a restore that stops before the next DDL.
+    pub(crate) async fn note_first(&mut self, first: CommitTs) -> Result<(), Error> {
+        match self {
+            Destination::Database(database) => database.note_first(first).await,
+            Destination::Text(_) => Ok(()),
+        }
     }
 
     /// Tables that the range brings back after it dropped them.
@@ -70,19 +91,6 @@ fn text(format: Format, config: &Config, range: Range) -> Result<Destination, Er
     let mut writer = TextWriter::open(format, &config.dest_path)?;
     writer.begin(range)?;
     Ok(Destination::Text(writer))
-}
-
-impl Format {
-    /// The text of a destination; None: it is a database.
-    pub(crate) fn of(dest: DestType) -> Option<Self> {
-        match dest {
-            DestType::Print => Some(Format::Print),
-            DestType::Sql => Some(Format::Sql),
-            DestType::Json => Some(Format::Json),
-            DestType::Csv => Some(Format::Csv),
-            DestType::MySql | DestType::Sqlite => None,
-        }
-    }
 }
 
 /// How long closing may take after an interruption.

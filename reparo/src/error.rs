@@ -13,6 +13,9 @@ pub enum Error {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Config(String),
+    /// An option belongs to another command.
+    #[error("{0} belongs to a restore and its plan")]
+    OfRestore(&'static str),
     /// The cluster's registry failed.
     #[error("cannot list the pumps")]
     Cluster(#[from] binlog_cluster::Error),
@@ -72,6 +75,19 @@ pub enum Error {
         /// Where the binlogs begin, exclusive.
         safe_point: CommitTs,
     },
+    /// The range begins before anybody who is read was there.
+    #[error(
+        "the range begins after {after}, but the first of the pumps that are read began at {first} ({at}): what others held before is not known. \
+         Start there or later, leave the start out to take all there is, or accept the hole with -allow-gaps"
+    )]
+    Unknown {
+        /// The range's exclusive lower bound.
+        after: CommitTs,
+        /// Where the binlogs begin, exclusive.
+        first: CommitTs,
+        /// Its moment.
+        at: String,
+    },
     /// Something inside the range is known to be missing.
     #[error(
         "binlogs inside the range are missing: {0}. Accept the hole with -allow-gaps, or end the range before it"
@@ -106,15 +122,15 @@ pub enum Error {
     },
     /// Only some of a cluster's stores were given.
     #[error(
-        "{holder} knows of pump {pump} (seen until {seen}), whose store is not among those that are read: the range would lack its binlogs. \
+        "{holder} knows of pump {pump} (seen {seen}), whose store is not among those that are read: the range would lack its binlogs. \
          Give its directory too (-from-store), or accept that with -allow-gaps"
     )]
     PeerAbsent {
         /// Who knows.
         holder: String,
-        /// Whose store is absent.
+        /// Who is absent.
         pump: NodeId,
-        /// When it was last in the registry.
+        /// Until when it was there.
         seen: String,
     },
     /// Binlog files cannot be read further.
@@ -250,9 +266,13 @@ pub enum Error {
         /// What was asked for.
         asked: String,
     },
+    /// Text has no end to continue from.
+    #[error("-continue needs a database as destination: it knows where it is")]
+    NoDatabase,
     /// There is no end to continue from.
     #[error(
-        "the last restore into this destination was cut off: {began}. Give its command again to finish it"
+        "the last restore into this destination was cut off, and an earlier version has not noted where it began: {began}. Give its command again, \
+         with its start in place of -continue, to finish it"
     )]
     Unfinished {
         /// What was begun.

@@ -18,11 +18,11 @@ pub(crate) const FILE_KEYS: &[&str] = &[
 pub const PROGRAM: Program = Program {
     name: "reparo",
     about: "Restores a range of binlogs, read from pumps or from the directories of dead ones, to a database or as text.\n\
-            `reparo plan` with the same flags says what would be done, without doing it; `reparo undo` takes changes back; `reparo look` shows \
+            `reparo plan` with the same flags says what would be done, without doing it; `reparo undo` (or -rollback) takes changes back; `reparo look` shows \
             the changes of rows, `reparo activity` what changed when; `reparo prove` compares a destination with the binlogs. Each has its --help.\n\
             A restore into a database that was cut off goes on where it was when its command is given again.\n\
-            Times: a TSO, 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\", @SECONDS; \
-            without a zone they are local.",
+            Times: 2026-11-22T12:57:55Z, \"2026-11-22 12:57:55 +08:00\", \"2026-11-22 12:57:55 Europe/Berlin\", seconds or milliseconds since \
+            1970, a TSO; without a zone they are local.",
     env_prefix: "Reparo_",
     flags: FLAGS,
     file_keys: FILE_KEYS,
@@ -41,7 +41,7 @@ pub(crate) const UNDO: Program = Program {
     name: "reparo undo",
     about: "Takes back what a range did: as guarded SQL to stdout or -dest-path, or, with -dest-type=mysql, in the database itself, all or nothing. \
             Says on stderr what it does: rows, conflicts with later changes, DDL, and what cannot be undone (-dry-run: only that). \
-            Select with -db, -table, -txn, -where.",
+            Select with -db, -table, -txn, -where. `reparo -rollback` is the same.",
     flags: &UNDO_FLAGS,
     ..PROGRAM
 };
@@ -107,7 +107,12 @@ const UNDO_OWN: &[Flag] = &[
 ];
 
 const LOOK_OWN: &[Flag] = &[
-    flag("key", Kind::Text, "", "Only the row with this key, values separated by commas; needs -table."),
+    flag(
+        "key",
+        Kind::Text,
+        "",
+        "Only the row with this key, values separated by commas, or columns by name, id=5,…; needs -table.",
+    ),
     flag("limit", Kind::Integer, "0", "Stop after so many changes; 0: show all."),
 ];
 
@@ -153,7 +158,8 @@ const FLAGS: &[Flag] = &[
         "from-store",
         Kind::List,
         "",
-        "Read from the data directories of pumps that do not run any more; may be repeated. Nothing is written there.",
+        "Read from the data directories of pumps that do not run any more; may be repeated; beside -from-pump, for those of its pumps that are \
+         dead. Nothing is written there.",
     ),
     flag("pd-urls", Kind::List, "", "PD's addresses: where the registry of pumps is."),
     flag("cluster-dir", Kind::Text, "", "The directory of a cluster without PD."),
@@ -187,7 +193,13 @@ const FLAGS: &[Flag] = &[
     ),
     flag("db", Kind::List, "", "Only these databases; adds to replicate-do-db."),
     flag("table", Kind::List, "", "Only these tables, as DB.TABLE; adds to replicate-do-table."),
-    flag("dest-type", Kind::Text, "print", "print, sql, json, csv, mysql, tidb or sqlite."),
+    flag(
+        "dest-type",
+        Kind::Text,
+        "print",
+        "print, sql, json, csv, mysql, tidb or sqlite; memory reads and checks everything, and keeps nothing.",
+    ),
+    flag("sql-dialect", Kind::Text, "mariadb", "Whose DDL -dest-type=sql writes: mariadb, mysql or tidb."),
     flag(
         "dest-path",
         Kind::Text,

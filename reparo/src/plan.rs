@@ -9,7 +9,9 @@ use binlog_catalog::{ChangeKind, Event, Row, Transaction, Value};
 use binlog_types::{ByteSize, CommitTs};
 use tokio::time::Instant;
 
-use crate::{Config, DestType, Error, Selection, Summary, utc};
+use crate::needs::Needs;
+use crate::standing::Outlook;
+use crate::{Config, DestType, Error, Selection, Summary, database, utc};
 
 /// DDL statements that are listed; more are only counted.
 const DDL_LINES: usize = 200;
@@ -25,6 +27,8 @@ const ASSUMED_ROWS_PER_SECOND: u64 = 50_000;
 pub struct Plan {
     /// Range, sources, holes and counts. Its time is that of reading.
     pub summary: Summary,
+    /// Why a restore would not begin; empty: it would.
+    pub refusals: Vec<String>,
     /// Rows by table, as `db.table`.
     pub tables: BTreeMap<String, TableLoad>,
     /// The first DDL statements.
@@ -35,6 +39,7 @@ pub struct Plan {
     pub largest: Option<(CommitTs, u64)>,
     /// Where it would go.
     pub dest: DestType,
+    needs: Needs,
 }
 
 /// What a table gets.
@@ -52,32 +57,79 @@ impl TableLoad {
     }
 }
 
-/// Reads the range that `config` asks for and counts.
+/// Reads the range that `config` asks for and counts. Where a restore would be refused, the plan says why, and counts what is there.
 ///
 /// # Errors
-/// As those of a restore, but for its destination, which is not touched.
+/// As those of a restore, but for what the source lacks and for its destination, in which nothing is changed.
 pub async fn plan(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Plan, Error> {
     config.validate()?;
-    let selection = Selection::open(config).await?;
     let started = Instant::now();
+    let outlook = Outlook::open(config).await?;
+    let start = match &outlook {
+        Some(outlook) if config.go_on => Some(outlook.end()?),
+        None if config.go_on => return Err(Error::NoDatabase),
+        _ => None,
+    };
+    // What is missing is found, all of it.
+    let any = Config { allow_gaps: true, ..config.clone() };
+    let mut selection = Selection::find(&any, start).await?;
+    let mut refusals = Vec::new();
+    let (mut resumed, mut earlier) = (None, Vec::new());
+    if let Some(outlook) = &outlook {
+        match outlook.way(config, &selection).await {
+            Ok((after, holes)) => (resumed, earlier) = (after, holes),
+            Err(refusal) => refusals.push(refusal.to_string()),
+        }
+    }
+    let missing = selection.survey(resumed.unwrap_or(selection.asked.after)).await?;
+    if !config.allow_gaps {
+        refusals.extend(missing.iter().map(Error::to_string));
+    }
     let mut plan = Plan {
         summary: Summary::new(&selection),
+        refusals,
         tables: BTreeMap::new(),
         ddls: Vec::new(),
         bytes: 0,
         largest: None,
         dest: config.dest()?,
+        needs: Needs::default(),
     };
-    if selection.range.is_empty() {
-        return Ok(plan);
+    plan.summary.resumed = resumed.filter(|after| *after > selection.asked.after);
+    if !selection.range.is_empty() {
+        let mut reading = selection.read().await?;
+        let mut begun = false;
+        let mut next_ddl = None;
+        let each = |event: &Event| {
+            if let Event::Ddl(ddl) = event
+                && config.until_next_ddl
+                && begun
+            {
+                next_ddl = Some((ddl.commit_ts, ddl.query.clone()));
+                return Ok(false);
+            }
+            begun = true;
+            plan.add(event);
+            Ok(true)
+        };
+        let skipped = selection.each(&mut reading, "planning", shutdown, each).await?;
+        plan.summary.counts.skipped = skipped;
+        if let Some((at, _)) = &next_ddl {
+            plan.summary.range.through = at.ts().prev().into();
+        }
+        plan.summary.next_ddl = next_ddl;
+        if !config.allow_gaps {
+            let damaged = reading.holes().iter();
+            plan.refusals.extend(damaged.map(|hole| Error::Missing(hole.clone()).to_string()));
+        }
+        plan.summary.holes.extend_from_slice(reading.holes());
     }
-    let mut reading = selection.read().await?;
-    let each = |event: &Event| {
-        plan.add(event);
-        Ok(true)
-    };
-    plan.summary.counts.skipped = selection.each(&mut reading, "planning", shutdown, each).await?;
-    plan.summary.holes.extend_from_slice(reading.holes());
+    if let Some(target) = database::target(config)? {
+        let (missing, notes) = plan.needs.ask(&target).await?;
+        plan.refusals.extend(missing.iter().map(Error::to_string));
+        plan.summary.notes.extend(notes);
+    }
+    plan.summary.keep_earlier(earlier);
     plan.summary.elapsed = started.elapsed();
     Ok(plan)
 }
@@ -86,11 +138,16 @@ impl Plan {
     fn add(&mut self, event: &Event) {
         self.summary.counts.add(event);
         match event {
-            Event::Ddl(ddl) if self.ddls.len() < DDL_LINES => {
-                self.ddls.push((ddl.commit_ts, ddl.query.clone()));
+            Event::Ddl(ddl) => {
+                if self.ddls.len() < DDL_LINES {
+                    self.ddls.push((ddl.commit_ts, ddl.query.clone()));
+                }
+                self.needs.ddl(ddl);
             }
-            Event::Ddl(_) => {}
-            Event::Transaction(txn) => self.add_rows(txn),
+            Event::Transaction(txn) => {
+                self.needs.transaction(txn);
+                self.add_rows(txn);
+            }
         }
     }
 
@@ -118,7 +175,7 @@ impl Plan {
     /// How long the restore may take; None for text, which takes about as long as the plan did.
     fn estimate(&self) -> Option<Duration> {
         match self.dest {
-            DestType::Print | DestType::Sql | DestType::Json | DestType::Csv => None,
+            DestType::Print | DestType::Sql | DestType::Json | DestType::Csv | DestType::Memory => None,
             DestType::MySql | DestType::Sqlite => {
                 let writing = self.summary.counts.rows() as f64 / ASSUMED_ROWS_PER_SECOND as f64;
                 Some(Duration::from_secs_f64(writing).max(self.summary.elapsed))
@@ -152,6 +209,10 @@ impl fmt::Display for Plan {
         self.write_tables(f)?;
         self.write_ddls(f)?;
         s.write_remarks(f)?;
+        s.write_next(f)?;
+        for refusal in &self.refusals {
+            writeln!(f, "A RESTORE WOULD BE REFUSED: {refusal}")?;
+        }
         match self.estimate() {
             None => write!(f, "reading took {}; writing text takes about as long", seconds(s.elapsed)),
             Some(estimate) => write!(

@@ -48,14 +48,10 @@ impl Progress {
         let elapsed = self.started.elapsed();
         let fraction = fraction(self.origin, self.range.through, position);
         let rate = counts.rows() as f64 / elapsed.as_secs_f64().max(0.001);
+        let left = eta(elapsed, fraction);
         if let Some(bar) = &self.bar {
             bar.set_position((fraction * STEPS as f64) as u64);
-            bar.set_message(format!(
-                "{} rows, {rate:.0}/s, at {}{}",
-                counts.rows(),
-                utc(position.ts()),
-                eta(elapsed, fraction)
-            ));
+            bar.set_message(format!("{} rows, {rate:.0}/s, at {}{left}", counts.rows(), utc(position.ts())));
         } else if self.logged.elapsed() >= LOG_EVERY {
             self.logged = Instant::now();
             let (rows, percent) = (counts.rows(), (fraction * 100.0) as u64);
@@ -65,7 +61,7 @@ impl Progress {
                 percent,
                 position = position.raw(),
                 at = utc(position.ts()),
-                "{}",
+                "{}{left}",
                 self.doing
             );
         }

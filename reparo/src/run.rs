@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::destination::Destination;
 use crate::progress::Progress;
-use crate::{Config, Counts, Error, Reading, Selection, Summary, database};
+use crate::standing::{Standing, Way};
+use crate::{Config, Counts, Error, Reading, Selection, Summary};
 
 /// Restores what `config` asks for. Ends early, with an error, when `shutdown` does.
 ///
@@ -18,22 +19,47 @@ use crate::{Config, Counts, Error, Reading, Selection, Summary, database};
 pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Summary, Error> {
     let started = Instant::now();
     config.validate()?;
-    let mut config = config.clone();
-    if config.go_on {
-        config.after_tso = database::last_end(&config).await?.as_i64();
+    let mut standing = if config.go_on { Standing::open(config).await? } else { None };
+    let start = match &standing {
+        Some(standing) => Some(standing.end()?),
+        None if config.go_on => return Err(Error::NoDatabase),
+        None => None,
+    };
+    let mut selection = Selection::find(config, start).await?;
+    if selection.asked.is_empty() {
+        tracing::warn!("nothing lies in {}", selection.asked);
+        return Ok(Summary::new(&selection));
     }
-    let mut selection = Selection::open(&config).await?;
+    if standing.is_none() {
+        standing = Standing::open(config).await?;
+    }
+    let database = match standing {
+        Some(standing) => {
+            let way = standing.way(config, &selection).await?;
+            Some((standing, way))
+        }
+        None => None,
+    };
+    let way = database.as_ref().map(|(_, way)| way);
+    let resumed = way.filter(|way| way.resumed).map(|way| way.after);
+    let earlier = way.map(|way| way.entry.holes.clone()).unwrap_or_default();
+    let under_way = way.is_some_and(Way::is_under_way);
+    // What is there already need not be in the source any more.
+    selection.check(resumed.unwrap_or(selection.asked.after), config.allow_gaps).await?;
     let mut summary = Summary::new(&selection);
-    if selection.range.is_empty() {
+    if resumed.is_some() {
+        summary.range.after = selection.asked.after;
+    }
+    summary.resumed = resumed.filter(|after| *after > selection.asked.after);
+    if selection.range.is_empty() && resumed.is_none() {
         return Ok(summary);
     }
-    let (mut destination, after) = Destination::open(&config, &selection).await?;
-    selection.range.after = after.min(selection.range.through);
     let range = selection.range;
-    summary.resumed = (after > summary.range.after).then_some(after);
+    let mut destination = Destination::open(config, database, &selection).await?;
     let mut mover = Mover {
         until_ddl: config.until_next_ddl,
         range,
+        begun: under_way,
         first: None,
         counts: &mut summary.counts,
         next_ddl: None,
@@ -49,6 +75,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         moved
     };
     summary.next_ddl = mover.next_ddl;
+    summary.keep_earlier(earlier);
     match moved {
         Ok(position) => {
             destination.finish(position).await?;
@@ -68,6 +95,8 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
 struct Mover<'a> {
     until_ddl: bool,
     range: Range,
+    /// Its first event is done, by an earlier run.
+    begun: bool,
     first: Option<CommitTs>,
     counts: &'a mut Counts,
     /// The DDL before which it stopped.
@@ -84,6 +113,7 @@ impl Mover<'_> {
         shutdown: impl Future<Output = ()>,
     ) -> Result<CommitTs, Error> {
         tokio::pin!(shutdown);
+        let mut noted = 0;
         loop {
             let before = reading.position();
             let mut batch = tokio::select! {
@@ -95,7 +125,18 @@ impl Mover<'_> {
             if let Some(stop) = stop {
                 position = stop;
             }
-            self.first = self.first.or_else(|| batch.events.first().map(Event::commit_ts));
+            if self.first.is_none()
+                && let Some(first) = batch.events.first().map(Event::commit_ts)
+            {
+                self.first = Some(first);
+                if self.until_ddl && !self.begun {
+                    destination.note_first(first).await?;
+                }
+            }
+            if reading.holes().len() > noted {
+                destination.note_holes(reading.holes()).await?;
+                noted = reading.holes().len();
+            }
             batch.events.iter().for_each(|event| self.counts.add(event));
             self.counts.skipped += batch.skipped;
             let end = batch.end;
@@ -113,7 +154,7 @@ impl Mover<'_> {
         if !self.until_ddl {
             return None;
         }
-        let begun = self.first.is_some();
+        let begun = self.begun || self.first.is_some();
         let at = batch.events.iter().enumerate().find_map(|(at, event)| match event {
             Event::Ddl(ddl) if begun || at > 0 => Some((at, ddl.commit_ts, ddl.query.clone())),
             _ => None,

@@ -31,9 +31,24 @@ impl Selection {
     /// # Errors
     /// For contradictions, sources that cannot be read, and ranges that are not all there.
     pub async fn open(config: &Config) -> Result<Self, Error> {
+        if config.go_on {
+            return Err(Error::OfRestore("-continue"));
+        }
+        let mut selection = Self::find(config, None).await?;
+        selection.check(selection.asked.after, config.allow_gaps).await?;
+        Ok(selection)
+    }
+
+    /// Opens the source that `config` names and echoes the range that it means, from `start` on if that is given. Whether it is all there is not
+    /// checked yet.
+    pub(crate) async fn find(config: &Config, start: Option<CommitTs>) -> Result<Self, Error> {
         config.origin()?;
         let filter = config.filter()?;
-        let bounds = Bounds::resolve(config, &TimeZone::system())?;
+        let mut asked = config.clone();
+        if let Some(start) = start {
+            asked.after_tso = start.as_i64();
+        }
+        let bounds = Bounds::resolve(&asked, &TimeZone::system())?;
         for note in &bounds.notes {
             tracing::info!("{note}");
         }
@@ -49,13 +64,55 @@ impl Selection {
             newest
         });
         let asked = Range { after: bounds.after, through };
-        let (range, holes) = input.check(asked, config.allow_gaps)?;
+        Ok(Selection { input, range: asked, asked, stop: bounds.through, holes: Vec::new(), filter })
+    }
+
+    /// Checks that all of it above `after` is there, and waits until it is.
+    ///
+    /// # Errors
+    /// Where something is missing, unless `allow`.
+    pub(crate) async fn check(&mut self, after: CommitTs, allow: bool) -> Result<(), Error> {
+        let range = Range { after, through: self.asked.through };
         if range.is_empty() {
-            tracing::warn!("nothing lies in {range}");
-        } else {
-            input.wait(range.through).await?;
+            self.range = Range { after: range.through, through: range.through };
+            return Ok(());
         }
-        Ok(Selection { input, range, asked, stop: bounds.through, holes, filter })
+        (self.range, self.holes) = self.input.check(range, allow)?;
+        if self.range.is_empty() {
+            tracing::warn!("nothing lies in {}", self.range);
+            return Ok(());
+        }
+        self.input.wait(self.range.through).await
+    }
+
+    /// Finds all that is missing of it above `after`, and takes what is there. Returns why a restore that is not told to do without it would not
+    /// begin.
+    ///
+    /// # Errors
+    /// When the source cannot be asked.
+    pub(crate) async fn survey(&mut self, after: CommitTs) -> Result<Vec<Error>, Error> {
+        let range = Range { after: after.min(self.asked.through), through: self.asked.through };
+        let (kept, findings) = self.input.survey(range);
+        let mut refusals = Vec::with_capacity(findings.len());
+        for finding in findings {
+            self.holes.push(finding.hole);
+            refusals.push(finding.refusal);
+        }
+        self.range = kept;
+        if kept.is_empty() {
+            return Ok(refusals);
+        }
+        match self.input.wait(kept.through).await {
+            Ok(()) => {}
+            Err(Error::NotYet { holder, watermark, through }) => {
+                let range = Range { after: watermark.max(kept.after), through };
+                self.holes.push(Hole { holder: holder.clone(), range, reason: "not there yet".to_owned() });
+                self.range.through = range.after;
+                refusals.push(Error::NotYet { holder, watermark, through });
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(refusals)
     }
 
     /// Starts reading the range.

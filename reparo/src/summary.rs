@@ -6,6 +6,7 @@ use std::time::Duration;
 use binlog_catalog::{ChangeKind, Event};
 use binlog_types::{CommitTs, Range};
 
+use crate::journal::plain;
 use crate::{Hole, Selection, utc};
 
 /// How much went by.
@@ -60,6 +61,8 @@ pub struct Summary {
     pub notes: Vec<String>,
     /// What was missing and was allowed to be.
     pub holes: Vec<Hole>,
+    /// What earlier runs, from which it goes on, had to leave out, in words.
+    pub earlier_holes: Vec<String>,
     /// Where it went on, if an earlier run was cut off there. What that run did is not in the counts.
     pub resumed: Option<CommitTs>,
     /// The DDL that it stopped before, because it was told to.
@@ -76,8 +79,9 @@ impl Summary {
         Summary {
             range: selection.range,
             sources: selection.input.names(),
-            notes: selection.input.notes(),
+            notes: selection.input.notes(selection.range),
             holes: selection.holes.clone(),
+            earlier_holes: Vec::new(),
             resumed: None,
             next_ddl: None,
             counts: Counts::default(),
@@ -87,11 +91,28 @@ impl Summary {
 }
 
 impl Summary {
+    /// Keeps in mind what earlier runs had to leave out, as the destination's record has it.
+    pub(crate) fn keep_earlier(&mut self, holes: Vec<String>) {
+        let now: Vec<String> = self.holes.iter().map(|hole| plain(&hole.to_string())).collect();
+        self.earlier_holes = holes.into_iter().filter(|hole| !now.contains(hole)).collect();
+    }
+
     /// The range in numbers and times.
     pub(crate) fn range_text(&self) -> String {
         let (after, through) = (self.range.after, self.range.through);
         let from = if after.raw() == 0 { "the beginning".to_owned() } else { utc(after.ts()) };
         format!("(after, through] = ({after}, {through}]: {from} to {}", utc(through.ts()))
+    }
+
+    /// What was there before, and what comes next.
+    pub(crate) fn write_next(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = self.resumed {
+            writeln!(f, "what lies at or below {at} ({}) was there from an earlier run", utc(at.ts()))?;
+        }
+        if let Some((at, query)) = &self.next_ddl {
+            writeln!(f, "next: the DDL at {at} ({}): {query}; -continue goes on with it", utc(at.ts()))?;
+        }
+        Ok(())
     }
 
     /// What is to be said about completeness, and the holes.
@@ -102,10 +123,12 @@ impl Summary {
         for hole in &self.holes {
             writeln!(f, "HOLE: {hole}")?;
         }
-        if self.holes.is_empty() {
-            writeln!(f, "no gaps")
-        } else {
-            writeln!(f, "{} hole(s)", self.holes.len())
+        for hole in &self.earlier_holes {
+            writeln!(f, "HOLE, accepted by an earlier restore: {hole}")?;
+        }
+        match self.holes.len() + self.earlier_holes.len() {
+            0 => writeln!(f, "no gaps"),
+            holes => writeln!(f, "{holes} hole(s)"),
         }
     }
 }
@@ -115,12 +138,7 @@ impl fmt::Display for Summary {
         writeln!(f, "restored {}", self.range_text())?;
         writeln!(f, "from {}", self.sources.join(", "))?;
         self.write_remarks(f)?;
-        if let Some(at) = self.resumed {
-            writeln!(f, "what lies at or below {at} ({}) was there from an earlier run", utc(at.ts()))?;
-        }
-        if let Some((at, query)) = &self.next_ddl {
-            writeln!(f, "next: the DDL at {at} ({}): {query}; -continue goes on with it", utc(at.ts()))?;
-        }
+        self.write_next(f)?;
         let (counts, elapsed) = (&self.counts, self.elapsed.as_secs_f64());
         write!(f, "{counts}, {} skipped, in {elapsed:.1} s", counts.skipped)
     }

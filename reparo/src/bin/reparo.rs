@@ -58,11 +58,15 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
             Command::Prove => {
                 let proofs = binlog_reparo::prove(config, shutdown()).await?;
                 writeln!(std::io::stdout(), "{proofs}")?;
-                anyhow::ensure!(proofs.holds(), "the destination differs from what the binlogs leave");
+                anyhow::ensure!(proofs.holds(), proofs.verdict());
             }
             Command::Restore | Command::Plan => {
                 let plan = binlog_reparo::plan(config, shutdown()).await?;
                 writeln!(std::io::stdout(), "{plan}")?;
+                anyhow::ensure!(
+                    plan.refusals.is_empty(),
+                    "a restore with these settings would be refused, see the plan"
+                );
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::pumps::missing;
 use super::reading::{Parcel, hand_over};
-use super::{Hole, Reading};
+use super::{Hole, Reading, Survey};
 use crate::{Error, utc};
 
 /// Payload of a batch.
@@ -71,11 +71,16 @@ impl Files {
     }
 
     /// What is to be said about how far the files reach.
-    pub(super) fn notes(&self) -> Vec<String> {
-        let (last, at) = (self.last, utc(self.last.ts()));
-        vec![format!(
-            "note: the last record of the files is at {last} ({at}); what came after is not in them"
-        )]
+    pub(super) fn notes(&self, range: Range) -> Vec<String> {
+        let text = |which: &str, ts: CommitTs, side: &str| {
+            format!(
+                "note: the {which} record of the files is at {ts} ({}); what came {side} is not in them",
+                utc(ts.ts())
+            )
+        };
+        let late = self.first() > range.after && range.after != CommitTs::ZERO;
+        let first = late.then(|| text("first", self.first(), "before"));
+        first.into_iter().chain([text("last", self.last, "after")]).collect()
     }
 
     /// The last record.
@@ -83,14 +88,14 @@ impl Files {
         self.last
     }
 
-    /// As [`Input::check`](super::Input::check). Files know of no watermark: a range that ends after the last record ends there.
-    pub(super) fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
-        let mut holes = Vec::new();
+    /// As [`Input::survey`](super::Input::survey). Files know of no watermark: a range that ends after the last record ends there.
+    pub(super) fn survey(&self, range: Range) -> Survey {
         let holder = format!("binlog files in {}", self.archive.dir().display());
-        for (gap, reason) in self.archive.gaps() {
-            missing(&holder, range, CommitTs::ZERO, (gap, &reason), allow, &mut holes)?;
-        }
-        Ok((Range { after: range.after, through: range.through.min(self.last) }, holes))
+        let gaps = self.archive.gaps();
+        let findings = gaps
+            .into_iter()
+            .filter_map(|(gap, reason)| missing(&holder, range, CommitTs::ZERO, (gap, &reason)));
+        (Range { after: range.after, through: range.through.min(self.last) }, findings.collect())
     }
 
     /// Reads and decodes on a thread of its own.

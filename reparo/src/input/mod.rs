@@ -13,7 +13,7 @@ use binlog_types::{ClusterId, CommitTs, Range};
 use crate::{Config, DestType, Error, Origin};
 
 pub use files::Files;
-pub use pumps::{PumpInfo, Pumps};
+pub use pumps::{PumpInfo, Pumps, Unreachable};
 pub use reading::Reading;
 pub use stores::{StoreRecords, Stores};
 
@@ -32,6 +32,28 @@ impl fmt::Display for Hole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.range, self.reason, self.holder)
     }
+}
+
+/// Something that a source lacks, and what a restore that is not told to do without it says.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) hole: Hole,
+    pub(crate) refusal: Error,
+}
+
+/// What of a range is there, and all that is not.
+pub(crate) type Survey = (Range, Vec<Finding>);
+
+/// The first finding is an error, unless all are allowed.
+fn judge((range, findings): Survey, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
+    let mut holes = Vec::with_capacity(findings.len());
+    for Finding { hole, refusal } in findings {
+        if !allow {
+            return Err(refusal);
+        }
+        holes.push(hole);
+    }
+    Ok((range, holes))
 }
 
 /// A source, open.
@@ -97,18 +119,18 @@ impl Input {
     /// Who is read, for people.
     pub fn names(&self) -> Vec<String> {
         match self {
-            Input::Pumps(pumps) => pumps.pumps.iter().map(|p| format!("pump {}", p.member.id)).collect(),
+            Input::Pumps(pumps) => pumps.names(),
             Input::Stores(stores) => stores.names(),
             Input::Files(files) => files.names(),
         }
     }
 
-    /// What is to be said about the completeness of the source.
-    pub fn notes(&self) -> Vec<String> {
+    /// What is to be said about the completeness of the source for `range`.
+    pub fn notes(&self, range: Range) -> Vec<String> {
         match self {
-            Input::Pumps(pumps) => pumps.notes(),
+            Input::Pumps(pumps) => pumps.notes(range),
             Input::Stores(stores) => stores.notes(),
-            Input::Files(files) => files.notes(),
+            Input::Files(files) => files.notes(range),
         }
     }
 
@@ -124,12 +146,17 @@ impl Input {
     /// Checks that all of `range` is there. With `allow`, it shrinks to what is there, and the holes are returned.
     ///
     /// # Errors
-    /// [`Error::Purged`], [`Error::Missing`] and [`Error::NotYet`], unless allowed.
+    /// [`Error::Purged`], [`Error::Unknown`], [`Error::Missing`], [`Error::PeerAbsent`], [`Error::Unreachable`] and [`Error::NotYet`], unless allowed.
     pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
+        judge(self.survey(range), allow)
+    }
+
+    /// What of a range is there, and all that is not.
+    pub(crate) fn survey(&self, range: Range) -> Survey {
         match self {
-            Input::Pumps(pumps) => pumps.check(range, allow),
-            Input::Stores(stores) => stores.check(range, allow),
-            Input::Files(files) => files.check(range, allow),
+            Input::Pumps(pumps) => pumps.survey(range),
+            Input::Stores(stores) => stores.survey(range),
+            Input::Files(files) => files.survey(range),
         }
     }
 

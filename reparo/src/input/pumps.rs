@@ -7,10 +7,10 @@ use binlog_cli::tls::Security;
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry, TlsFiles};
 use binlog_proto::store::{HelloResponse, StatsResponse};
 use binlog_pull::{Dial, EventStream, Member, PemFiles, PumpClient, StreamOptions};
-use binlog_types::{ClusterId, CommitTs, NodeId, Range};
+use binlog_types::{ClusterId, CommitTs, NodeId, Range, Ts};
 use tokio::time::Instant;
 
-use super::{Hole, Reading};
+use super::{Finding, Hole, Reading, Stores, Survey};
 use crate::{Config, Error, Origin, utc};
 
 /// Bytes of payload in flight over all pumps.
@@ -29,6 +29,8 @@ pub struct PumpInfo {
     pub watermark: CommitTs,
     /// Binlogs at or below it may be gone.
     pub safe_point: CommitTs,
+    /// It took its first binlog after that; 0: not known.
+    pub begins: CommitTs,
     /// What it knows to be missing, and why.
     pub gaps: Vec<(Range, String)>,
     /// To ask again; none in tests.
@@ -36,20 +38,46 @@ pub struct PumpInfo {
 }
 
 /// All pumps of one cluster.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Pumps {
     /// The cluster's id.
     pub cluster: ClusterId,
     /// Who is read from.
     pub pumps: Vec<PumpInfo>,
-    /// Pumps that the registry calls offline: what only they hold is not in the range.
-    pub offline: Vec<NodeId>,
+    /// Pumps that the registry calls offline, and when each was last heard of (0: not known): what only they hold is not in the range.
+    pub offline: Vec<(NodeId, Ts)>,
+    /// Pumps that should be there and do not answer, and need not, with `-allow-gaps`.
+    pub unreachable: Vec<Unreachable>,
+    /// Directories of pumps that do not run, read beside the others.
+    pub beside: Option<Stores>,
     /// Whether a registry says that these are all. Otherwise it is up to who named them.
     pub registered: bool,
     /// What becomes of DDLs of kinds that are not known.
     pub unknown_ddl: UnknownDdl,
     /// How they are dialed.
     dial: Dial,
+}
+
+/// A pump that does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// `host:port`.
+    pub host: String,
+    /// Why.
+    pub message: String,
+}
+
+impl Unreachable {
+    fn finding(&self, range: Range) -> Finding {
+        let Unreachable { host, message } = self.clone();
+        let hole =
+            Hole { holder: format!("pump {host}"), range, reason: format!("cannot be asked: {message}") };
+        Finding { hole, refusal: self.error() }
+    }
+
+    fn error(&self) -> Error {
+        Error::Unreachable { host: self.host.clone(), message: self.message.clone() }
+    }
 }
 
 /// TLS where the configuration names an authority.
@@ -63,60 +91,93 @@ fn dial(security: &Security) -> Dial {
 }
 
 impl Pumps {
-    /// Finds the pumps and asks each what it holds.
+    /// Finds the pumps and asks each what it holds; those whose directories are given are read there. With `-allow-gaps`, one that does not answer
+    /// is a hole in every range.
     ///
     /// # Errors
-    /// When the registry cannot be read, or one of the pumps does not answer: a range without one of them would have holes.
+    /// When the registry cannot be read, no pump answers, or one of them does not and must: a range without it would have holes.
     pub async fn connect(from: &Origin, config: &Config) -> Result<Self, Error> {
-        let dial = dial(&config.security);
-        match from {
-            Origin::Registry => {
-                let (nodes, offline) = list(config).await?;
-                let hosts = nodes.into_iter().map(|node| node.host).collect();
-                Self::ask(hosts, offline, true, dial).await
-            }
-            Origin::Addresses(hosts) if config.has_registry() => {
-                let (nodes, offline) = list(config).await?;
-                let source = Self::ask(hosts.clone(), offline, true, dial).await?;
-                let named = |node: &NodeStatus| source.pumps.iter().any(|p| p.member.id == node.node_id);
-                match nodes.iter().find(|node| !named(node)) {
-                    Some(node) => {
-                        Err(Error::NotNamed { pump: node.node_id.clone(), host: node.host.clone() })
-                    }
-                    None => Ok(source),
-                }
-            }
-            Origin::Addresses(hosts) => Self::ask(hosts.clone(), Vec::new(), false, dial).await,
-            Origin::Stores(_) | Origin::Files(_) => Err(Error::NoPump),
+        let beside = match config.from_store.as_slice() {
+            [] => None,
+            dirs => Some(Stores::open(dirs).await?),
+        };
+        let here = |id: &NodeId| beside.as_ref().is_some_and(|stores| stores.holds(id));
+        let registry = match from {
+            Origin::Registry | Origin::Addresses(_) if config.has_registry() => Some(list(config).await?),
+            _ => None,
+        };
+        let registered = registry.is_some();
+        let (mut nodes, mut offline) = registry.unwrap_or_default();
+        nodes.retain(|node| !here(&node.node_id));
+        offline.retain(|(id, _)| !here(id));
+        let hosts: Vec<String> = match from {
+            Origin::Registry => nodes.iter().map(|node| node.host.clone()).collect(),
+            Origin::Addresses(hosts) => hosts.clone(),
+            Origin::Stores(_) | Origin::Files(_) => return Err(Error::NoPump),
+        };
+        let mut source = Self::ask(hosts, offline, registered, dial(&config.security)).await?;
+        let named = |node: &NodeStatus| {
+            source.pumps.iter().any(|p| p.member.id == node.node_id)
+                || source.unreachable.iter().any(|lost| lost.host == node.host)
+        };
+        if let Some(node) = nodes.iter().find(|node| !named(node)) {
+            return Err(Error::NotNamed { pump: node.node_id.clone(), host: node.host.clone() });
+        }
+        if let Some(stores) = &beside
+            && stores.cluster() != source.cluster
+        {
+            let (ours, theirs) = (stores.cluster(), source.cluster);
+            return Err(Error::Config(format!(
+                "-from-store is of cluster {ours}, the pumps are of {theirs}"
+            )));
+        }
+        source.beside = beside;
+        match source.unreachable.first() {
+            Some(lost) if !config.allow_gaps => Err(lost.error()),
+            _ => Ok(source),
         }
     }
 
     /// Asks each of `hosts` what it holds.
     async fn ask(
         hosts: Vec<String>,
-        offline: Vec<NodeId>,
+        offline: Vec<(NodeId, Ts)>,
         registered: bool,
         dial: Dial,
     ) -> Result<Self, Error> {
         let mut cluster: Option<ClusterId> = None;
         let mut pumps: Vec<PumpInfo> = Vec::with_capacity(hosts.len());
+        let mut unreachable = Vec::new();
         for host in hosts {
-            let (client, hello, stats) = hello(&host, &dial).await?;
+            let (client, hello, stats) = match hello(&host, &dial).await {
+                Ok(answer) => answer,
+                Err(message) => {
+                    unreachable.push(Unreachable { host, message });
+                    continue;
+                }
+            };
             let expected = *cluster.get_or_insert(ClusterId(hello.cluster_id));
             if expected.0 != hello.cluster_id {
                 return Err(Error::MixedClusters { host, cluster: hello.cluster_id, expected: expected.0 });
             }
-            let info = describe(client, host, &hello, &stats)?;
+            let info = describe(client, host, &hello, &stats).await?;
             if !pumps.iter().any(|p| p.member.id == info.member.id) {
                 pumps.push(info);
             }
         }
-        match cluster {
-            Some(cluster) => {
-                Ok(Pumps { cluster, pumps, offline, registered, unknown_ddl: UnknownDdl::default(), dial })
-            }
-            None => Err(Error::NoPump),
-        }
+        let Some(cluster) = cluster else {
+            return Err(unreachable.first().map_or(Error::NoPump, Unreachable::error));
+        };
+        Ok(Pumps {
+            cluster,
+            pumps,
+            offline,
+            unreachable,
+            beside: None,
+            registered,
+            unknown_ddl: UnknownDdl::default(),
+            dial,
+        })
     }
 
     /// For the stream.
@@ -124,14 +185,30 @@ impl Pumps {
         self.pumps.iter().map(|p| p.member.clone()).collect()
     }
 
-    /// What is to be said about who is read.
-    pub fn notes(&self) -> Vec<String> {
-        let offline = self.offline.iter().map(|pump| {
-            format!("note: pump {pump} is offline and was not asked; what only it holds is not restored")
+    /// Who is read, for people.
+    pub(super) fn names(&self) -> Vec<String> {
+        let running = self.pumps.iter().map(|p| format!("pump {}", p.member.id));
+        running.chain(self.beside.iter().flat_map(Stores::names)).collect()
+    }
+
+    /// What is to be said about who is read for `range`.
+    pub fn notes(&self, range: Range) -> Vec<String> {
+        let offline = self.offline.iter().map(|(pump, seen)| {
+            format!(
+                "note: pump {pump} is offline since {} and was not asked; what only it holds is not restored",
+                utc(*seen)
+            )
         });
         let named = "note: these pumps were named; binlogs of others in the cluster, if there are any, are not restored";
         let named = (!self.registered).then(|| named.to_owned());
-        named.into_iter().chain(offline).collect()
+        let late = self.pumps.iter().filter(|p| range.after < p.begins && p.begins < range.through);
+        let late = late.map(|p| {
+            let (pump, at) = (&p.member.id, utc(p.begins.ts()));
+            format!(
+                "note: pump {pump} began at {at}, inside the range; if it took the place of another one, what that one held is not restored"
+            )
+        });
+        named.into_iter().chain(offline).chain(late).collect()
     }
 
     /// Starts pulling a range.
@@ -146,7 +223,10 @@ impl Pumps {
             ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
-        let stream = stream.map_err(|source| Error::Pull { position: range.after, source })?;
+        let mut stream = stream.map_err(|source| Error::Pull { position: range.after, source })?;
+        for (id, feed) in self.beside.iter().flat_map(|stores| stores.feeds(range)) {
+            stream.add_feed(id, feed, range.through);
+        }
         Ok(Reading::of_stream(stream, range.after))
     }
 
@@ -180,66 +260,95 @@ impl Pumps {
         Ok(())
     }
 
-    /// Checks that all pumps hold all of `range`. With `allow`, the range shrinks to what is there, and the holes are returned.
-    ///
-    /// # Errors
-    /// [`Error::Purged`] and [`Error::Missing`], unless allowed.
-    pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
-        let mut holes = Vec::new();
+    /// What of `range` all pumps together hold, and all that is missing.
+    pub(crate) fn survey(&self, range: Range) -> Survey {
+        let mut findings = Vec::new();
         let mut after = range.after;
         for pump in &self.pumps {
             let holder = format!("pump {}", pump.member.id);
-            if pump.safe_point > range.after {
-                after = after.max(purged(&holder, range, pump.safe_point, allow, &mut holes)?);
+            if let Some(finding) = purged(&holder, range, pump.safe_point) {
+                after = after.max(pump.safe_point);
+                findings.push(finding);
             }
-            for (gap, reason) in &pump.gaps {
-                missing(&holder, range, pump.safe_point, (*gap, reason), allow, &mut holes)?;
-            }
+            let gaps = pump.gaps.iter();
+            findings.extend(
+                gaps.filter_map(|(gap, reason)| missing(&holder, range, pump.safe_point, (*gap, reason))),
+            );
         }
-        Ok((Range { after, through: range.through }, holes))
+        let absent = |(pump, seen): &(NodeId, Ts)| absent("the registry", pump, *seen, range);
+        findings.extend(self.offline.iter().filter_map(absent));
+        findings.extend(self.unreachable.iter().map(|lost| lost.finding(range)));
+        let mut begins: Vec<CommitTs> = self.pumps.iter().map(|p| p.begins).collect();
+        if let Some(stores) = &self.beside {
+            let running = |id: &NodeId| self.pumps.iter().any(|p| p.member.id == *id);
+            let (kept, more) = stores.survey_beside(range, running);
+            after = after.max(kept.after);
+            findings.extend(more);
+            begins.extend(stores.begins());
+        }
+        findings.extend(unknown(begins.into_iter(), range));
+        (Range { after, through: range.through }, findings)
     }
 }
 
-/// Deals with what a store no longer has; returns where it begins.
-pub(super) fn purged(
-    holder: &str,
-    range: Range,
-    safe_point: CommitTs,
-    allow: bool,
-    holes: &mut Vec<Hole>,
-) -> Result<CommitTs, Error> {
+/// What a store no longer has.
+pub(super) fn purged(holder: &str, range: Range, safe_point: CommitTs) -> Option<Finding> {
     let holder = holder.to_owned();
-    if !allow {
-        return Err(Error::Purged { holder, after: range.after, safe_point });
-    }
-    let range = Range { after: range.after, through: safe_point.min(range.through) };
-    holes.push(Hole { holder, range, reason: "purged by gc".to_owned() });
-    Ok(safe_point)
+    let hole = Range { after: range.after, through: safe_point.min(range.through) };
+    (safe_point > range.after).then(|| Finding {
+        hole: Hole { holder: holder.clone(), range: hole, reason: "purged by gc".to_owned() },
+        refusal: Error::Purged { holder, after: range.after, safe_point },
+    })
 }
 
-/// Deals with a gap that a store knows of, if it lies in the range.
+/// A gap that a store knows of, if it lies in the range.
 pub(super) fn missing(
     holder: &str,
     range: Range,
     safe_point: CommitTs,
     (gap, reason): (Range, &str),
-    allow: bool,
-    holes: &mut Vec<Hole>,
-) -> Result<(), Error> {
+) -> Option<Finding> {
     let (low, high) = (gap.after.max(range.after), gap.through.min(range.through));
     if low >= high || gap.through <= safe_point {
-        return Ok(());
+        return None;
     }
     let hole = Hole { holder: holder.to_owned(), range: gap, reason: reason.to_owned() };
-    if !allow {
-        return Err(Error::Missing(hole));
-    }
-    holes.push(hole);
-    Ok(())
+    Some(Finding { refusal: Error::Missing(hole.clone()), hole })
 }
 
-/// The registry's pumps: those to read, and names of those that are offline.
-async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<NodeId>), Error> {
+/// A pump that `holder` knows of and that is not read. One that was gone before the range began has nothing of it; where it is not known when it
+/// went (0), it may have.
+pub(super) fn absent(holder: &str, pump: &NodeId, seen: Ts, range: Range) -> Option<Finding> {
+    if seen <= range.after.ts() && seen != Ts::ZERO {
+        return None;
+    }
+    let holder = holder.to_owned();
+    let reason = format!("pump {pump} is not read");
+    let seen =
+        if seen == Ts::ZERO { "at an unknown time".to_owned() } else { format!("until {}", utc(seen)) };
+    Some(Finding {
+        hole: Hole { holder: holder.clone(), range, reason },
+        refusal: Error::PeerAbsent { holder, pump: pump.clone(), seen },
+    })
+}
+
+/// Whether the range was asked to start before any of those that are read took its first binlog: what others held then is not known. A range
+/// without a start is all there is.
+pub(super) fn unknown(begins: impl Iterator<Item = CommitTs>, range: Range) -> Option<Finding> {
+    let first = begins.min()?;
+    if range.after == CommitTs::ZERO || first <= range.after {
+        return None;
+    }
+    let hole = Range { after: range.after, through: first.min(range.through) };
+    let (holder, reason) = ("the pumps".to_owned(), "before the first of them began".to_owned());
+    Some(Finding {
+        hole: Hole { holder, range: hole, reason },
+        refusal: Error::Unknown { after: range.after, at: utc(first.ts()), first },
+    })
+}
+
+/// The registry's pumps: those to read, and names of those that are offline, with the time when each said so last.
+async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<(NodeId, Ts)>), Error> {
     let registry = if config.cluster_dir.as_os_str().is_empty() {
         let security = &config.security;
         let tls = (!security.ssl_ca.is_empty()).then(|| TlsFiles {
@@ -259,7 +368,7 @@ async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<NodeId>), Error> 
     }
     for node in listing.nodes {
         if node.state == NodeState::Offline {
-            offline.push(node.node_id);
+            offline.push((node.node_id, Ts::new(u64::try_from(node.update_ts).unwrap_or_default())));
         } else {
             nodes.push(node);
         }
@@ -271,17 +380,34 @@ fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
     Error::Unreachable { host: host.to_owned(), message: error.to_string() }
 }
 
-async fn hello(host: &str, dial: &Dial) -> Result<(PumpClient, HelloResponse, StatsResponse), Error> {
-    let failed = |error| unreachable(host, &error);
-    let name = NodeId::new(host)
-        .map_err(|e| Error::Unreachable { host: host.to_owned(), message: e.to_string() })?;
-    let client = PumpClient::dial(&name, host, ClusterId(0), dial).await.map_err(failed)?;
-    let hello = client.hello().await.map_err(failed)?;
-    let stats = client.stats().await.map_err(failed)?;
+/// Asks one pump; or says why it does not answer.
+async fn hello(host: &str, dial: &Dial) -> Result<(PumpClient, HelloResponse, StatsResponse), String> {
+    let text = |error: binlog_pull::Error| error.to_string();
+    let name = NodeId::new(host).map_err(|e| e.to_string())?;
+    let client = PumpClient::dial(&name, host, ClusterId(0), dial).await.map_err(text)?;
+    let hello = client.hello().await.map_err(text)?;
+    let stats = client.stats().await.map_err(text)?;
     Ok((client, hello, stats))
 }
 
-fn describe(
+/// After which position a pump took its first binlog: it was registered then. One that was offline for a while is registered again, and older
+/// binlogs are in its store then, as they are in one that was filled from elsewhere.
+async fn begins(client: &PumpClient, hello: &HelloResponse) -> Result<CommitTs, binlog_pull::Error> {
+    let registered = CommitTs::new(hello.registration_ts);
+    let (after, through) = (CommitTs::new(hello.safe_point), registered.min(CommitTs::new(hello.watermark)));
+    if after >= through {
+        return Ok(registered);
+    }
+    let mut scan = client.scan_with(after, Some(through), &[], 1, Duration::ZERO).await?;
+    while let Some(response) = scan.next().await? {
+        if let Some(first) = response.fragments.first() {
+            return Ok(CommitTs::from(CommitTs::new(first.commit_ts).ts().prev()).min(registered));
+        }
+    }
+    Ok(registered)
+}
+
+async fn describe(
     client: PumpClient,
     host: String,
     hello: &HelloResponse,
@@ -290,10 +416,12 @@ fn describe(
     let id = NodeId::new(&hello.node_id)
         .map_err(|e| Error::Unreachable { host: host.clone(), message: e.to_string() })?;
     let range = |after, through| Range { after: CommitTs::new(after), through: CommitTs::new(through) };
+    let begins = begins(&client, hello).await.map_err(|error| unreachable(&host, &error))?;
     Ok(PumpInfo {
         member: Member { id, host },
         watermark: CommitTs::new(hello.watermark),
         safe_point: CommitTs::new(hello.safe_point),
+        begins,
         gaps: stats.gaps.iter().map(|g| (range(g.after, g.through), g.reason.clone())).collect(),
         client: Some(client),
     })
@@ -301,6 +429,7 @@ fn describe(
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge;
     use super::*;
 
     fn range(after: u64, through: u64) -> Range {
@@ -312,6 +441,7 @@ mod tests {
             member: Member { id: NodeId::new(name).unwrap(), host: "h:1".into() },
             watermark: CommitTs::new(1000),
             safe_point: CommitTs::new(safe_point),
+            begins: CommitTs::ZERO,
             gaps: gaps.iter().map(|(a, t)| (range(*a, *t), "commit without prewrite".to_owned())).collect(),
             client: None,
         };
@@ -319,28 +449,70 @@ mod tests {
             cluster: ClusterId(1),
             pumps: vec![pump("a", 0, &[]), pump("b", safe_point, gaps)],
             offline: vec![],
+            unreachable: vec![],
+            beside: None,
             registered: true,
             unknown_ddl: UnknownDdl::default(),
             dial: Dial::default(),
         }
     }
 
+    impl Pumps {
+        fn checked(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
+            judge(self.survey(range), allow)
+        }
+    }
+
+    #[test]
+    fn who_was_there_after_the_start_and_is_not_read_is_missed() {
+        let mut pumps = source(0, &[]);
+        pumps.offline = vec![(NodeId::new("gone").unwrap(), Ts::new(50))];
+        let error = pumps.checked(range(49, 100), false).unwrap_err();
+        assert!(matches!(&error, Error::PeerAbsent { pump, .. } if pump.as_str() == "gone"), "{error}");
+        let (kept, holes) = pumps.checked(range(49, 100), true).unwrap();
+        assert_eq!((kept, holes.len()), (range(49, 100), 1));
+        assert!(pumps.checked(range(50, 100), false).is_ok());
+        // Nobody knows when it went.
+        pumps.offline = vec![(NodeId::new("gone").unwrap(), Ts::ZERO)];
+        assert!(matches!(pumps.checked(range(50, 100), false), Err(Error::PeerAbsent { .. })));
+        pumps.offline.clear();
+        pumps.unreachable = vec![Unreachable { host: "h:2".to_owned(), message: "no".to_owned() }];
+        assert!(matches!(pumps.checked(range(50, 100), false), Err(Error::Unreachable { .. })));
+        assert_eq!(pumps.checked(range(50, 100), true).unwrap().1[0].holder, "pump h:2");
+    }
+
+    #[test]
+    fn what_was_before_the_first_pump_is_not_known() {
+        let mut pumps = source(0, &[]);
+        (pumps.pumps[0].begins, pumps.pumps[1].begins) = (CommitTs::new(70), CommitTs::new(60));
+        let error = pumps.checked(range(59, 100), false).unwrap_err();
+        assert!(matches!(error, Error::Unknown { first, .. } if first == CommitTs::new(60)), "{error}");
+        let (kept, holes) = pumps.checked(range(59, 100), true).unwrap();
+        assert_eq!((kept, holes[0].range), (range(59, 100), range(59, 60)));
+        // The second may have come to the first, or in the place of a third: that is said.
+        assert!(pumps.checked(range(60, 100), false).is_ok());
+        assert!(pumps.notes(range(60, 100)).iter().any(|note| note.contains("pump a began at")));
+        assert!(pumps.notes(range(70, 100)).is_empty());
+        // Who names no start wants all there is.
+        assert!(pumps.checked(range(0, 100), false).is_ok());
+    }
+
     #[test]
     fn a_range_that_crosses_purged_binlogs_is_refused() {
-        let error = source(50, &[]).check(range(49, 100), false).unwrap_err();
+        let error = source(50, &[]).checked(range(49, 100), false).unwrap_err();
         assert!(matches!(&error, Error::Purged { holder, .. } if holder == "pump b"), "{error}");
         assert!(error.to_string().contains("-after-tso=50"), "{error}");
-        assert!(source(50, &[]).check(range(50, 100), false).is_ok());
-        let (kept, holes) = source(50, &[]).check(range(10, 100), true).unwrap();
+        assert!(source(50, &[]).checked(range(50, 100), false).is_ok());
+        let (kept, holes) = source(50, &[]).checked(range(10, 100), true).unwrap();
         assert_eq!((kept, holes.len()), (range(50, 100), 1));
     }
 
     #[test]
     fn gaps_inside_the_range_are_refused() {
-        assert!(matches!(source(0, &[(59, 60)]).check(range(0, 100), false), Err(Error::Missing(_))));
-        assert!(source(0, &[(59, 60)]).check(range(60, 100), false).is_ok());
-        assert!(source(0, &[(59, 60)]).check(range(0, 59), false).is_ok());
-        let (kept, holes) = source(0, &[(59, 60)]).check(range(0, 100), true).unwrap();
+        assert!(matches!(source(0, &[(59, 60)]).checked(range(0, 100), false), Err(Error::Missing(_))));
+        assert!(source(0, &[(59, 60)]).checked(range(60, 100), false).is_ok());
+        assert!(source(0, &[(59, 60)]).checked(range(0, 59), false).is_ok());
+        let (kept, holes) = source(0, &[(59, 60)]).checked(range(0, 100), true).unwrap();
         assert_eq!((kept, holes.len()), (range(0, 100), 1));
     }
 }

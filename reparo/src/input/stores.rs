@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, same_object};
+use binlog_cli::ReadLock;
 use binlog_proto::store::SchemaObject;
-use binlog_pull::{EventBatch, Record, narrow};
+use binlog_pull::{EventBatch, Feed, Record, narrow};
 use binlog_storage::{Fragment, Scan, Store};
-use binlog_types::{ClusterId, CommitTs, NodeId, Peers, Range, SchemaVersion, Ts};
+use binlog_types::{ClusterId, CommitTs, NodeId, Peers, REGISTRATION_META, Range, SchemaVersion, Ts};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use super::pumps::{missing, purged};
+use super::pumps::{absent, missing, purged, unknown};
 use super::reading::{Parcel, hand_over};
-use super::{Hole, Reading};
+use super::{Finding, Hole, Reading, Survey, judge};
 use crate::{Error, utc};
 
 /// Bytes read from a store at once, and payload of a batch.
 const BATCH_BYTES: usize = 4 << 20;
 /// Batches that wait for the destination.
 const BATCHES: usize = 4;
+/// Records that wait for those of running pumps, before the budget counts them.
+const FEED_RECORDS: usize = 64;
 
 /// Open stores.
 #[derive(Debug)]
@@ -31,10 +35,14 @@ pub struct Stores {
     absent: Vec<(String, NodeId, Ts)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Opened {
     path: PathBuf,
     store: Store,
+    /// It took its first binlog after that; 0: not known.
+    begins: CommitTs,
+    /// No pump may start on it meanwhile.
+    _lock: Arc<ReadLock>,
 }
 
 impl Opened {
@@ -44,10 +52,14 @@ impl Opened {
         if !path.is_dir() {
             return Err(Error::BadStore { path, why: "it is no directory".to_owned() });
         }
-        match Store::open_read_only(&path) {
-            Ok(store) => Ok(Opened { path, store }),
-            Err(source) => Err(Error::Store { path, source: Box::new(source) }),
-        }
+        let lock = ReadLock::take(&path).map_err(|_| Error::BadStore {
+            path: path.clone(),
+            why: "a pump is running on it: read its binlogs with -from-pump, or stop it first".to_owned(),
+        })?;
+        let failed = |source| Error::Store { path: path.clone(), source: Box::new(source) };
+        let store = Store::open_read_only(&path).map_err(failed)?;
+        let begins = begins(&store).map_err(failed)?;
+        Ok(Opened { path, store, begins, _lock: Arc::new(lock) })
     }
 
     fn name(&self) -> String {
@@ -87,7 +99,7 @@ impl Stores {
             }
             stores.push(opened);
         }
-        let absent = absent(&stores)?;
+        let absent = unread(&stores)?;
         Ok(Stores { stores, absent, unknown_ddl: UnknownDdl::default() })
     }
 
@@ -118,38 +130,78 @@ impl Stores {
     /// As [`Input::check`](super::Input::check).
     ///
     /// # Errors
-    /// [`Error::Purged`], [`Error::Missing`] and [`Error::NotYet`], unless allowed.
+    /// As there.
     pub fn check(&self, range: Range, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
-        let mut holes = Vec::new();
+        judge(self.survey(range), allow)
+    }
+
+    /// As [`Input::survey`](super::Input::survey).
+    pub(super) fn survey(&self, range: Range) -> Survey {
+        let (kept, mut findings) = self.survey_beside(range, |_| false);
+        findings.extend(unknown(self.begins(), range));
+        (kept, findings)
+    }
+
+    /// The same, but for what only all that are read can tell, beside pumps that are running.
+    pub(super) fn survey_beside(&self, range: Range, running: impl Fn(&NodeId) -> bool) -> Survey {
         let mut after = range.after;
-        // A pump that was gone before the range began has nothing of it.
-        for (knows, pump, seen) in self.absent.iter().filter(|(_, _, seen)| *seen > range.after.ts()) {
-            if !allow {
-                let (holder, pump) = (knows.clone(), pump.clone());
-                return Err(Error::PeerAbsent { holder, pump, seen: utc(*seen) });
-            }
-            let reason = format!("the store of pump {pump} is not among those that are read");
-            holes.push(Hole { holder: knows.clone(), range, reason });
-        }
+        let gone = self.absent.iter().filter(|(_, pump, _)| !running(pump));
+        let gone = gone.filter_map(|(knows, pump, seen)| absent(knows, pump, *seen, range));
+        let mut findings: Vec<Finding> = gone.collect();
         for opened in &self.stores {
             let (holder, store) = (opened.name(), &opened.store);
             let (safe_point, watermark) = (store.safe_point(), store.watermark());
-            if safe_point > range.after {
-                after = after.max(purged(&holder, range, safe_point, allow, &mut holes)?);
+            if let Some(finding) = purged(&holder, range, safe_point) {
+                after = after.max(safe_point);
+                findings.push(finding);
             }
             for gap in store.gaps() {
-                let gap = (gap.range, gap.reason.to_string());
-                missing(&holder, range, safe_point, (gap.0, &gap.1), allow, &mut holes)?;
+                let reason = gap.reason.to_string();
+                findings.extend(missing(&holder, range, safe_point, (gap.range, &reason)));
             }
             if watermark < range.through {
-                if !allow {
-                    return Err(Error::NotYet { holder, watermark, through: range.through });
-                }
+                let refusal = Error::NotYet { holder: holder.clone(), watermark, through: range.through };
                 let range = Range { after: watermark.max(range.after), through: range.through };
-                holes.push(Hole { holder, range, reason: "after the store's end".to_owned() });
+                let hole = Hole { holder, range, reason: "after the store's end".to_owned() };
+                findings.push(Finding { hole, refusal });
             }
         }
-        Ok((Range { after, through: range.through }, holes))
+        (Range { after, through: range.through }, findings)
+    }
+
+    /// After which position each took its first binlog.
+    pub(super) fn begins(&self) -> impl Iterator<Item = CommitTs> {
+        self.stores.iter().map(|opened| opened.begins)
+    }
+
+    /// Whether it is the store of this pump.
+    pub(super) fn holds(&self, pump: &NodeId) -> bool {
+        self.stores.iter().any(|opened| opened.store.node_id() == *pump)
+    }
+
+    /// The records of each, read on threads of their own, for the stream of the pumps that run. It ends with the store, though the range may not.
+    pub(super) fn feeds(&self, range: Range) -> Vec<(NodeId, Feed)> {
+        let one = |opened: &Opened| {
+            let (sender, feed) = mpsc::channel(FEED_RECORDS);
+            let opened = opened.clone();
+            let pump = opened.store.node_id().clone();
+            tokio::task::spawn_blocking(move || {
+                let mut cursor = match Cursor::new(&opened, range) {
+                    Ok(cursor) => cursor,
+                    Err(error) => return drop(sender.blocking_send(Err(chain(&error)))),
+                };
+                loop {
+                    let record = cursor.advance().map_err(|error| chain(&error));
+                    let last = !matches!(record, Ok(Some(_)));
+                    // A receiver that is gone wants no more.
+                    if sender.blocking_send(record).is_err() || last {
+                        return;
+                    }
+                }
+            });
+            (pump, feed)
+        };
+        self.stores.iter().map(one).collect()
     }
 
     /// The records of a range, in order, as they are stored.
@@ -210,8 +262,23 @@ impl Stores {
     }
 }
 
+/// After which position a pump took its first binlog: it was registered then, and what is older in the store came before that all the same.
+fn begins(store: &Store) -> Result<CommitTs, binlog_storage::Error> {
+    let Some(registered) = store.get_meta(REGISTRATION_META)? else { return Ok(CommitTs::ZERO) };
+    let Ok(registered) = registered.as_ref().try_into().map(u64::from_be_bytes) else {
+        return Ok(CommitTs::ZERO);
+    };
+    let registered = CommitTs::new(registered);
+    let range = Range { after: store.safe_point(), through: registered.min(store.watermark()) };
+    if range.is_empty() {
+        return Ok(registered);
+    }
+    let first = store.scan(range)?.next_batch(1)?.into_iter().next();
+    Ok(first.map_or(registered, |first| CommitTs::from(first.commit_ts.ts().prev()).min(registered)))
+}
+
 /// Pumps that the stores know of and that are not among them.
-fn absent(stores: &[Opened]) -> Result<Vec<(String, NodeId, Ts)>, Error> {
+fn unread(stores: &[Opened]) -> Result<Vec<(String, NodeId, Ts)>, Error> {
     let mut absent: Vec<(String, NodeId, Ts)> = Vec::new();
     for opened in stores {
         let Some(bytes) = opened.store.get_meta(Peers::META).map_err(|e| opened.failed(e))? else { continue };
@@ -230,6 +297,12 @@ fn absent(stores: &[Opened]) -> Result<Vec<(String, NodeId, Ts)>, Error> {
         }
     }
     Ok(absent)
+}
+
+/// An error with all its causes, for whoever has no more than its words.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(|error| error.to_string()).collect::<Vec<_>>().join(": ")
 }
 
 /// Records to events, on the reader's thread.
