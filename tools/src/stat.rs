@@ -24,7 +24,7 @@ pub async fn run(pumps: &PumpArgs) -> anyhow::Result<()> {
         let (hello, stats) = (client.hello().await?, client.stats().await?);
         out.write_all(block(host, &hello, &stats).as_bytes())?;
     }
-    for id in &source.offline {
+    for (id, _) in &source.offline {
         writeln!(out, "pump {id}: offline\n")?;
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use binlog_cli::ReadLock;
 use binlog_storage::Store;
 
 /// Reads each store (a pump's data directory, of a pump that is stopped) and prints what is damaged or missing.
@@ -16,6 +17,7 @@ pub fn run(stores: &[PathBuf]) -> anyhow::Result<()> {
     for dir in stores {
         let inner = dir.join("binlog");
         let path = if inner.is_dir() { inner } else { dir.clone() };
+        let _lock = ReadLock::take(&path)?;
         let store = Store::open_read_only(&path).with_context(|| format!("open {}", path.display()))?;
         let found = store.verify().with_context(|| format!("verify {}", path.display()))?;
         writeln!(

@@ -67,8 +67,8 @@ async fn dump<W: Write>(options: &DumpOptions, printer: &mut Printer<W>) -> anyh
     let bounds = Bounds::resolve(config, &TimeZone::system())?;
     bounds.notes.iter().for_each(|note| say(note));
     let input = Input::open(config).await?;
-    input.notes().iter().for_each(|note| say(note));
     let asked = Range { after: bounds.after, through: bounds.through.unwrap_or_else(|| input.newest()) };
+    input.notes(asked).iter().for_each(|note| say(note));
     // Who names no start wants what is there.
     let (range, holes) = input.check(asked, config.allow_gaps || bounds.after.raw() == 0)?;
     for hole in holes {
@@ -81,6 +81,9 @@ async fn dump<W: Write>(options: &DumpOptions, printer: &mut Printer<W>) -> anyh
     input.wait(range.through).await?;
     match (options.style, &input) {
         (Style::Decoded { .. }, input) => decoded(input.read(range, config.filter()?).await?, printer).await,
+        (Style::Raw { .. }, Input::Pumps(pumps)) if pumps.beside.is_some() => {
+            anyhow::bail!("raw records are those of running pumps or of directories, not of both")
+        }
         (Style::Raw { .. }, Input::Pumps(pumps)) => raw_of_pumps(pumps, range, printer).await,
         (Style::Raw { .. }, Input::Files(_)) => anyhow::bail!("binlog files are not shown raw"),
         (Style::Raw { .. }, Input::Stores(stores)) => {
