@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_proto::metapb::{Peer, Region, Store};
-use binlog_proto::pdpb::{GetRegionRequest, GetStoreRequest, UpdateServiceGcSafePointRequest};
+use binlog_proto::pdpb::{
+    GetGcSafePointRequest, GetRegionRequest, GetStoreRequest, UpdateServiceGcSafePointRequest,
+};
 use binlog_types::{ClusterId, Ts};
 
 use self::core::Core;
@@ -87,6 +89,26 @@ impl PdClient {
             )
             .await?;
         Ok(Ts::new(answer.min_safe_point))
+    }
+
+    /// Up to where TiKV may have collected garbage: of a transaction that ended at or below it there may be no trace left.
+    ///
+    /// # Errors
+    /// When PD did not answer for ten seconds.
+    pub async fn gc_safe_point(&self) -> Result<Ts, Error> {
+        let request = GetGcSafePointRequest { header: Some(self.core.header()) };
+        let answer = self
+            .core
+            .call(
+                "GetGCSafePoint",
+                |mut pd| {
+                    let request = request.clone();
+                    async move { pd.get_gc_safe_point(request).await }
+                },
+                |answer| answer.header.as_ref(),
+            )
+            .await?;
+        Ok(Ts::new(answer.safe_point))
     }
 
     /// The region that holds `key` (as PD orders keys: memcomparable), and its leader where PD knows one.

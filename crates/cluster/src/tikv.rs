@@ -78,7 +78,11 @@ impl TikvClient {
                 )
                 .await?;
             match &answer.error {
-                None => return Ok((!answer.not_found).then_some(answer.value)),
+                // A transaction stores no empty value. TiDB's own storage node does not say that a key is not there: it answers
+                // with an empty one.
+                None => {
+                    return Ok((!answer.not_found && !answer.value.is_empty()).then_some(answer.value));
+                }
                 Some(error) => wait_for(WHAT, key, error, &mut locks).await?,
             }
         }

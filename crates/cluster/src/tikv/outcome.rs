@@ -36,6 +36,9 @@ pub enum TxnStatus {
     Committed(CommitTs),
     /// It was rolled back, now or before.
     RolledBack,
+    /// There was neither lock nor outcome, and there is a rollback now, as was asked for. It tells nothing where garbage collection may have
+    /// taken the outcome: see [`PdClient::gc_safe_point`](crate::PdClient::gc_safe_point).
+    RolledBackUnseen,
     /// There is neither lock nor outcome.
     NotFound,
 }
@@ -110,6 +113,7 @@ fn status(answer: &CheckTxnStatusResponse) -> Result<TxnStatus, String> {
     }
     Ok(match answer.action() {
         Action::LockNotExistDoNothing => TxnStatus::NotFound,
+        Action::LockNotExistRollback => TxnStatus::RolledBackUnseen,
         _ => TxnStatus::RolledBack,
     })
 }
@@ -134,6 +138,11 @@ mod tests {
         );
         let nothing = Action::LockNotExistDoNothing as i32;
         assert_eq!(status(&CheckTxnStatusResponse { action: nothing, ..answer() }), Ok(TxnStatus::NotFound));
+        let unseen = Action::LockNotExistRollback as i32;
+        assert_eq!(
+            status(&CheckTxnStatusResponse { action: unseen, ..answer() }),
+            Ok(TxnStatus::RolledBackUnseen)
+        );
         let missing = KeyError { txn_not_found: Some(TxnNotFound::default()), ..KeyError::default() };
         assert_eq!(
             status(&CheckTxnStatusResponse { error: Some(missing), ..answer() }),

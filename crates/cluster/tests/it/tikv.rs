@@ -53,6 +53,8 @@ async fn reads_are_of_their_timestamp() {
     let (key, value) = &expected[0];
     assert_eq!(tikv.get(key, Ts::MAX).await.unwrap().as_ref(), Some(value));
     assert_eq!(tikv.get(b"m none", Ts::MAX).await.unwrap(), None);
+    cluster.answer_as_unistore();
+    assert_eq!(tikv.get(b"m none", Ts::MAX).await.unwrap(), None);
     let later = Ts::MAX.prev();
     cluster.put(key.clone(), later, Some(b"new"));
     assert_eq!(tikv.get(key, later.prev()).await.unwrap().as_ref(), Some(value));
@@ -143,7 +145,8 @@ async fn outcomes_are_told_and_changed_as_asked() {
     assert_eq!(status(b"t7", old, false).await, TxnStatus::RolledBack);
     assert_eq!(status(b"t9", old, false).await, TxnStatus::NotFound);
     assert_eq!(cluster.txn(b"t9", start_ts), None);
-    assert_eq!(status(b"t9", old, true).await, TxnStatus::RolledBack);
+    assert_eq!(status(b"t9", old, true).await, TxnStatus::RolledBackUnseen);
+    assert_eq!(status(b"t9", old, false).await, TxnStatus::RolledBack);
     assert_eq!(cluster.txn(b"t9", start_ts), Some(Outcome::RolledBack));
 
     cluster.fail_regions([RegionFault::EpochNotMatch]);
