@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process::{self, Meter, Spent};
 use crate::rpc::{self, Target};
 
 const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A server that ends with this value.
@@ -73,8 +75,29 @@ impl Pump {
 
     /// Stops it as an operator does.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.terminate()?;
+        self.reap()
+    }
+
+    /// Stops it, so that all it took is in files, and says what it used by then.
+    pub(crate) fn stop_metered(mut self, meter: &Meter) -> anyhow::Result<Spent> {
+        self.terminate()?;
+        let deadline = Instant::now() + STOP;
+        while !process::has_ended(self.server.0.id())? {
+            ensure!(Instant::now() < deadline, "the pump does not end");
+            std::thread::sleep(POLL);
+        }
+        let spent = meter.spent()?;
+        self.reap()?;
+        Ok(spent)
+    }
+
+    fn terminate(&self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.server.0.id()).ok().and_then(Pid::from_raw).context("no process id")?;
-        kill_process(pid, Signal::TERM)?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
+    fn reap(&mut self) -> anyhow::Result<()> {
         let status = self.server.0.wait()?;
         ensure!(status.success(), "the pump ended with {status}");
         Ok(())

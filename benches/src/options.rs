@@ -31,12 +31,18 @@ pub(crate) struct Options {
     /// How long instead of how many, for those that write: 30 (seconds), 5m.
     #[arg(long, value_parser = duration)]
     pub(crate) duration: Option<Duration>,
+    /// How long fillgc keeps records: 20 (seconds), 5m.
+    #[arg(long, default_value = "20", value_parser = duration)]
+    pub(crate) retention: Duration,
     /// Bytes of payload a transaction, half of them compressible.
     #[arg(long, default_value_t = 1024)]
     pub(crate) value_size: usize,
     /// Writers.
     #[arg(long, default_value_t = 64)]
     pub(crate) threads: usize,
+    /// Connections that the grpc writers share evenly, as the sessions of a TiDB server share one; default: one a writer.
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(crate) connections: usize,
     /// Seed of payloads and orders.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -106,6 +112,11 @@ impl Options {
             None => format!("{} transactions", self.num),
         };
         format!("{length}, {} bytes each, {} writers, seed {}", self.value_size, self.writers(), self.seed)
+    }
+
+    /// How many connections the grpc writers share.
+    pub(crate) fn connections(&self) -> usize {
+        if self.connections == 0 { self.writers() } else { self.connections.min(self.writers()) }
     }
 
     /// How many write at once.

@@ -1,5 +1,6 @@
 //! What the grpc benchmarks share: clients that write as TiDB does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::latency::Latencies;
 use crate::load::{self, Quota};
 use crate::options::Options;
-use crate::process::Meter;
+use crate::process::{Meter, Spent};
 use crate::report::Report;
 
 /// A server to measure.
@@ -75,25 +76,68 @@ pub(crate) fn cluster_of(addr: &str) -> anyhow::Result<u64> {
     })
 }
 
-/// P and C of each transaction from `--threads` connections, one call after another on each. Returns the report, and the
-/// timestamp before the first.
-pub(crate) fn write(name: &'static str, options: &Options, target: &Target) -> anyhow::Result<(Report, u64)> {
+/// What writers over gRPC did, and what the server used until the last answer.
+pub(crate) struct Calls {
+    /// The timestamp before the first.
+    pub(crate) begin: u64,
+    /// Watches the server, or this process where the server's is not known.
+    pub(crate) meter: Meter,
+    /// Until the last answer.
+    pub(crate) spent: Spent,
+    transactions: u64,
+    payload: u64,
+    client_cpu: f64,
+    by_thread: BTreeMap<String, f64>,
+    latencies: Arc<Latencies>,
+    known: bool,
+}
+
+impl Calls {
+    /// The report, with what the server used in the end, if it was watched for longer.
+    pub(crate) fn report(self, name: &'static str, in_the_end: Option<Spent>) -> Report {
+        let per_op = |seconds: f64| seconds * 1e6 / self.transactions.max(1) as f64;
+        let settled = in_the_end.is_some();
+        // Time and memory are those of the calls.
+        let spent = in_the_end.map_or(self.spent, |end| Spent {
+            elapsed: self.spent.elapsed,
+            peak: self.spent.peak,
+            ..end
+        });
+        let mut report = Report::new(name, self.transactions, self.payload, &spent)
+            .with_latency(self.latencies.summary())
+            .with("client cpu us/op", per_op(self.client_cpu));
+        if self.known {
+            let busy = |(_, cpu): &(String, f64)| per_op(*cpu) >= 0.1;
+            for (thread, cpu) in self.by_thread.into_iter().filter(busy) {
+                report = report.with(format!("cpu us/op of {thread}"), per_op(cpu));
+            }
+        }
+        let whose = if self.known { "server" } else { "client" };
+        let until = if settled { ", until all is in files" } else { ", until the last answer" };
+        report.with_note(format!(
+            "an op is a P and a C call, latencies are of one call; cpu, bytes and memory of the {whose}{until}"
+        ))
+    }
+}
+
+/// P and C of each transaction from `--threads` writers over `--connections`, one call of each writer after another.
+pub(crate) fn write(options: &Options, target: &Target) -> anyhow::Result<Calls> {
     runtime()?.block_on(async {
         let oracle = WallOracle::new();
         let begin = oracle.next();
         let oracle = Arc::new(oracle);
-        let mut clients = Vec::new();
-        for _ in 0..options.writers() {
-            clients.push(PumpClient::new(connect(&target.addr).await?));
+        let mut channels = Vec::new();
+        for _ in 0..options.connections() {
+            channels.push(connect(&target.addr).await?);
         }
         let meter = Meter::start(target.pid)?;
         let client_meter = Meter::start(None)?;
         let latencies = Arc::new(Latencies::new());
         let quota = load::quota(options);
         let mut tasks = tokio::task::JoinSet::new();
-        for (n, client) in clients.into_iter().enumerate() {
+        for (n, channel) in channels.iter().cycle().take(options.writers()).enumerate() {
             let writer = Writer {
-                client,
+                client: PumpClient::new(channel.clone()),
                 cluster_id: target.cluster_id,
                 oracle: Arc::clone(&oracle),
                 latencies: Arc::clone(&latencies),
@@ -106,15 +150,18 @@ pub(crate) fn write(name: &'static str, options: &Options, target: &Target) -> a
             transactions += count;
             payload += bytes;
         }
-        let spent = meter.spent()?;
-        let whose = if target.pid.is_some() { "server" } else { "client" };
-        let report = Report::new(name, transactions, payload, &spent)
-            .with_latency(latencies.summary())
-            .with("client cpu us/op", client_meter.spent()?.cpu * 1e6 / transactions.max(1) as f64)
-            .with_note(format!(
-                "an op is a P and a C call, latencies are of one call; cpu, bytes and memory of the {whose}"
-            ));
-        Ok((report, begin))
+        let (spent, by_thread) = (meter.spent()?, meter.spent_by_thread()?);
+        Ok(Calls {
+            begin,
+            meter,
+            spent,
+            transactions,
+            payload,
+            client_cpu: client_meter.spent()?.cpu,
+            by_thread,
+            latencies,
+            known: target.pid.is_some(),
+        })
     })
 }
 

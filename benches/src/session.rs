@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::benchmarks::Benchmark;
 use crate::child::Pump;
 use crate::options::Options;
+use crate::process::{Meter, Spent};
 use crate::report::{self, Report};
 use crate::{plot, rpc};
 
@@ -70,6 +71,12 @@ impl Session {
     /// What the grpc readers read: the position after which it begins, and how many transactions.
     pub(crate) fn to_read(&self) -> (u64, u64) {
         self.written.map_or((0, self.options.num), |written| (written.after, written.transactions))
+    }
+
+    /// Ends the pump that was started, if one was, and says what it used until all it took was in files. The next benchmark
+    /// that needs it starts it again.
+    pub(crate) fn settle_pump(&mut self, meter: &Meter) -> anyhow::Result<Option<Spent>> {
+        self.pump.take().map(|pump| pump.stop_metered(meter)).transpose()
     }
 
     /// Ends the pump that was started, so that all it has is in files.

@@ -15,7 +15,13 @@ const SETTLE: Duration = Duration::from_secs(300);
 
 /// Opens the store in `dir`.
 pub(crate) fn open(dir: &Path) -> anyhow::Result<Store> {
-    let settings = StoreOptions::new(ClusterId(1), NodeId::new("bench")?, SystemClock::handle());
+    open_with(dir, |_| {})
+}
+
+/// Opens the store in `dir` with other settings than the usual ones.
+pub(crate) fn open_with(dir: &Path, change: impl FnOnce(&mut StoreOptions)) -> anyhow::Result<Store> {
+    let mut settings = StoreOptions::new(ClusterId(1), NodeId::new("bench")?, SystemClock::handle());
+    change(&mut settings);
     Ok(Store::open(dir, settings)?)
 }
 

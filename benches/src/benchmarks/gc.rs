@@ -17,8 +17,11 @@ use crate::store;
 
 /// How long the space may take to come back.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two steps of the safe point.
+const PAUSE: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(100);
-/// What may be left of the dropped half when it counts as gone: the file that lies across the safe point.
+/// What may be left of the dropped half when it counts as gone: of the file that lies across the safe point, which only
+/// grows less when it is compacted.
 const RESIDUE: u64 = 80 << 20;
 
 /// Fills with half of the work, collects what was there before, and goes on with the other half meanwhile.
@@ -32,6 +35,7 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
     store::settle(&store, oracle.last())?;
     store.flush()?;
     let before = occupied(&dir)?;
+    let collected = store.file_bytes(oracle.last())?;
     let point = oracle.last();
     let meter = Meter::start(None)?;
     let begun = Instant::now();
@@ -40,26 +44,29 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
         let second = work(session, &store, &oracle, &latencies, write_through);
         (collector.join(), second)
     });
-    let busy = Instant::now();
     let (calls, freed) = freed.map_err(|_| anyhow::anyhow!("the collector panicked"))??;
     let second = second?;
     store::settle(&store, oracle.last())?;
     store.flush()?;
-    let after = occupied(&dir)?;
+    let (after, left) = (occupied(&dir)?, store.file_bytes(point)?);
     store.close()?;
     ensure!(before > 0, "nothing was written");
-    let (usual, during) = (latencies.between(quiet, begun), latencies.between(begun, busy));
+    let (usual, during) = (latencies.between(quiet, begun), latencies.between(begun, begun + freed));
     let report = Report::new("gc", second.transactions, second.bytes, &meter.spent()?);
     Ok(report
         .with_latency(latencies.summary())
         .with("payload collected MB", first.bytes as f64 / 1e6)
+        .with("files collected MB", collected as f64 / 1e6)
+        .with("files left of it MB", left as f64 / 1e6)
         .with("disk before MB", before as f64 / 1e6)
         .with("disk after MB", after as f64 / 1e6)
         .with("gc call s", calls.as_secs_f64())
         .with("space back after s", freed.as_secs_f64())
         .with("p99 us before", usual.p99 as f64)
         .with("p99 us during", during.p99 as f64)
-        .with_note("an op is a transaction written during the collection; latencies are of one write"))
+        .with("max us before", usual.max as f64)
+        .with("max us during", during.max as f64)
+        .with_note("an op is a transaction written during the collection; latencies are of one write; during: from the first call until the space is back"))
 }
 
 /// Moves the safe point in steps, as hours pass; gives how long the calls took, and when the space was back.
@@ -72,6 +79,7 @@ fn collect(store: &Store, dir: &Path, point: CommitTs) -> anyhow::Result<(Durati
         let call = Instant::now();
         store.gc(CommitTs::new(low + (point.raw() - low) * step / STEPS))?;
         calls += call.elapsed();
+        std::thread::sleep(PAUSE);
     }
     loop {
         // What the writers added meanwhile is not what was there before.

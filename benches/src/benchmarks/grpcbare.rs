@@ -7,7 +7,7 @@ use crate::session::Session;
 
 pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
     let server = Bare::start()?;
-    let (mut report, _) = rpc::write("grpcbare", &session.options, &server.target())?;
+    let mut report = rpc::write(&session.options, &server.target())?.report("grpcbare", None);
     if let Some(write) = session.report("grpcwrite") {
         let above = write.cpu_micros_per_op - report.cpu_micros_per_op;
         report = report.with("cpu us/op of grpcwrite above", above);

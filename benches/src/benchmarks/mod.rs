@@ -4,6 +4,7 @@ mod decode;
 mod drain_mysql;
 mod drain_sqlite;
 mod fillbatch;
+mod fillgc;
 mod filllarge;
 mod fillrandomcommit;
 mod fillsync;
@@ -46,6 +47,8 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
         about: "the same, each writer with 8 transactions open that commit in any order" },
     Benchmark { name: "filllarge", run: filllarge::run, baseline: None,
         about: "the same, twice, the second time with transactions of 100 MB in between; latency before and during, and memory" },
+    Benchmark { name: "fillgc", run: fillgc::run, baseline: None,
+        about: "the same, with everything older than --retention collected on the way; what compaction writes besides" },
     Benchmark { name: "rawappend", run: rawappend::run, baseline: None,
         about: "baseline: compress, append and fdatasync what the last fill wrote, in batches as it had" },
     Benchmark { name: "readseq", run: readseq::run, baseline: Some("rawiterate"),
@@ -63,7 +66,7 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "reopen", run: reopen::run, baseline: None,
         about: "open what a crash of the store left" },
     Benchmark { name: "grpcwrite", run: grpcwrite::run, baseline: None,
-        about: "P and C calls of the original's protocol from --threads connections to a pump of any make" },
+        about: "P and C calls of the original's protocol from --threads writers to a pump of any make" },
     Benchmark { name: "grpcbare", run: grpcbare::run, baseline: None,
         about: "baseline: the same calls to a server that answers at once and keeps nothing" },
     Benchmark { name: "grpcpull", run: grpcpull::run, baseline: None,

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::anyhow;
@@ -20,12 +21,35 @@ use crate::session::Session;
 const LEVEL: i32 = 3;
 const PREALLOCATE: u64 = 64 << 20;
 
+/// Where one writer waits: as a writer of the store does, for a wake-up of its own.
+#[derive(Default)]
+struct Seat {
+    outcome: Mutex<Option<Result<(), String>>>,
+    wake: Condvar,
+}
+
+impl Seat {
+    fn tell(&self, outcome: Result<(), String>) {
+        *self.outcome.lock() = Some(outcome);
+        self.wake.notify_one();
+    }
+
+    fn wait(&self) -> anyhow::Result<()> {
+        let mut outcome = self.outcome.lock();
+        loop {
+            match outcome.take() {
+                Some(told) => return told.map_err(|reason| anyhow!("append: {reason}")),
+                None => self.wake.wait(&mut outcome),
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
-    waiting: Vec<Vec<u8>>,
-    /// Batches begun and done: who comes while one is under way waits for the one after it.
-    begun: u64,
-    done: u64,
+    waiting: Vec<(Vec<u8>, Arc<Seat>)>,
+    /// The appender sleeps until there are so many.
+    awaits: usize,
     /// Writers still at work: a batch never waits for more.
     writers: usize,
     failed: Option<String>,
@@ -35,7 +59,6 @@ struct State {
 struct Group {
     state: Mutex<State>,
     arrived: Condvar,
-    finished: Condvar,
 }
 
 pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
@@ -53,6 +76,7 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
         let done = load::writers(options, |number, mut quota| {
             let mut payloads = load::payloads(options, number);
             let mut recorder = latencies.recorder();
+            let seat = Arc::new(Seat::default());
             let (mut transactions, mut bytes) = (0, 0);
             let mut outcome = Ok(());
             while outcome.is_ok() && quota.next() {
@@ -62,12 +86,11 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
                 bytes += payload.len() as u64;
                 for data in [payload, start.to_be_bytes().to_vec()] {
                     let begun = Instant::now();
-                    outcome = outcome.and_then(|()| group.write(data));
+                    outcome = outcome.and_then(|()| group.write(data, &seat));
                     recorder.ended(begun);
                 }
             }
-            group.state.lock().writers -= 1;
-            group.arrived.notify_one();
+            group.leave();
             outcome.map(|()| (transactions, bytes))
         });
         (done, appender.join())
@@ -83,44 +106,72 @@ pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
 
 impl Group {
     /// Hands data over and waits until it is synced.
-    fn write(&self, data: Vec<u8>) -> anyhow::Result<()> {
+    fn write(&self, data: Vec<u8>, seat: &Arc<Seat>) -> anyhow::Result<()> {
         let mut state = self.state.lock();
-        state.waiting.push(data);
-        let mine = state.begun + 1;
-        self.arrived.notify_one();
-        while state.done < mine {
-            if let Some(reason) = &state.failed {
-                return Err(anyhow!("append: {reason}"));
-            }
-            self.finished.wait(&mut state);
+        if let Some(reason) = &state.failed {
+            return Err(anyhow!("append: {reason}"));
         }
-        Ok(())
+        state.waiting.push((data, Arc::clone(seat)));
+        let enough = state.waiting.len() >= state.awaits;
+        drop(state);
+        if enough {
+            self.arrived.notify_one();
+        }
+        seat.wait()
+    }
+
+    /// A writer has done its work.
+    fn leave(&self) {
+        self.state.lock().writers -= 1;
+        self.arrived.notify_one();
+    }
+
+    /// The next batch: of `size` writes, or of what the writers that are left can bring. Empty when nobody is left.
+    fn take(&self, size: usize) -> Vec<(Vec<u8>, Arc<Seat>)> {
+        let mut state = self.state.lock();
+        loop {
+            let wanted = size.min(state.writers).max(1);
+            if state.waiting.len() >= wanted || state.writers == 0 {
+                return std::mem::take(&mut state.waiting);
+            }
+            state.awaits = wanted;
+            self.arrived.wait(&mut state);
+        }
+    }
+
+    /// Nobody is served any more.
+    fn fail(&self, reason: &str) {
+        let mut state = self.state.lock();
+        state.failed = Some(reason.to_owned());
+        for (_, seat) in state.waiting.drain(..) {
+            seat.tell(Err(reason.to_owned()));
+        }
     }
 }
 
-/// Appends batches of `size` writes, or of what the writers that are left can bring; returns how many.
+/// Appends batches until nobody is left; returns how many.
 fn append(group: &Group, log: &mut Log, size: usize) -> anyhow::Result<u64> {
+    let mut batches = 0;
+    let mut joined = Vec::new();
     loop {
-        let (batch, number) = {
-            let mut state = group.state.lock();
-            while state.waiting.len() < size.min(state.writers).max(1) {
-                if state.writers == 0 && state.waiting.is_empty() {
-                    return Ok(state.begun);
-                }
-                group.arrived.wait(&mut state);
-            }
-            state.begun += 1;
-            (std::mem::take(&mut state.waiting), state.begun)
-        };
-        let outcome = log.append(&batch.concat());
-        let mut state = group.state.lock();
+        let batch = group.take(size);
+        if batch.is_empty() {
+            return Ok(batches);
+        }
+        batches += 1;
+        joined.clear();
+        for (data, _) in &batch {
+            joined.extend_from_slice(data);
+        }
+        let outcome = log.append(&joined);
+        let told = outcome.as_ref().map(|_| ()).map_err(|error| format!("{error:#}"));
+        for (_, seat) in batch {
+            seat.tell(told.clone());
+        }
         if let Err(error) = outcome {
-            state.failed = Some(format!("{error:#}"));
-            group.finished.notify_all();
+            group.fail(&format!("{error:#}"));
             return Err(error);
         }
-        state.done = number;
-        group.finished.notify_all();
     }
 }
 
