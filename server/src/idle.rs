@@ -5,15 +5,18 @@ use std::time::Duration;
 use binlog_types::CommitTs;
 
 use crate::context::Shared;
+use crate::free_space::FreeSpace;
 
 /// In an embedded cluster a timestamp costs nothing, and readers of several pumps wait for the slowest.
 const EMBEDDED_INTERVAL: Duration = Duration::from_millis(100);
 const DISK_INTERVAL: Duration = Duration::from_secs(3);
+/// How often garbage is collected while the disk is full.
+const COLLECT_AGAIN: Duration = Duration::from_secs(60);
 
-/// Offers the store a fresh timestamp whenever commits have not moved the watermark for an interval.
+/// Offers the store a fresh timestamp at once, and then whenever commits have not moved the watermark for an interval.
 pub(crate) async fn run(context: Shared) {
     let interval = if context.embedded { EMBEDDED_INTERVAL } else { context.settings.fake_interval };
-    let (mut seen, mut offered) = (CommitTs::ZERO, CommitTs::ZERO);
+    let (mut seen, mut offered) = (CommitTs::ZERO, offer(&context).await.unwrap_or(CommitTs::ZERO));
     loop {
         tokio::select! {
             () = context.stop.cancelled() => return,
@@ -46,13 +49,13 @@ pub(crate) async fn offer(context: &Shared) -> Option<CommitTs> {
     }
 }
 
-/// Measures the free space of the data directory's disk.
+/// Measures the free space of the data directory's disk. Where it runs out, garbage is collected at once, and again now and then
+/// until there is more: prewrites are refused meanwhile, and taken again by themselves.
 pub(crate) async fn watch_disk(context: Shared) {
-    let mut warned = false;
+    let mut asked: Option<Duration> = None;
     loop {
-        match rustix::fs::statvfs(&context.settings.data_dir) {
-            Ok(stat) => {
-                let (available, capacity) = (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize);
+        match context.settings.space.measure(&context.settings.data_dir) {
+            Ok(FreeSpace { available, capacity }) => {
                 context.disk.set(available);
                 let gauge = &context.metrics.storage_size;
                 gauge.with_label_values(&["available"]).set(i64::try_from(available).unwrap_or(i64::MAX));
@@ -60,15 +63,26 @@ pub(crate) async fn watch_disk(context: Shared) {
             }
             Err(error) => tracing::error!(%error, "get storage size failed"),
         }
-        let exhausted = context.disk.exhausted();
-        if let (Some((available, limit)), false) = (exhausted, warned) {
-            tracing::warn!(
-                available,
-                limit,
-                "no available space: prewrite binlogs are refused until there is more"
-            );
+        match context.disk.exhausted() {
+            Some((available, limit)) => {
+                if asked.is_none() {
+                    tracing::warn!(
+                        available,
+                        limit,
+                        "no available space: prewrite binlogs are refused until there is more"
+                    );
+                }
+                if asked.is_none_or(|asked| context.elapsed_since(asked) >= COLLECT_AGAIN) && context.gc.ask()
+                {
+                    asked = Some(context.clock.monotonic());
+                }
+            }
+            None => {
+                if asked.take().is_some() {
+                    tracing::info!("there is space again: prewrite binlogs are taken");
+                }
+            }
         }
-        warned = exhausted.is_some();
         tokio::select! {
             () = context.stop.cancelled() => return,
             () = tokio::time::sleep(DISK_INTERVAL) => {}

@@ -12,7 +12,7 @@ use binlog_cluster::{
 use binlog_storage::{Options, Store};
 use binlog_types::{ClockHandle, ClusterId, NodeId, SystemClock};
 use futures::FutureExt;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpSocket, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ use crate::{follower, gc, idle, peers, registrar, resolver, tick};
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Of ten seconds each.
 const PD_TRIES: u32 = 10;
 const DUTIES_DEADLINE: Duration = Duration::from_secs(5);
@@ -85,7 +87,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
     let mut settings = config.check()?;
     let clock = SystemClock::handle();
     let data_dir = DataDir::lock(&settings.data_dir)?;
-    let (listener, addr) = listen(&settings).await?;
+    let (port, addr) = bind(&settings).await?;
     if settings.addr.port == 0 {
         settings.addr.port = addr.port();
     }
@@ -93,7 +95,6 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         settings.advertise.port = addr.port();
     }
     let node_id = data_dir.node_id(settings.node_id.as_ref(), &settings.addr)?;
-    let socket = settings.socket.as_deref().map(listen_on_socket).transpose()?;
     let surroundings = tokio::select! {
         found = find_cluster(&settings) => found?,
         () = &mut shutdown => return Err(Error::Interrupted),
@@ -133,6 +134,11 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         store,
         settings,
     });
+    // Only now that requests can be answered: until then TiDB is to be refused, and takes another pump, not kept waiting.
+    let listener = port
+        .listen(BACKLOG)
+        .map_err(|cause| Error::Listen { addr: context.settings.addr.to_string(), cause })?;
+    let socket = context.settings.socket.as_deref().map(listen_on_socket).transpose()?;
     let (services, acceptor) = Services::start(&context, listener, socket)?;
     let mut duties = JoinSet::new();
     duties.spawn(acceptor.run(context.stop.clone()));
@@ -153,14 +159,29 @@ fn metrics_error(error: prometheus::Error) -> Error {
     Error::Config(format!("metrics: {error}"))
 }
 
-async fn listen(settings: &Settings) -> Result<(TcpListener, SocketAddr), Error> {
+/// Takes the address without listening there yet.
+async fn bind(settings: &Settings) -> Result<(TcpSocket, SocketAddr), Error> {
     let addr = settings.addr.to_string();
     // Go's empty host means every address.
     let bind = if settings.addr.host.is_empty() { format!("0.0.0.0{addr}") } else { addr.clone() };
     let failed = |cause| Error::Listen { addr: addr.clone(), cause };
-    let listener = TcpListener::bind(bind).await.map_err(failed)?;
-    let addr = listener.local_addr().map_err(failed)?;
-    Ok((listener, addr))
+    let mut last = std::io::ErrorKind::AddrNotAvailable.into();
+    for addr in tokio::net::lookup_host(bind).await.map_err(failed)? {
+        match bind_to(addr) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn bind_to(addr: SocketAddr) -> std::io::Result<(TcpSocket, SocketAddr)> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of the process before may linger.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    let addr = socket.local_addr()?;
+    Ok((socket, addr))
 }
 
 async fn find_cluster(settings: &Settings) -> Result<Surroundings, Error> {
@@ -309,13 +330,14 @@ impl Running {
         })?;
         let mark = registrar::claim_name(context).await?;
         self.duties.spawn(registrar::keep_name(context.clone(), mark));
+        // Drainers wait for this pump from the moment that they know of it, which is long before the last of them was told.
+        self.duties.spawn(idle::run(context.clone()));
         registrar::register(context, now).await?;
         if let Some(cluster) = embedded {
             self.duties.spawn(oracle::watch_seat(context.clone(), cluster));
         }
         self.duties.spawn(tick::run(context.clone()));
         self.duties.spawn(registrar::heartbeat(context.clone(), now));
-        self.duties.spawn(idle::run(context.clone()));
         self.duties.spawn(idle::watch_disk(context.clone()));
         self.duties.spawn(gc::run(context.clone()));
         self.duties.spawn(peers::run(context.clone()));
@@ -330,7 +352,7 @@ impl Running {
             });
         }
         if let Some(pd) = pd {
-            self.duties.spawn(resolver::run(context.clone(), TikvClient::new(pd.clone())));
+            self.duties.spawn(resolver::run(context.clone(), pd.clone()));
             self.duties.spawn(resolver::protect(context.clone(), pd.clone()));
             self.duties.spawn(follower::run(context.clone(), pd));
         }

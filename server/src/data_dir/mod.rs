@@ -1,14 +1,16 @@
 //! The data directory: its lock, the node's name in it, and whose it is.
 //!
 //! ```text
-//! DATA-DIR/.lock    flock, held as long as the process lives
-//! DATA-DIR/.node    the node's name
-//! DATA-DIR/binlog/  the store
+//! DATA-DIR/.lock      flock, held as long as the process lives
+//! DATA-DIR/.node      the node's name
+//! DATA-DIR/.original  what of the original's files may be left behind
+//! DATA-DIR/binlog/    the store
 //! ```
 //!
 //! An original pump keeps `kv/` and `value/` there; see [`original`].
 
 pub(crate) mod original;
+mod passed;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@
 //!
 //! and a finished file ends with `max ts i64 | magic 0x123ab922 u32`. The types and timestamps come first in a payload, so that the
 //! rows need not be read. A commit that some drainer has not read yet, or a prewrite whose outcome the original had not settled,
-//! would be lost by going on without it.
+//! would be lost by going on without it. What has passed once is not looked at again: see [`super::passed`].
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 use binlog_cluster::{NodeState, NodeStatus};
 use binlog_proto::binlog::BinlogType;
 
+use super::passed::Passed;
 use crate::Error;
 
 const MAGIC: u32 = 0x823a_56e8;
-const HEADER: usize = 16;
+const HEADER: u64 = 16;
 /// Type and timestamps take at most 33 bytes.
 const HEAD: u64 = 64;
 
@@ -34,30 +35,39 @@ pub(crate) struct Readers {
     pub(crate) drainers: Vec<NodeStatus>,
 }
 
+/// A file of the original's value log.
+#[derive(Debug)]
+pub(super) struct ValueLog {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) size: u64,
+}
+
 /// Refuses a directory whose binlogs somebody still needs; says so where they are left behind.
 ///
 /// # Errors
 /// [`Error::ForeignDirectory`], or what keeps the files from being read.
 pub(crate) fn check(dir: &Path, readers: &Readers) -> Result<(), Error> {
     let files = value_logs(&dir.join("value"))?;
-    if files.is_empty() {
+    let passed = Passed::load(dir)?;
+    if files.iter().all(|file| passed.of(file) == file.size) {
         return Ok(());
     }
     let unread = match readers.own.as_ref().map(|own| own.state) {
         // The original goes offline only after every drainer has everything.
         Some(NodeState::Offline) => None,
-        _ => unread(&files, readers)?,
+        _ => unread(&files, &passed, readers)?,
     };
     match unread {
         None => {
             tracing::info!(dir = %dir.display(), "the original pump's files are all read; they are left alone, and kv/ and value/ may be deleted");
-            Ok(())
+            Passed::save(dir, &files)
         }
         Some(found) => Err(Error::ForeignDirectory { dir: dir.to_owned(), found }),
     }
 }
 
-fn value_logs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+fn value_logs(dir: &Path) -> Result<Vec<ValueLog>, Error> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -67,15 +77,17 @@ fn value_logs(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     for entry in entries {
         let path = entry.map_err(Error::file("list", dir))?.path();
         if path.extension().is_some_and(|extension| extension == "vlog") {
-            files.push(path);
+            let size = path.metadata().map_err(Error::file("read", &path))?.len();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.push(ValueLog { name, path, size });
         }
     }
-    files.sort();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
 }
 
 /// What would be lost, in words; None where nothing would be.
-fn unread(files: &[PathBuf], readers: &Readers) -> Result<Option<String>, Error> {
+fn unread(files: &[ValueLog], passed: &Passed, readers: &Readers) -> Result<Option<String>, Error> {
     let reading = readers.drainers.iter().filter(|node| node.state != NodeState::Offline);
     let slowest = reading.min_by_key(|node| node.max_commit_ts);
     let mut log = Log {
@@ -83,9 +95,9 @@ fn unread(files: &[PathBuf], readers: &Readers) -> Result<Option<String>, Error>
         settled_at: readers.own.as_ref().map_or(0, |own| own.max_commit_ts),
         ..Log::default()
     };
-    for path in files {
-        let read = File::open(path).and_then(|file| log.read(file));
-        read.map_err(Error::file("read", path))?;
+    for file in files {
+        let read = File::open(&file.path).and_then(|open| log.read(open, passed.of(file), file.size));
+        read.map_err(Error::file("read", &file.path))?;
     }
     let reader = match slowest {
         Some(node) => format!("drainer {} ({}) has read up to {}", node.node_id, node.state, log.read),
@@ -115,34 +127,45 @@ struct Log {
 }
 
 impl Log {
-    fn read(&mut self, file: File) -> io::Result<()> {
-        let size = file.metadata()?.len();
+    /// Reads from `at` to `size`.
+    fn read(&mut self, file: File, mut at: u64, size: u64) -> io::Result<()> {
         let mut file = BufReader::with_capacity(256 << 10, file);
-        let mut at = 0_u64;
-        while at + HEADER as u64 <= size {
-            let mut header = [0; HEADER];
-            file.read_exact(&mut header)?;
-            let [m0, m1, m2, m3, l0, l1, l2, l3, l4, l5, l6, l7, ..] = header;
-            let magic = u32::from_le_bytes([m0, m1, m2, m3]);
-            let length = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
-            let end = at.saturating_add(HEADER as u64).saturating_add(length);
-            if magic != MAGIC || end > size {
-                // A torn record or the footer: the next record begins somewhere behind it, as the original looks for it.
-                at += 1;
-                file.seek_relative(1 - HEADER as i64)?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut last: Option<Record> = None;
+        loop {
+            let header = if at + HEADER <= size { Some(Header::read(&mut file)?) } else { None };
+            let here = header.as_ref().filter(|header| header.magic == MAGIC && header.end(at) <= size);
+            if let Some(&header) = here {
+                // It begins where the one before ends: so that one is whole.
+                last.take().into_iter().for_each(|record| self.take(&record));
+                let mut head = Vec::new();
+                file.by_ref().take(header.length.min(HEAD)).read_to_end(&mut head)?;
+                last = Some(Record { at, header, head });
+                // What is in the buffer already is not read again.
+                let rest = i64::try_from(header.length.saturating_sub(HEAD)).map_err(io::Error::other)?;
+                file.seek_relative(rest)?;
+                at = header.end(at);
                 continue;
             }
-            let mut head = Vec::new();
-            file.by_ref().take(length.min(HEAD)).read_to_end(&mut head)?;
-            self.take(&head);
-            file.seek(SeekFrom::Start(end))?;
-            at = end;
+            // The end, the footer, or what a crash left of a record: the next one begins somewhere behind, as the original looks for it.
+            if let Some(record) = last.take() {
+                if record.is_whole(&mut file)? {
+                    self.take(&record);
+                } else {
+                    at = record.at + 1;
+                }
+                file.seek(SeekFrom::Start(at))?;
+            } else if header.is_some() {
+                at += 1;
+                file.seek_relative(1 - HEADER as i64)?;
+            } else {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
-    fn take(&mut self, head: &[u8]) {
-        let (tp, start_ts, commit_ts) = positions(head);
+    fn take(&mut self, record: &Record) {
+        let (tp, start_ts, commit_ts) = positions(&record.head);
         if tp == BinlogType::Prewrite as i64 {
             if start_ts != 0 {
                 self.open.insert(start_ts);
@@ -159,6 +182,69 @@ impl Log {
             self.unread += 1;
         }
     }
+}
+
+/// What stands before a payload.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    magic: u32,
+    length: u64,
+    check: u32,
+}
+
+impl Header {
+    fn read(file: &mut impl Read) -> io::Result<Self> {
+        let mut bytes = [0; HEADER as usize];
+        file.read_exact(&mut bytes)?;
+        let [m0, m1, m2, m3, l0, l1, l2, l3, l4, l5, l6, l7, c0, c1, c2, c3] = bytes;
+        Ok(Header {
+            magic: u32::from_le_bytes([m0, m1, m2, m3]),
+            length: u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]),
+            check: u32::from_le_bytes([c0, c1, c2, c3]),
+        })
+    }
+
+    /// Where the record ends that begins at `at`.
+    fn end(self, at: u64) -> u64 {
+        at.saturating_add(HEADER).saturating_add(self.length)
+    }
+}
+
+/// A record as its header tells: if a crash cut it short, others lie in what it claims.
+#[derive(Debug)]
+struct Record {
+    at: u64,
+    header: Header,
+    head: Vec<u8>,
+}
+
+impl Record {
+    /// Reads the payload, wherever the file stands.
+    fn is_whole(&self, file: &mut (impl Read + Seek)) -> io::Result<bool> {
+        file.seek(SeekFrom::Start(self.at + HEADER))?;
+        let (mut check, mut left) = (!0_u32, self.header.length);
+        let mut buffer = vec![0; 64 << 10];
+        while left > 0 {
+            let count = file.read(&mut buffer[..left.min(64 << 10) as usize])?;
+            if count == 0 {
+                return Ok(false);
+            }
+            check = castagnoli(check, &buffer[..count]);
+            left -= count as u64;
+        }
+        Ok(!check == self.header.check)
+    }
+}
+
+/// CRC-32C, bit by bit: a few records a file are checked.
+fn castagnoli(mut check: u32, bytes: &[u8]) -> u32 {
+    for byte in bytes {
+        check ^= u32::from(*byte);
+        for _ in 0..8 {
+            check = (check >> 1) ^ (0x82f6_3b78 & (check & 1).wrapping_neg());
+        }
+    }
+    check
 }
 
 /// Type, start_ts and commit_ts: fields 1 to 3, which stand first and are always there.
@@ -193,9 +279,33 @@ mod tests {
         let payload = binlog.encode_to_vec();
         let mut out = MAGIC.to_le_bytes().to_vec();
         out.extend((payload.len() as u64).to_le_bytes());
-        out.extend(0_u32.to_le_bytes());
+        out.extend((!castagnoli(!0, &payload)).to_le_bytes());
         out.extend(payload);
         out
+    }
+
+    #[test]
+    fn the_checksum_is_the_originals() {
+        assert_eq!(!castagnoli(!0, b"123456789"), 0xe306_9283);
+    }
+
+    /// The original goes on behind what a crash left: that must not hide what comes then.
+    #[test]
+    fn a_torn_record_hides_nothing() {
+        use BinlogType::{Commit, Prewrite};
+        let torn = record(Prewrite, 3, 0)[..100].to_vec();
+        let own = || node("pump", NodeState::Paused, 10);
+        let drainer = |ts| vec![node("d", NodeState::Online, ts)];
+        let log = || {
+            let mut log = vec![torn.clone()];
+            for n in 1..100 {
+                log.extend([record(Prewrite, 4 * n, 0), record(Commit, 4 * n, 4 * n + 2)]);
+            }
+            log
+        };
+        check_with(&log(), own(), drainer(398)).unwrap();
+        let late = check_with(&log(), own(), drainer(0)).unwrap_err();
+        assert!(late.contains("99 transactions from commit_ts 6 on"), "{late}");
     }
 
     fn node(name: &str, state: NodeState, max_commit_ts: i64) -> NodeStatus {
@@ -203,15 +313,23 @@ mod tests {
     }
 
     fn check_with(records: &[Vec<u8>], own: NodeStatus, drainers: Vec<NodeStatus>) -> Result<(), String> {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("value")).unwrap();
+        check_in(tempfile::tempdir().unwrap().path(), records, own, drainers)
+    }
+
+    fn check_in(
+        dir: &Path,
+        records: &[Vec<u8>],
+        own: NodeStatus,
+        drainers: Vec<NodeStatus>,
+    ) -> Result<(), String> {
+        fs::create_dir_all(dir.join("value")).unwrap();
         let (first, second) = records.split_at(records.len() / 2);
         // A finished file, and one that ends in a torn record.
         let footer = [9_i64.to_le_bytes().to_vec(), 0x123a_b922_u32.to_le_bytes().to_vec()].concat();
-        fs::write(dir.path().join("value/000000.vlog"), [first.concat(), footer].concat()).unwrap();
+        fs::write(dir.join("value/000000.vlog"), [first.concat(), footer].concat()).unwrap();
         let torn = record(BinlogType::Prewrite, 999, 0)[..200].to_vec();
-        fs::write(dir.path().join("value/000001.vlog"), [second.concat(), torn].concat()).unwrap();
-        check(dir.path(), &Readers { own: Some(own), drainers }).map_err(|e| e.to_string())
+        fs::write(dir.join("value/000001.vlog"), [second.concat(), torn].concat()).unwrap();
+        check(dir, &Readers { own: Some(own), drainers }).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -252,5 +370,31 @@ mod tests {
         );
         check_with(&log[..3], node("pump", NodeState::Paused, 10), drainers()).unwrap();
         assert!(check_with(&log[..3], node("pump", NodeState::Paused, 9), drainers()).is_err());
+    }
+
+    #[test]
+    fn what_has_passed_once_is_not_asked_for_again() {
+        use BinlogType::{Commit, Prewrite};
+        let dir = tempfile::tempdir().unwrap();
+        let log = [record(Prewrite, 3, 0), record(Prewrite, 5, 0), record(Commit, 5, 10)];
+        let drainers = || vec![node("d", NodeState::Online, 10)];
+        check_in(dir.path(), &log, node("pump", NodeState::Paused, 10), drainers()).unwrap();
+        // This program's entry stands in the registry now, and the drainers are gone.
+        let ours = || Readers { own: Some(node("pump", NodeState::Paused, 77)), drainers: vec![] };
+        check(dir.path(), &ours()).unwrap();
+        // The original ran once more: what it wrote must be read, and only that.
+        let append = |record: Vec<u8>| {
+            let path = dir.path().join("value/000001.vlog");
+            let before = fs::read(&path).unwrap();
+            fs::write(&path, [before, record].concat()).unwrap();
+        };
+        append(record(Commit, 80, 90));
+        let error = check(dir.path(), &ours()).unwrap_err().to_string();
+        assert!(error.contains("1 transactions from commit_ts 90 on"), "{error}");
+        let caught_up = Readers { drainers: vec![node("d", NodeState::Online, 90)], ..ours() };
+        check(dir.path(), &caught_up).unwrap();
+        fs::write(dir.path().join("value/000002.vlog"), record(Prewrite, 95, 0)).unwrap();
+        let error = check(dir.path(), &caught_up).unwrap_err().to_string();
+        assert!(error.contains("the first with start_ts 95"), "{error}");
     }
 }

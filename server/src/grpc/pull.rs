@@ -34,7 +34,8 @@ pub(super) struct PullStream {
     after: CommitTs,
     /// The last commit_ts that went out; fakes must be above it.
     last_sent: CommitTs,
-    last_sent_at: Duration,
+    /// None: a drainer that just came learns at once how far this pump is, since it hands out nothing before.
+    last_sent_at: Option<Duration>,
     reader: Option<(Reader, CommitTs)>,
     ready: VecDeque<Ready>,
     joining: Joining,
@@ -65,13 +66,12 @@ impl PullStream {
     /// A stream of everything above `after`.
     pub(super) fn new(context: Shared, after: CommitTs) -> Self {
         let watermark = context.watermark.subscribe();
-        let last_sent_at = context.clock.monotonic();
         PullStream {
             context,
             watermark,
             after,
             last_sent: after,
-            last_sent_at,
+            last_sent_at: None,
             reader: None,
             ready: VecDeque::new(),
             joining: Joining::default(),
@@ -84,7 +84,7 @@ impl PullStream {
         self.taking = None;
         loop {
             if let Some(Ready { response, turn }) = self.ready.pop_front() {
-                self.last_sent_at = self.context.clock.monotonic();
+                self.last_sent_at = Some(self.context.clock.monotonic());
                 self.taking = turn;
                 return Ok(Some(response));
             }
@@ -172,16 +172,17 @@ impl PullStream {
     /// Waits until there is something to read or a fake is due; false when the pump stops.
     async fn wait(&mut self) -> bool {
         let watermark = *self.watermark.borrow();
-        let idle = self.context.elapsed_since(self.last_sent_at);
-        let until_fake = self.context.settings.fake_interval.saturating_sub(idle);
+        let interval = self.context.settings.fake_interval;
+        let until_fake = self
+            .last_sent_at
+            .map_or(Duration::ZERO, |last| interval.saturating_sub(self.context.elapsed_since(last)));
         if watermark > self.last_sent && until_fake.is_zero() && watermark <= self.after {
             self.ready.push_back(Ready { response: fake(watermark), turn: None });
             self.last_sent = watermark;
             return true;
         }
         // With nothing to tell, a fake is not due however long it takes.
-        let until_fake =
-            if watermark > self.last_sent { until_fake } else { self.context.settings.fake_interval };
+        let until_fake = if watermark > self.last_sent { until_fake } else { interval };
         tokio::select! {
             () = self.context.stop.cancelled() => false,
             changed = self.watermark.changed() => changed.is_ok(),

@@ -2,7 +2,8 @@
 //!
 //! First the question that changes nothing, `MvccGetByKey`; only a transaction that stands locked is asked about with
 //! `CheckTxnStatus`, which rolls back what is dead by the oracle's time and never what is alive. While orphans exist, a
-//! service safe point keeps TiKV from forgetting their outcome ([`protect`]). In an embedded cluster the writer is the
+//! service safe point keeps TiKV from forgetting their outcome ([`protect`]); of one that was forgotten before, while this pump was
+//! down say, nobody knows whether it committed: that becomes a gap, never a rollback. In an embedded cluster the writer is the
 //! authority: it learns of its open transactions from `Store/Stats`.
 //!
 //! Each question is a task of its own, so that a region that does not answer delays only its own orphans.
@@ -12,7 +13,7 @@ mod schedule;
 
 use std::time::Duration;
 
-use binlog_cluster::{CheckTxnStatus, TikvClient, TxnStatus};
+use binlog_cluster::{CheckTxnStatus, Error, PdClient, TikvClient, TxnStatus};
 use binlog_proto::kvrpcpb::{MvccInfo, Op};
 use binlog_storage::{Commit, Unresolved, Write};
 use binlog_types::{CommitTs, StartTs, Ts};
@@ -29,8 +30,16 @@ const LIMIT: usize = 1000;
 /// How many questions may be open.
 const PARALLEL: usize = 64;
 
+/// Whom to ask.
+#[derive(Clone, Debug)]
+struct Authority {
+    pd: PdClient,
+    tikv: TikvClient,
+}
+
 /// Resolves until the pump stops.
-pub(crate) async fn run(context: Shared, tikv: TikvClient) {
+pub(crate) async fn run(context: Shared, pd: PdClient) {
+    let authority = Authority { tikv: TikvClient::new(pd.clone()), pd };
     let mut schedule = Schedule::default();
     let mut asking: JoinSet<(StartTs, Answer)> = JoinSet::new();
     let mut ticks = tokio::time::interval(TICK);
@@ -41,8 +50,10 @@ pub(crate) async fn run(context: Shared, tikv: TikvClient) {
             _ = ticks.tick() => {
                 let open = context.store.unresolved(LIMIT);
                 let room = PARALLEL.saturating_sub(asking.len());
-                for (orphan, question) in schedule.due(&open, context.clock.monotonic(), room) {
-                    asking.spawn(resolve(context.clone(), tikv.clone(), orphan, question));
+                // Without a timestamp nobody is old, and the questions that change nothing are asked all the same.
+                let ts = if open.iter().any(|orphan| orphan.recovered) { context.time.now().await.ok() } else { None };
+                for (orphan, question) in schedule.due(&open, context.clock.monotonic(), ts, room) {
+                    asking.spawn(resolve(context.clone(), authority.clone(), orphan, question));
                 }
             }
             Some(answered) = asking.join_next() => {
@@ -57,45 +68,50 @@ pub(crate) async fn run(context: Shared, tikv: TikvClient) {
 /// Asks about one orphan, and stores what became of it.
 async fn resolve(
     context: Shared,
-    tikv: TikvClient,
+    authority: Authority,
     orphan: Unresolved,
     question: Question,
 ) -> (StartTs, Answer) {
-    let answer = ask(&context, &tikv, &orphan, question).await;
+    let start_ts = orphan.start_ts;
+    let answer = ask(&context, &authority, &orphan, question).await;
     match answer {
-        Answer::Committed(commit_ts) => settle(&context, orphan.start_ts, Some(commit_ts)).await,
-        Answer::RolledBack => settle(&context, orphan.start_ts, None).await,
+        Answer::Committed(commit_ts) => {
+            settle(&context, Write::Commit(Commit { start_ts, commit_ts, extra: bytes::Bytes::new() })).await;
+        }
+        Answer::RolledBack => settle(&context, Write::Rollback(start_ts)).await,
+        Answer::Forgotten { through } => {
+            tracing::error!(
+                %start_ts, %through,
+                "TiKV has collected the outcome of a prewrite before it was asked: whether the transaction committed is not known, and readers are told of a gap"
+            );
+            settle(&context, Write::Lost { start_ts, through }).await;
+        }
         Answer::Locked { .. } | Answer::NotFound | Answer::Unknown => {}
     }
-    (orphan.start_ts, answer)
+    (start_ts, answer)
 }
 
 /// Stores the outcome as if TiDB had sent it.
-async fn settle(context: &Shared, start_ts: StartTs, commit_ts: Option<CommitTs>) {
-    let write = match commit_ts {
-        Some(commit_ts) => Write::Commit(Commit { start_ts, commit_ts, extra: bytes::Bytes::new() }),
-        None => Write::Rollback(start_ts),
-    };
-    let store = context.store.clone();
+async fn settle(context: &Shared, outcome: Write) {
+    let (store, write) = (context.store.clone(), outcome.clone());
     match tokio::task::spawn_blocking(move || store.write(write)).await {
-        Ok(Ok(())) => {
-            tracing::info!(%start_ts, ?commit_ts, "the outcome of a prewrite was learned from TiKV");
-        }
+        Ok(Ok(())) => tracing::info!(?outcome, "the outcome of a prewrite was learned from TiKV"),
         Ok(Err(error)) => {
-            tracing::error!(%start_ts, ?commit_ts, %error, "the outcome of a prewrite cannot be stored");
+            tracing::error!(?outcome, %error, "the outcome of a prewrite cannot be stored");
         }
         Err(_) => {}
     }
 }
 
-async fn ask(context: &Shared, tikv: &TikvClient, orphan: &Unresolved, question: Question) -> Answer {
+async fn ask(context: &Shared, authority: &Authority, orphan: &Unresolved, question: Question) -> Answer {
     if orphan.key.is_empty() {
         tracing::error!(start_ts = %orphan.start_ts, "a prewrite without primary key has no outcome: readers wait behind it");
         return Answer::Unknown;
     }
     let result = match question {
         Question::Versions => {
-            tikv.mvcc_get_by_key(&orphan.key).await.map(|info| read_versions(&info, orphan.start_ts))
+            let info = authority.tikv.mvcc_get_by_key(&orphan.key).await;
+            info.map(|info| read_versions(&info, orphan.start_ts))
         }
         Question::Status { rollback_if_not_exist } => {
             let now = match context.time.now().await {
@@ -106,26 +122,50 @@ async fn ask(context: &Shared, tikv: &TikvClient, orphan: &Unresolved, question:
                 }
             };
             context.metrics.tikv_queries.inc();
-            let status = CheckTxnStatus {
-                primary: orphan.key.to_vec(),
-                start_ts: orphan.start_ts,
-                now,
-                rollback_if_not_exist,
-            };
-            tikv.check_txn_status(&status).await.map(|status| match status {
-                TxnStatus::Locked { ttl_ms } => {
-                    Answer::Locked { ends_in: lock_ends_in(orphan.start_ts, ttl_ms, now) }
-                }
-                TxnStatus::Committed(commit_ts) => Answer::Committed(commit_ts),
-                TxnStatus::RolledBack => Answer::RolledBack,
-                TxnStatus::NotFound => Answer::NotFound,
-            })
+            let watermark = context.store.watermark();
+            check_status(authority, orphan, watermark, now, rollback_if_not_exist).await
         }
     };
     result.unwrap_or_else(|error| {
         tracing::warn!(start_ts = %orphan.start_ts, %error, "TiKV does not tell the outcome of a prewrite now");
         Answer::Unknown
     })
+}
+
+async fn check_status(
+    Authority { pd, tikv }: &Authority,
+    orphan: &Unresolved,
+    watermark: CommitTs,
+    now: Ts,
+    rollback_if_not_exist: bool,
+) -> Result<Answer, Error> {
+    let start_ts = orphan.start_ts;
+    // That nothing is there says that nothing ever was only while no garbage was collected there.
+    let forgotten = if rollback_if_not_exist {
+        let collected = CommitTs::from(pd.gc_safe_point().await?);
+        may_have_gone(start_ts, watermark, collected).then_some(collected)
+    } else {
+        None
+    };
+    let question = CheckTxnStatus {
+        primary: orphan.key.to_vec(),
+        start_ts,
+        now,
+        rollback_if_not_exist: rollback_if_not_exist && forgotten.is_none(),
+    };
+    Ok(match (tikv.check_txn_status(&question).await?, forgotten) {
+        (TxnStatus::Locked { ttl_ms }, _) => Answer::Locked { ends_in: lock_ends_in(start_ts, ttl_ms, now) },
+        (TxnStatus::Committed(commit_ts), _) => Answer::Committed(commit_ts),
+        (TxnStatus::RolledBack | TxnStatus::RolledBackUnseen, _) => Answer::RolledBack,
+        (TxnStatus::NotFound, Some(through)) => Answer::Forgotten { through },
+        (TxnStatus::NotFound, None) => Answer::NotFound,
+    })
+}
+
+/// Whether TiKV may have collected the outcome of an undecided prewrite. A commit_ts would be above its start and above the watermark, and what
+/// has one above the safe point keeps it.
+fn may_have_gone(start_ts: StartTs, watermark: CommitTs, collected: CommitTs) -> bool {
+    collected.ts() > start_ts.ts() && collected > watermark
 }
 
 /// A lock lives for its time from the transaction's start.
@@ -150,6 +190,7 @@ fn read_versions(info: &MvccInfo, start_ts: StartTs) -> Answer {
 #[cfg(test)]
 mod tests {
     use binlog_proto::kvrpcpb::{MvccLock, MvccWrite};
+    use binlog_testkit::{FakeCluster, Outcome};
 
     use super::*;
 
@@ -175,6 +216,48 @@ mod tests {
         };
         assert_eq!(read_versions(&lock(5), StartTs::new(5)), Answer::Locked { ends_in: Duration::ZERO });
         assert_eq!(read_versions(&lock(6), StartTs::new(5)), Answer::NotFound);
+    }
+
+    #[test]
+    fn an_outcome_that_cannot_have_been_collected_is_not_forgotten() {
+        let gone = |start_ts, watermark, collected| {
+            may_have_gone(StartTs::new(start_ts), CommitTs::new(watermark), CommitTs::new(collected))
+        };
+        assert!(gone(5, 3, 9));
+        assert!(!gone(5, 3, 5));
+        assert!(!gone(5, 9, 9), "it would have committed above the watermark");
+        assert!(!gone(5, 3, 0), "nothing was collected yet");
+    }
+
+    /// A prewrite from before an outage that outlasted TiKV's memory.
+    #[tokio::test]
+    async fn a_collected_outcome_is_no_rollback() {
+        let cluster = FakeCluster::without_etcd().unwrap();
+        let pd = PdClient::connect(&[cluster.url()], None).await.unwrap();
+        let authority = Authority { tikv: TikvClient::new(pd.clone()), pd };
+        let at = |seconds: u64| Ts::compose(seconds * 1000, 0);
+        let start_ts = StartTs::from(at(1_000));
+        let orphan = |key: &'static str| Unresolved {
+            start_ts,
+            key: key.into(),
+            age: Duration::from_secs(600),
+            recovered: true,
+        };
+        let ask = async |key, watermark: Ts| {
+            let watermark = CommitTs::from(watermark);
+            check_status(&authority, &orphan(key), watermark, at(9_000), true).await.unwrap()
+        };
+        let through = CommitTs::from(at(5_000));
+        cluster.set_gc_safe_point(through.ts());
+        assert_eq!(ask("gone", at(900)).await, Answer::Forgotten { through });
+        assert_eq!(cluster.txn(b"gone", start_ts), None, "it was not rolled back besides");
+        cluster.set_txn("there", start_ts, Outcome::Committed(CommitTs::from(at(1_001))));
+        assert_eq!(ask("there", at(900)).await, Answer::Committed(CommitTs::from(at(1_001))));
+        // It would have committed above the watermark, where nothing was collected yet.
+        assert_eq!(ask("passed", at(5_000)).await, Answer::RolledBack);
+        cluster.set_gc_safe_point(at(999));
+        assert_eq!(ask("young", at(900)).await, Answer::RolledBack);
+        assert_eq!(cluster.txn(b"young", start_ts), Some(Outcome::RolledBack));
     }
 
     #[test]

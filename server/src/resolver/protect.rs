@@ -41,6 +41,7 @@ pub(crate) async fn run(context: Shared, pd: PdClient) {
         match updated {
             Ok(granted) => {
                 if !ttl.is_zero() && granted > at {
+                    // Each is asked about on its own, and is a gap if it cannot be told.
                     tracing::warn!(wanted = %at, %granted, "TiKV may have forgotten outcomes that are still open here");
                 }
                 set_at = oldest.map(|_| now);

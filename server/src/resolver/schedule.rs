@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use binlog_storage::Unresolved;
-use binlog_types::{CommitTs, StartTs};
+use binlog_types::{CommitTs, StartTs, Ts};
 
 /// An outcome that is on its way usually comes before this.
 const FIRST_AFTER: Duration = Duration::from_secs(2);
@@ -16,6 +16,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 const LOCKED_BACKOFF: Duration = Duration::from_secs(3);
 /// A transaction whose prewrite binlog is this old and which never locked its primary key will not do so any more.
 const HOPELESS_AFTER: Duration = Duration::from_secs(600);
+/// When the prewrite binlogs came that a restart found, nobody knows: their transactions began long enough ago, and TiDB gives up sooner to lock a
+/// key for one of them that came last.
+const RECOVERED_HOPELESS_AFTER: Duration = Duration::from_secs(60);
 
 /// What to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub(super) enum Answer {
     Committed(CommitTs),
     /// It was rolled back.
     RolledBack,
+    /// Garbage collection has passed it, and left neither lock nor outcome.
+    Forgotten {
+        /// If it committed, then at or below.
+        through: CommitTs,
+    },
     /// Its lock stands, for so long at least.
     Locked {
         /// From now.
@@ -63,12 +71,13 @@ struct Probe {
 }
 
 impl Schedule {
-    /// Those of `open`, at most `room`, that are to be asked about at `now`; each question must be [answered](Self::answered).
-    /// What is no longer open is forgotten.
+    /// Those of `open`, at most `room`, that are to be asked about at `now`, which is `ts` to the oracle if that is known; each question must be
+    /// [answered](Self::answered). What is no longer open is forgotten.
     pub(super) fn due(
         &mut self,
         open: &[Unresolved],
         now: Duration,
+        ts: Option<Ts>,
         room: usize,
     ) -> Vec<(Unresolved, Question)> {
         if self.probes.len() > open.len() {
@@ -92,7 +101,7 @@ impl Schedule {
             probe.asked = true;
             let question = if probe.locked {
                 Question::Status { rollback_if_not_exist: false }
-            } else if orphan.age >= HOPELESS_AFTER {
+            } else if is_hopeless(orphan, ts) {
                 Question::Status { rollback_if_not_exist: true }
             } else {
                 Question::Versions
@@ -119,6 +128,14 @@ impl Schedule {
     }
 }
 
+/// Measured by this machine's steady clock, where it has seen the prewrite binlog come: the oracle's may jump.
+fn is_hopeless(orphan: &Unresolved, ts: Option<Ts>) -> bool {
+    let began = orphan.start_ts.ts().physical();
+    let since = ts.map_or(Duration::ZERO, |ts| Duration::from_millis(ts.physical().saturating_sub(began)));
+    orphan.age >= HOPELESS_AFTER
+        || orphan.recovered && orphan.age >= RECOVERED_HOPELESS_AFTER && since >= HOPELESS_AFTER
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -129,11 +146,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn orphan(age: Duration) -> Unresolved {
-        Unresolved { start_ts: StartTs::new(5), key: "k".into(), age }
+        Unresolved { start_ts: StartTs::new(5), key: "k".into(), age, recovered: false }
     }
 
     fn question(schedule: &mut Schedule, age: Duration) -> Option<Question> {
-        schedule.due(&[orphan(age)], age, 8).pop().map(|(_, question)| question)
+        schedule.due(&[orphan(age)], age, Some(Ts::MAX), 8).pop().map(|(_, question)| question)
     }
 
     #[test]
@@ -166,9 +183,23 @@ mod tests {
         let open: Vec<Unresolved> =
             (1..=5).map(|n| Unresolved { start_ts: StartTs::new(n), ..orphan(S * 2) }).collect();
         let mut schedule = Schedule::default();
-        assert_eq!(schedule.due(&open, S, 3).len(), 3);
-        assert_eq!(schedule.due(&open, S, 3).len(), 2);
-        assert!(schedule.due(&open, S, 3).is_empty());
+        assert_eq!(schedule.due(&open, S, None, 3).len(), 3);
+        assert_eq!(schedule.due(&open, S, None, 3).len(), 2);
+        assert!(schedule.due(&open, S, None, 3).is_empty());
+    }
+
+    #[test]
+    fn a_restart_makes_nobody_young_again() {
+        let began = Ts::compose(5_000_000, 0);
+        let later = |seconds: u64| Some(Ts::compose(5_000_000 + seconds * 1000, 0));
+        let found =
+            |age| Unresolved { start_ts: StartTs::from(began), key: "k".into(), age, recovered: true };
+        assert!(!is_hopeless(&found(S * 59), later(3_600)), "it may have come just before the restart");
+        assert!(is_hopeless(&found(S * 60), later(3_600)));
+        assert!(!is_hopeless(&found(S * 60), later(599)));
+        assert!(!is_hopeless(&found(S * 60), None));
+        assert!(is_hopeless(&found(S * 600), None));
+        assert!(!is_hopeless(&Unresolved { recovered: false, ..found(S * 599) }, later(3_600)));
     }
 
     /// What TiKV knows of a transaction over time; times count from the arrival of its prewrite binlog.
@@ -217,7 +248,7 @@ mod tests {
             let (mut now, mut failures) = (Duration::ZERO, failures);
             let known_at = loop {
                 now += MS * 500;
-                let Some((_, question)) = schedule.due(&[orphan(now)], now, 8).pop() else { continue };
+                let Some((_, question)) = schedule.due(&[orphan(now)], now, None, 8).pop() else { continue };
                 let answer = if failures > 0 {
                     failures -= 1;
                     Answer::Unknown

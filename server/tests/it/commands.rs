@@ -3,9 +3,9 @@
 use std::process::{Command, Output};
 
 use binlog_proto::binlog::{Binlog, BinlogType};
-use prost::Message;
 
 use crate::harness::{Root, text};
+use crate::takeover::write_value_log;
 
 fn pump(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pump")).args(args).output().unwrap()
@@ -73,14 +73,8 @@ fn exit_codes_tell_syntax_from_settings() {
 #[test]
 fn the_originals_directory_is_refused_with_advice() {
     let root = Root::new();
-    std::fs::create_dir_all(root.data_dir().join("value")).unwrap();
-    let commit = Binlog { tp: BinlogType::Commit as i32, start_ts: 5, commit_ts: 7, ..Binlog::default() }
-        .encode_to_vec();
-    let mut log = 0x823a_56e8_u32.to_le_bytes().to_vec();
-    log.extend((commit.len() as u64).to_le_bytes());
-    log.extend([0; 4]);
-    log.extend(commit);
-    std::fs::write(root.data_dir().join("value/000000.vlog"), log).unwrap();
+    let commit = Binlog { tp: BinlogType::Commit as i32, start_ts: 5, commit_ts: 7, ..Binlog::default() };
+    write_value_log(&root.data_dir(), &[commit]);
     let output = pump(&[
         "-addr",
         "127.0.0.1:0",

@@ -13,6 +13,8 @@ mod replay;
 mod scan;
 mod schema;
 mod signals;
+mod start;
 mod surface;
+mod takeover;
 mod tls;
 mod write;
