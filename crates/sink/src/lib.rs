@@ -40,7 +40,7 @@ pub use layout::key_columns;
 pub use mysql::marks::{MARK_SCHEMA, MARK_TABLE};
 pub use names::sqlite_table_name;
 pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
-pub use render::{render_ddl_sql, render_dml_sql};
+pub use render::{SESSION_SQL, SqlDialect, render_ddl_sql, render_dml_sql};
 pub use session::{Outcome, Session};
 pub use sink::{Sink, Ticket};
 pub use watch::{Query, Watch};

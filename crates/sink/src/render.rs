@@ -1,6 +1,7 @@
 //! Transactions and DDLs as SQL text, MySQL dialect: for people, and for the `mariadb` client in a session whose `time_zone` is UTC.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use binlog_catalog::{ChangeKind, Ddl, Row, Transaction};
 
@@ -10,6 +11,37 @@ use crate::ddl::{self};
 use crate::dml::statement;
 use crate::layout::Layout;
 use crate::notices::Notices;
+
+/// Session settings that the texts of this crate rely on, MySQL dialect, for the head of a script: those that a [`Sink`](crate::Sink) asks of its own
+/// connections. What only MariaDB and TiDB know stands in comments that only they read (older clients strip them: `mysql --comments`).
+pub const SESSION_SQL: &str = "SET NAMES utf8mb4;\nSET time_zone = '+00:00';\n\
+    SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n\
+    SET foreign_key_checks = 0 /*M! , check_constraint_checks = 0 */ /*T! , allow_auto_random_explicit_insert = 1 */;\n";
+
+/// Whose DDL is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqlDialect {
+    /// MariaDB's; MySQL takes nearly all of it.
+    #[default]
+    MariaDb,
+    /// MySQL's.
+    MySql,
+    /// TiDB's own text, where what a DDL did does not say everything.
+    TiDb,
+}
+
+impl FromStr for SqlDialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "mariadb" => Ok(SqlDialect::MariaDb),
+            "mysql" => Ok(SqlDialect::MySql),
+            "tidb" => Ok(SqlDialect::TiDb),
+            other => Err(format!("{other:?} is none of mariadb, mysql, tidb")),
+        }
+    }
+}
 
 /// SQL text of a transaction: one statement an element, each on one line, with `;`. Names are qualified, bytes stand as `0x…`.
 pub fn render_dml_sql(txn: &Transaction) -> Vec<String> {
@@ -43,9 +75,14 @@ pub fn render_dml_sql(txn: &Transaction) -> Vec<String> {
         .collect()
 }
 
-/// SQL text of a DDL, made from what it did. What no MySQL can do stands as a comment with the statement's own text.
-pub fn render_ddl_sql(ddl: &Ddl) -> Vec<String> {
-    let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
+/// SQL text of a DDL, made from what it did. What the dialect cannot do stands as a comment with the statement's own text.
+pub fn render_ddl_sql(ddl: &Ddl, dialect: SqlDialect) -> Vec<String> {
+    let kind = match dialect {
+        SqlDialect::MariaDb => Kind::MariaDb,
+        SqlDialect::MySql => Kind::MySql,
+        SqlDialect::TiDb => Kind::TiDb,
+    };
+    let dialect = Dialect::new(kind, HashSet::new());
     match ddl::plan(&dialect, ddl, &Bin::default(), false, &mut Notices::default()) {
         Ok(steps) => {
             let mut lines = Vec::new();

@@ -4,7 +4,7 @@
 //! without a key too.
 
 mod actor;
-mod rows;
+pub(crate) mod rows;
 mod state;
 mod value;
 

@@ -2,7 +2,7 @@
 
 use binlog_catalog::{ChangeKind, Row};
 use binlog_types::CommitTs;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row as _};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
@@ -203,17 +203,46 @@ async fn step(connection: &mut SqliteConnection, step: &Ordered<'_>) -> Result<(
     Ok(())
 }
 
+/// How many rows equal one of `rows` in every column that it binds.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    layout: &Layout,
+    rows: &[&Row],
+) -> Result<u64, Error> {
+    let most = (VALUES / layout.writable.len().max(1)).max(1);
+    let mut found = 0;
+    for chunk in rows.chunks(most) {
+        let conditions: Vec<String> =
+            chunk.iter().map(|row| format!("({})", equal(layout, &layout.bound(row)))).collect();
+        let sql = format!("SELECT COUNT(*) FROM {} WHERE {}", table(layout), conditions.join(" OR "));
+        let mut query = sqlx::query(AssertSqlSafe(sql.clone()));
+        for row in chunk {
+            query = bind_columns(query, layout, &layout.bound(row), row);
+        }
+        let row = query.fetch_one(&mut *connection).await;
+        let count = row.and_then(|row| row.try_get::<i64, _>(0));
+        let count = count.map_err(|source| Error::Query { statement: head(&sql), source })?;
+        found += u64::try_from(count).unwrap_or(0);
+    }
+    Ok(found)
+}
+
+/// Holds for rows that have the bound values in these columns.
+fn equal(layout: &Layout, columns: &[usize]) -> String {
+    if columns.is_empty() {
+        return "1".to_owned();
+    }
+    columns.iter().map(|at| format!("{} IS ?", name(layout, *at))).collect::<Vec<_>>().join(" AND ")
+}
+
 /// What finds a row, or so many copies of it, and the columns whose values it takes.
 fn condition(layout: &Layout, row: &Row, copies: u64) -> (String, Vec<usize>) {
-    let equal = |columns: &[usize]| -> String {
-        columns.iter().map(|at| format!("{} IS ?", name(layout, *at))).collect::<Vec<_>>().join(" AND ")
-    };
     match &layout.key {
-        Some(key) => (equal(key), key.clone()),
+        Some(key) => (equal(layout, key), key.clone()),
         None => {
             let columns = layout.bound(row);
             let id = row_id(layout);
-            let all = if columns.is_empty() { "1".to_owned() } else { equal(&columns) };
+            let all = equal(layout, &columns);
             (format!("{id} IN (SELECT {id} FROM {} WHERE {all} LIMIT {copies})", table(layout)), columns)
         }
     }
