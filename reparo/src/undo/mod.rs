@@ -166,15 +166,24 @@ impl Undone {
             expected += statements.hits;
             statements.write(out).map_err(failed)
         })?;
-        // SQL has no other way to stop a script than an error: here, that of a scalar with two rows.
+        // SQL has no other way to stop a script than an error. This one, of a number beyond 64 bits, comes only when the statement runs: a
+        // subquery of two rows would be an error of TiDB's planner whatever IF chooses.
         writeln!(
             out,
-            "SELECT IF(@undone = {expected}, 'all', (SELECT 1 UNION SELECT 2)) AS rows_found;\n\
+            "SELECT IF(18446744073709551615 + IF(@undone = {expected}, 0, 1) > 0, 'all', 'none') AS rows_found;\n\
              SELECT @undone AS rows_undone, {expected} AS rows_expected;\nCOMMIT;"
         )
         .map_err(failed)?;
         out.flush().map_err(failed)
     }
+}
+
+/// Whether something says where the range begins.
+fn has_start(config: &Config) -> bool {
+    config.start_tso != 0
+        || config.after_tso != 0
+        || !config.start_datetime.trim().is_empty()
+        || !config.full_backup.as_os_str().is_empty()
 }
 
 /// What is asked of an undo beyond the range.
@@ -202,11 +211,18 @@ impl Asked {
                 "undo needs -from-pump or -from-store: binlog files do not tell the keys of tables",
             );
         }
+        let picker = Picker::of(config)?;
+        if target.is_some() && !config.dry_run && !has_start(config) && picker.takes_all() {
+            return refuse(
+                "undo in a database needs a start (-start-datetime, -start-tso, -after-tso or -full-backup), -txn or -where: without one it would \
+                 take back all that the binlogs hold. Have it written as SQL first (without -dest-type), or rehearse it with -dry-run and a start",
+            );
+        }
         let seen = match u64::try_from(config.seen_tso) {
             Ok(ts) => Some(CommitTs::new(ts)).filter(|ts| ts.raw() > 0),
             Err(_) => return refuse("-seen-tso must not be negative"),
         };
-        Ok(Asked { target, picker: Picker::of(config)?, seen })
+        Ok(Asked { target, picker, seen })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use binlog_catalog::Ddl;
+use binlog_sink::SESSION_SQL;
 use binlog_types::{CommitTs, Range};
 
 use super::rows::{Action, Phase};
@@ -133,8 +134,7 @@ impl UndoReport {
             out,
             "-- Every statement names the row that it expects. If fewer rows were there than expected, the last SELECT fails, and a client\n\
              -- that stops at errors, as mysql does, does not come to COMMIT: nothing is changed.\n\
-             SET NAMES utf8mb4;\nSET time_zone = '+00:00';\nSET sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';\n\
-             SET foreign_key_checks = 0;\nSTART TRANSACTION;\nSET @undone = 0;"
+             {SESSION_SQL}START TRANSACTION;\nSET @undone = 0;"
         )
     }
 }
