@@ -5,22 +5,38 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use binlog_catalog::Event;
-use binlog_sink::{render_ddl_sql, render_dml_sql};
+use binlog_sink::{SESSION_SQL, SqlDialect, render_ddl_sql, render_dml_sql};
 use binlog_types::{JobId, Range};
 
-use crate::{Error, print, records, utc};
+use crate::{Config, DestType, Error, print, records, utc};
 
 /// Which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// The original's.
     Print,
-    /// SQL of the MySQL dialect.
-    Sql,
+    /// SQL of the MySQL dialect, with the DDL of this server.
+    Sql(SqlDialect),
     /// One JSON object a line.
     Json,
     /// One line a column.
     Csv,
+    /// Nothing: what is asked for is read and checked.
+    Nothing,
+}
+
+impl Format {
+    /// The text that the configuration asks for; None: its destination is a database.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, Error> {
+        Ok(match config.dest()? {
+            DestType::Print => Some(Format::Print),
+            DestType::Sql => Some(Format::Sql(config.sql_dialect()?)),
+            DestType::Json => Some(Format::Json),
+            DestType::Csv => Some(Format::Csv),
+            DestType::Memory => Some(Format::Nothing),
+            DestType::MySql | DestType::Sqlite => None,
+        })
+    }
 }
 
 /// Writes events as text.
@@ -49,12 +65,11 @@ impl TextWriter {
     /// What stands before the first event.
     pub(crate) fn begin(&mut self, range: Range) -> Result<(), Error> {
         let text = match self.format {
-            Format::Print | Format::Json => return Ok(()),
+            Format::Print | Format::Json | Format::Nothing => return Ok(()),
             Format::Csv => format!("{}\n", records::CSV_HEADER),
-            Format::Sql => format!(
-                "-- binlogs of {range}, up to {}\nSET time_zone = '+00:00';\nSET sql_mode = '';\nSET foreign_key_checks = 0;\n",
-                utc(range.through.ts())
-            ),
+            Format::Sql(_) => {
+                format!("-- binlogs of {range}, up to {}\n{SESSION_SQL}", utc(range.through.ts()))
+            }
         };
         self.out.write_all(text.as_bytes()).map_err(|source| self.error(source))
     }
@@ -64,7 +79,8 @@ impl TextWriter {
         for event in events {
             let written = match self.format {
                 Format::Print => print::write_event(&mut self.out, event),
-                Format::Sql => write_sql(&mut self.out, event),
+                Format::Sql(dialect) => write_sql(&mut self.out, event, dialect),
+                Format::Nothing => Ok(()),
                 Format::Json => records::write_json(&mut self.out, event),
                 Format::Csv => records::write_csv(&mut self.out, event),
             };
@@ -88,7 +104,7 @@ impl TextWriter {
     }
 }
 
-fn write_sql(out: &mut dyn Write, event: &Event) -> io::Result<()> {
+fn write_sql(out: &mut dyn Write, event: &Event, dialect: SqlDialect) -> io::Result<()> {
     let ts = event.commit_ts();
     writeln!(out, "-- commit_ts {ts}, {}", utc(ts.ts()))?;
     match event {
@@ -96,7 +112,7 @@ fn write_sql(out: &mut dyn Write, event: &Event) -> io::Result<()> {
         Event::Ddl(ddl) if ddl.job_id == JobId(0) => {
             writeln!(out, "{};", ddl.query.trim_end().trim_end_matches(';'))
         }
-        Event::Ddl(ddl) => render_ddl_sql(ddl).iter().try_for_each(|line| writeln!(out, "{line}")),
+        Event::Ddl(ddl) => render_ddl_sql(ddl, dialect).iter().try_for_each(|line| writeln!(out, "{line}")),
         Event::Transaction(txn) => {
             writeln!(out, "BEGIN;")?;
             render_dml_sql(txn).iter().try_for_each(|line| writeln!(out, "{line}"))?;
