@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::sync::Arc;
 
 use binlog_catalog::{ChangeKind, Event, Row, RowChange, Table, Transaction, Value};
 use binlog_sink::key_columns;
@@ -10,7 +11,7 @@ use binlog_types::TableId;
 use crate::picker::Picker;
 use crate::text::{Format, TextWriter};
 use crate::undo::shown;
-use crate::{Config, Error, Selection, utc};
+use crate::{Config, Error, Origin, Selection, utc};
 
 /// The text of a key's values.
 type Key = Vec<Vec<u8>>;
@@ -19,14 +20,43 @@ type Key = Vec<Vec<u8>>;
 #[derive(Debug)]
 struct Followed {
     first: Key,
-    /// Keys that the row got later, by table.
-    later: HashMap<TableId, HashSet<Key>>,
+    /// Columns whose values are given, as `NAME=VALUE`; none: the key's columns in their order.
+    names: Vec<String>,
+    /// Keys that the row got later, by database and table.
+    later: HashMap<(Arc<str>, TableId, String), HashSet<Key>>,
+    /// Changes of tables that lack these columns, or have another number of them in their key.
+    unkeyed: u64,
 }
 
 impl Followed {
+    /// Reads `5,x` or `id=5,name=x`.
+    fn parse(text: &str) -> Self {
+        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        let named: Option<Vec<(&str, &str)>> =
+            parts.iter().map(|part| part.split_once('=').filter(|(name, _)| is_name(name))).collect();
+        let bytes = |value: &str| value.as_bytes().to_vec();
+        let (names, first) = match named {
+            Some(named) => named.iter().map(|(name, value)| ((*name).to_owned(), bytes(value))).unzip(),
+            None => (Vec::new(), parts.into_iter().map(bytes).collect()),
+        };
+        Followed { first, names, later: HashMap::new(), unkeyed: 0 }
+    }
+
+    /// Where the key is in a row of `table`; None: its key is another one.
+    fn columns(&self, table: &Table) -> Option<Vec<usize>> {
+        if self.names.is_empty() {
+            return key_columns(table).filter(|columns| columns.len() == self.first.len());
+        }
+        let place = |name: &String| table.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name));
+        self.names.iter().map(place).collect()
+    }
+
     fn takes(&mut self, change: &RowChange) -> bool {
         let table = &change.table.table;
-        let Some(columns) = key_columns(table) else { return false };
+        let Some(columns) = self.columns(table) else {
+            self.unkeyed += 1;
+            return false;
+        };
         let key = |row: &Row| -> Option<Key> {
             let text = |at: &usize| row.get(*at)?.as_ref()?.to_text(table.columns.get(*at)?);
             columns.iter().map(text).collect()
@@ -36,7 +66,9 @@ impl Followed {
             ChangeKind::Delete(row) => (key(row), None),
             ChangeKind::Update { before, after } => (key(before), key(after)),
         };
-        let later = self.later.entry(table.id).or_default();
+        // Of binlog files all tables have one id.
+        let name = if table.id == TableId(0) { table.name.clone() } else { String::new() };
+        let later = self.later.entry((change.table.schema.clone(), table.id, name)).or_default();
         let first = &self.first;
         let known = |later: &HashSet<Key>, key: &Option<Key>| {
             key.as_ref().is_some_and(|key| key == first || later.contains(key))
@@ -50,6 +82,25 @@ impl Followed {
         }
         takes
     }
+
+    /// Why nothing was found, where that is the key's fault.
+    fn complaint(&self) -> Option<String> {
+        let many = (self.unkeyed > 0).then_some(self.unkeyed)?;
+        Some(if self.names.is_empty() {
+            format!(
+                "{many} changes are of tables without a key of {} column(s), which -key gives values for: name the columns, as -key=id=5",
+                self.first.len()
+            )
+        } else {
+            format!("{many} changes are of tables without the column(s) {}", self.names.join(", "))
+        })
+    }
+}
+
+/// A column's name as it may stand before `=`; `a.b=c` and the like are values.
+fn is_name(text: &str) -> bool {
+    let letter = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    !text.is_empty() && text.chars().all(letter)
 }
 
 /// How many changes were found and read.
@@ -80,16 +131,27 @@ impl Asked {
     pub(crate) fn of(config: &Config) -> Result<Self, Error> {
         let format = match config.dest_type.as_str() {
             "print" => None,
-            _ => Some(Format::of(config.dest()?).ok_or_else(|| {
-                Error::Config("look writes print, sql, json or csv, to stdout or -dest-path".to_owned())
-            })?),
+            _ => match Format::of(config)? {
+                Some(Format::Nothing) | None => {
+                    let text = "look writes print, sql, json or csv, to stdout or -dest-path";
+                    return Err(Error::Config(text.to_owned()));
+                }
+                format => format,
+            },
         };
         let limit = match u64::try_from(config.limit) {
             Ok(0) => u64::MAX,
             Ok(limit) => limit,
             Err(_) => return Err(Error::Config("-limit must not be negative".to_owned())),
         };
-        Ok(Asked { format, limit, picker: Picker::of(config)?, followed: followed(config)? })
+        let followed = followed(config)?;
+        if let Origin::Files(_) = config.origin()?
+            && followed.as_ref().is_some_and(|followed| followed.names.is_empty())
+        {
+            let text = "binlog files do not tell which columns are a table's key: name them, as -key=id=5 or -key=a=1,b=x";
+            return Err(Error::Config(text.to_owned()));
+        }
+        Ok(Asked { format, limit, picker: Picker::of(config)?, followed })
     }
 }
 
@@ -140,7 +202,14 @@ pub async fn look(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         })
         .await?;
     writer.finish()?;
-    Ok(found)
+    match followed.as_ref().and_then(Followed::complaint) {
+        Some(complaint) if found.shown == 0 => Err(Error::Config(complaint)),
+        Some(complaint) => {
+            tracing::warn!("{complaint}");
+            Ok(found)
+        }
+        None => Ok(found),
+    }
 }
 
 fn head_of(txn: &Transaction) -> Transaction {
@@ -160,8 +229,7 @@ fn followed(config: &Config) -> Result<Option<Followed>, Error> {
     if config.table.is_empty() && config.replicate_do_table.is_empty() {
         return Err(Error::Config("-key needs -table=DB.TABLE: of which table is it?".to_owned()));
     }
-    let first = config.key.split(',').map(|part| part.trim().as_bytes().to_vec()).collect();
-    Ok(Some(Followed { first, later: HashMap::new() }))
+    Ok(Some(Followed::parse(&config.key)))
 }
 
 /// A line a change, and a line for its values.
@@ -220,8 +288,6 @@ fn value(table: &Table, row: &Row, at: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use binlog_catalog::{ColumnType, Part, TableBuilder, TableRef};
     use binlog_types::{CommitTs, SchemaVersion, StartTs};
 
@@ -238,12 +304,22 @@ mod tests {
         let row = |id: i64, v: i64| vec![Some(Value::Int(id)), Some(Value::Int(v))];
         let change = |kind| RowChange { table: table.clone(), kind };
         let update = |a, b| change(ChangeKind::Update { before: a, after: b });
-        let mut followed = Followed { first: vec![b"1".to_vec()], later: HashMap::new() };
+        let mut followed = Followed::parse("1");
         assert!(!followed.takes(&change(ChangeKind::Insert(row(7, 1)))));
         assert!(followed.takes(&change(ChangeKind::Insert(row(1, 1)))));
         assert!(followed.takes(&update(row(1, 1), row(9, 1))));
         assert!(followed.takes(&update(row(9, 1), row(9, 2))));
         assert!(!followed.takes(&change(ChangeKind::Delete(row(7, 1)))));
+        assert_eq!(followed.complaint(), None);
+        let mut by_value = Followed::parse("v=3");
+        assert!(by_value.takes(&change(ChangeKind::Insert(row(5, 3)))));
+        assert!(!by_value.takes(&change(ChangeKind::Insert(row(3, 5)))));
+        let mut two = Followed::parse("1,2");
+        assert!(!two.takes(&change(ChangeKind::Insert(row(1, 2)))));
+        assert!(two.complaint().is_some_and(|text| text.contains("key of 2 column(s)")));
+        let mut unknown = Followed::parse("w=1");
+        assert!(!unknown.takes(&change(ChangeKind::Insert(row(1, 2)))));
+        assert!(unknown.complaint().is_some_and(|text| text.contains("w")));
         let txn = Transaction {
             start_ts: StartTs::new(1),
             commit_ts: CommitTs::new(2),
