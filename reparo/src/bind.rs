@@ -163,24 +163,72 @@ impl Binder {
     }
 }
 
-/// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, views over its functions. Only where the whole
-/// statement is that: a table or column that is left out would take its rows along.
+/// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, resource groups, caching, attributes, views over its
+/// functions. Only where the whole statement is that: a table or column that is left out would take its rows along.
 fn touches_no_rows(text: &str) -> bool {
-    let upper = text.to_ascii_uppercase();
+    let upper = without_strings(&text.to_ascii_uppercase());
     let words: Vec<&str> = upper.split_whitespace().take(16).collect();
+    // Several changes in one statement are not looked at one by one.
+    let single = !upper.contains(',');
     match words.as_slice() {
-        ["CREATE" | "ALTER" | "DROP", "PLACEMENT" | "SEQUENCE", ..] => true,
+        ["CREATE" | "ALTER" | "DROP", "PLACEMENT" | "SEQUENCE", ..]
+        | ["CREATE" | "ALTER" | "DROP", "RESOURCE", "GROUP", ..] => true,
+        // Its list is one of labels.
         ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "SET", "TIFLASH", ..] => true,
         ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "PLACEMENT", ..]
-        | ["ALTER", "TABLE", _, "PARTITION", _, "PLACEMENT", ..] => !upper.contains(','),
+        | ["ALTER", "TABLE", _, "REMOVE", "TTL"] => single,
+        ["ALTER", "TABLE", _, "PARTITION", _, option, ..] | ["ALTER", "TABLE", _, option, ..]
+            if TIDB_OPTIONS.contains(&option.split('=').next().unwrap_or_default()) =>
+        {
+            single
+        }
         ["CREATE", "OR", "REPLACE", rest @ ..] | ["CREATE", rest @ ..] => {
             let view = |word: &&str| *word == "VIEW";
             let clause = |word: &&str| ["ALGORITHM", "DEFINER", "SQL"].iter().any(|c| word.starts_with(c));
-            rest.first().is_some_and(view)
-                || (rest.first().is_some_and(clause) && rest.iter().any(|w| view(&w)))
+            rest.first().is_some_and(view) || (rest.first().is_some_and(clause) && rest.iter().any(view))
         }
         _ => false,
     }
+}
+
+/// Options of a table or partition that say where and how TiDB keeps rows, not which.
+const TIDB_OPTIONS: [&str; 12] = [
+    "PLACEMENT",
+    "ATTRIBUTES",
+    "STATS_OPTIONS",
+    "TTL",
+    "TTL_ENABLE",
+    "TTL_JOB_INTERVAL",
+    "SHARD_ROW_ID_BITS",
+    "PRE_SPLIT_REGIONS",
+    "AUTO_ID_CACHE",
+    "AUTO_RANDOM_BASE",
+    "CACHE",
+    "NOCACHE",
+];
+
+/// The text with `''` for each of its strings.
+fn without_strings(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut open = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match open {
+            Some(_) if c == '\\' => {
+                chars.next();
+            }
+            Some(quote) if c == quote => {
+                open = None;
+                out.push(c);
+            }
+            Some(_) => {}
+            None => {
+                open = matches!(c, '\'' | '"').then_some(c);
+                out.push(c);
+            }
+        }
+    }
+    out
 }
 
 /// A database that names no character set has TiDB's own: other servers have others, under which keys that differ may be equal.
@@ -214,6 +262,15 @@ mod tests {
             "ALTER TABLE d.t SET TIFLASH REPLICA 1 LOCATION LABELS 'a', 'b'",
             "ALTER TABLE t PARTITION p0 PLACEMENT POLICY = p",
             "alter database d placement policy = p",
+            "CREATE RESOURCE GROUP rg RU_PER_SEC = 100, PRIORITY = HIGH",
+            "DROP RESOURCE GROUP IF EXISTS rg",
+            "ALTER TABLE d.t CACHE",
+            "alter table t nocache",
+            "ALTER TABLE t ATTRIBUTES = 'merge_option=allow, key=value'",
+            "ALTER TABLE t PARTITION p0 ATTRIBUTES='merge_option=allow'",
+            "ALTER TABLE t TTL=`c` + INTERVAL 1 DAY TTL_ENABLE = 'ON'",
+            "ALTER TABLE t REMOVE TTL",
+            "ALTER TABLE t SHARD_ROW_ID_BITS = 4",
             "CREATE ALGORITHM = UNDEFINED DEFINER = `root`@`%` SQL SECURITY DEFINER VIEW v (a) AS SELECT 1",
             "CREATE OR REPLACE VIEW v AS SELECT tidb_version()",
         ] {
@@ -223,6 +280,10 @@ mod tests {
             "CREATE TABLE t (a INT) PLACEMENT POLICY = p",
             "ALTER TABLE t PLACEMENT POLICY = p, ADD COLUMN c INT",
             "ALTER TABLE t ADD COLUMN c INT COMMENT 'tiflash replica'",
+            "ALTER TABLE t CACHE, ADD COLUMN c INT",
+            "ALTER TABLE t ATTRIBUTES = 'x', DROP COLUMN c",
+            "ALTER TABLE t PARTITION BY HASH (a) PARTITIONS 4",
+            "ALTER TABLE t ADD COLUMN cache INT",
             "CREATE TABLE view (a VARCHAR(20) DEFAULT ' VIEW x AS ')",
             "DROP TABLE t",
             "",
