@@ -69,6 +69,16 @@ impl Assembler {
         }))
     }
 
+    /// Bytes of payload that are here of a transaction that is half received.
+    pub(crate) fn buffered(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.pieces.iter().map(Bytes::len).sum())
+    }
+
+    /// Takes them away: the record will come without them.
+    pub(crate) fn take(&mut self) -> Vec<Bytes> {
+        self.open.as_mut().map(|open| std::mem::take(&mut open.pieces)).unwrap_or_default()
+    }
+
     /// Whether a transaction is half received.
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 /// One pump's part of the budget.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ struct State {
 pub(crate) struct Permit {
     share: Option<Arc<Share>>,
     bytes: usize,
+    /// The place for what was put aside, of which there is only so much.
+    aside: Option<OwnedSemaphorePermit>,
 }
 
 impl Share {
@@ -36,6 +38,13 @@ impl Share {
     /// Takes effect for what is admitted from now on.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.state.lock().limit = limit;
+        self.freed.notify_one();
+    }
+
+    fn give_back(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.used = state.used.saturating_sub(bytes);
+        drop(state);
         self.freed.notify_one();
     }
 
@@ -68,15 +77,26 @@ impl Permit {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// What it is for is put aside, in this place.
+    pub(crate) fn put_aside(&mut self, place: OwnedSemaphorePermit) {
+        self.aside = Some(place);
+    }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn keep(&mut self, bytes: usize) {
+        if let Some(share) = &self.share {
+            let given = self.bytes.saturating_sub(bytes);
+            self.bytes -= given;
+            share.give_back(given);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(share) = &self.share {
-            let mut state = share.state.lock();
-            state.used = state.used.saturating_sub(self.bytes);
-            drop(state);
-            share.freed.notify_one();
+            share.give_back(self.bytes);
         }
     }
 }

@@ -21,6 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an idle connection is probed, and how long the answer may take: a half-open one is found within their sum.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for pumps of the original: its server takes pings within five minutes amiss, and hangs up. The kernel asks instead.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
 /// How long the answer of a call that does not wait for anything may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -79,6 +83,39 @@ impl PumpClient {
     /// # Errors
     /// As [`PumpClient::connect_as`].
     pub async fn dial(name: &NodeId, host: &str, cluster: ClusterId, dial: &Dial) -> Result<Self, Error> {
+        Self::dial_with(name, host, cluster, dial, |endpoint| {
+            endpoint
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .keep_alive_while_idle(true)
+        })
+        .await
+    }
+
+    /// [`PumpClient::dial`] for a pump of the original.
+    pub(crate) async fn dial_original(
+        name: &NodeId,
+        host: &str,
+        cluster: ClusterId,
+        dial: &Dial,
+    ) -> Result<Self, Error> {
+        Self::dial_with(name, host, cluster, dial, |endpoint| {
+            endpoint
+                .tcp_keepalive(Some(PROBE_AFTER))
+                .tcp_keepalive_interval(Some(PROBE_INTERVAL))
+                .tcp_keepalive_retries(Some(PROBES))
+        })
+        .await
+    }
+
+    /// `probed` says how it is found out that the other end is gone.
+    async fn dial_with(
+        name: &NodeId,
+        host: &str,
+        cluster: ClusterId,
+        dial: &Dial,
+        probed: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> Result<Self, Error> {
         let bad = |why: String| Error::BadAddress { pump: name.clone(), host: host.to_owned(), why };
         let bare = host.strip_prefix("http://").or_else(|| host.strip_prefix("https://")).unwrap_or(host);
         if bare.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
@@ -88,12 +125,10 @@ impl PumpClient {
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{bare}"))
             .map_err(|e| bad(e.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .tcp_nodelay(true);
+        endpoint = probed(endpoint);
         if let Some(tls) = &dial.tls {
             // The files may be in the middle of their renewal: worth another try.
             let config = tls.load().map_err(|why| Error::Rpc {

@@ -1,7 +1,7 @@
 //! What can go wrong while pulling: typed where a caller decides by it.
 
 use binlog_proto::store::error_detail::Kind;
-use binlog_types::{ClusterId, CommitTs, JobId, NodeId, SchemaVersion};
+use binlog_types::{ClusterId, CommitTs, NodeId, SchemaVersion};
 use tonic::{Code, Status};
 
 /// Errors of a pull. Those for which [`Error::is_retryable`] holds are retried inside the streams; the others are stops.
@@ -168,18 +168,6 @@ pub enum Error {
         /// Who was asked.
         pumps: String,
     },
-    /// A DDL came whose job no pump knows.
-    #[error(
-        "DDL job {job} at commit_ts {commit_ts} is not in the schema history of any pump after {waited_s} s"
-    )]
-    UnknownJob {
-        /// The job.
-        job: JobId,
-        /// Where in the stream.
-        commit_ts: CommitTs,
-        /// How long was waited.
-        waited_s: u64,
-    },
     /// A record cannot be interpreted.
     #[error("record at commit_ts {commit_ts}: {source}")]
     Interpret {
@@ -207,6 +195,14 @@ pub enum Error {
     SchemaSource {
         /// Why not.
         why: String,
+    },
+    /// A transaction that is too large for memory cannot be put aside, or not be read back.
+    #[error(
+        "a large transaction cannot be put aside in the data directory ({source}): free space there, or raise the memory budget above its size"
+    )]
+    Aside {
+        /// Why not.
+        source: std::io::Error,
     },
     /// A task of the stream ended by itself: a defect.
     #[error("the task that pulls from pump {pump} died")]
@@ -254,11 +250,11 @@ impl Error {
             | Error::Conflict { .. }
             | Error::SchemaConflict { .. }
             | Error::NoSchema { .. }
-            | Error::UnknownJob { .. }
             | Error::Interpret { .. }
             | Error::Payload { .. }
             | Error::Schema { .. }
             | Error::Ledger { .. }
+            | Error::Aside { .. }
             | Error::TaskDied { .. } => false,
         }
     }
@@ -266,6 +262,10 @@ impl Error {
     /// Whether the server does not know the method at all: an original pump.
     pub fn is_unimplemented(&self) -> bool {
         matches!(self, Error::Rpc { status, .. } if status.code() == Code::Unimplemented)
+    }
+
+    pub(crate) fn aside(source: std::io::Error) -> Self {
+        Error::Aside { source }
     }
 
     /// The typed error that `status` carries. `after` is the lower bound of the request, where it had one.

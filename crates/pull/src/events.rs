@@ -1,23 +1,28 @@
 //! The merged stream, decoded: schema fetched as needed, tables filtered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_catalog::{Event, Interpreter, Start, Step, TableFilter};
-use binlog_types::{CommitTs, JobId, SchemaVersion, TableId, Ts};
+use binlog_catalog::{
+    Blob as _, Ddl, Event, Interpreter, LargeStep, SkipReason, Start, Step, TableFilter, Transaction,
+};
+use binlog_types::{CommitTs, NodeId, SchemaVersion, TableId, Ts};
 use tokio::time::Instant;
 
-use crate::budget::Permit;
+use crate::budget::{Permit, Share};
 use crate::narrow::narrow;
 use crate::schema::pause;
-use crate::{Batch, Error, Member, MergedStream, Progress, Record, SchemaBase, SchemaFetcher, StreamOptions};
+use crate::spool::Spool;
+use crate::work::{Advance, LargeWork, Need, Waiting, Work, memory_of};
+use crate::{
+    Error, Feed, Member, MergedStream, Progress, Record, SchemaBase, SchemaFetcher, Selector, Skips,
+    StreamOptions,
+};
 
 /// How long one question for the schema waits.
 const SLICE: Duration = Duration::from_secs(2);
 /// What is waited for is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
-/// A DDL binlog comes before its job is in the history: TiDB files the job away when no transaction uses the old schema any more,
-/// which a long one may put off. The original waits without end.
-const JOB_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Events in order, and how far they reach.
 ///
@@ -37,7 +42,17 @@ pub struct EventBatch {
     pub recovered: Vec<TableId>,
     /// No more will come.
     pub end: bool,
-    permits: Vec<Permit>,
+    /// About how much memory the events take.
+    pub(crate) bytes: usize,
+    pub(crate) permits: Vec<Permit>,
+    decoded: Permit,
+}
+
+impl EventBatch {
+    /// About how many bytes of memory the events take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// [`MergedStream`] + [`SchemaFetcher`] + [`Interpreter`] + filter: what drainer, reparo and tools read.
@@ -53,49 +68,13 @@ pub struct EventStream {
     /// The history has grown since the last batch.
     grown: bool,
     work: Option<Work>,
-}
-
-/// What of each event takes part; None: nothing.
-pub struct Selector(Box<dyn FnMut(Event) -> Option<Event> + Send>);
-
-impl Selector {
-    /// From a function, which is given the events in order.
-    pub fn new(select: impl FnMut(Event) -> Option<Event> + Send + 'static) -> Self {
-        Selector(Box::new(select))
-    }
-}
-
-impl std::fmt::Debug for Selector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Selector(…)")
-    }
-}
-
-/// A batch on its way through the interpreter. It is kept here, so that `next` may be cancelled at any await.
-#[derive(Debug)]
-struct Work {
-    batch: Batch,
-    /// Index of the next record.
-    at: usize,
-    out: EventBatch,
-    waiting: Option<Waiting>,
-}
-
-/// What a record needs before it can be interpreted.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    need: Need,
-    commit_ts: CommitTs,
-    since: Instant,
-    /// It was asked for already, and what came was not enough.
-    asked: bool,
-    logged: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    Version(SchemaVersion),
-    Job(JobId),
+    skips: Skips,
+    /// Everything at or below it was handed out, or is in the batch that is being made.
+    passed: CommitTs,
+    /// The part of the budget that events hold, once they are decoded.
+    decoded: Arc<Share>,
+    /// A batch that waits for its part of that.
+    ready: Option<EventBatch>,
 }
 
 impl EventStream {
@@ -129,7 +108,10 @@ impl EventStream {
         );
         let mut interpreter = Interpreter::new(start);
         interpreter.set_unknown_ddl(options.unknown_ddl);
-        let stream = MergedStream::new(options, members);
+        let (skips, passed) = (options.skips.clone(), options.after);
+        let decoded = Share::new(options.budget / 4 * 3);
+        let options = StreamOptions { budget: options.budget / 4, ..options };
+        let stream = MergedStream::putting_aside(options, members);
         let progress = stream.progress();
         Ok(EventStream {
             stream,
@@ -140,6 +122,10 @@ impl EventStream {
             fetched: SchemaVersion(-1),
             grown: false,
             work: None,
+            skips,
+            passed,
+            decoded,
+            ready: None,
         })
     }
 
@@ -149,23 +135,34 @@ impl EventStream {
         self.stream.set_members(members);
     }
 
+    /// As [`MergedStream::add_feed`].
+    pub fn add_feed(&mut self, id: NodeId, feed: Feed, through: CommitTs) {
+        self.stream.add_feed(id, feed, through);
+    }
+
     /// The next batch of events. Cancel safe. After `end` it must not be called again.
     ///
     /// # Errors
     /// Stops only: what time heals was retried.
     pub async fn next(&mut self) -> Result<EventBatch, Error> {
         loop {
+            if let Some(ready) = &mut self.ready {
+                if !self.decoded.try_admit(&mut ready.decoded, ready.bytes) {
+                    *self.progress.schema.lock() =
+                        "the downstream: what is decoded fills the budget".to_owned();
+                    self.decoded.admit(&mut ready.decoded, ready.bytes).await;
+                    self.progress.schema.lock().clear();
+                }
+                return Ok(self.ready.take().unwrap_or_default());
+            }
             if self.work.is_none() {
-                let batch = self.stream.next().await?;
-                self.work = Some(Work { batch, at: 0, out: EventBatch::default(), waiting: None });
+                self.work = Some(Work::new(self.stream.next().await?));
             }
             match self.advance()? {
-                Some(waiting) => self.fetch(waiting).await?,
-                None => {
-                    if let Some(done) = self.finish() {
-                        return Ok(done);
-                    }
-                }
+                Advance::Wait(waiting) => self.fetch(waiting).await?,
+                Advance::Yield => tokio::task::yield_now().await,
+                Advance::Cut => self.ready = self.cut(),
+                Advance::Done => self.ready = self.finish(),
             }
         }
     }
@@ -185,20 +182,33 @@ impl EventStream {
         &self.interpreter
     }
 
-    /// Interprets records until the batch is done (None) or something is missing.
-    fn advance(&mut self) -> Result<Option<Waiting>, Error> {
-        let Some(work) = &mut self.work else { return Ok(None) };
+    /// Interprets records until the batch is done, or something else is to be done first.
+    fn advance(&mut self) -> Result<Advance, Error> {
+        let Some(work) = &mut self.work else { return Ok(Advance::Done) };
         while let Some(record) = work.batch.records.get(work.at) {
-            let need = match step(&mut self.interpreter, record)? {
+            let commit_ts = record.commit_ts;
+            if work.batch.large.contains_key(&work.at) {
+                match self.advance_large()? {
+                    Some(advance) => return Ok(advance),
+                    None => return Ok(Advance::Yield),
+                }
+            }
+            let skip = self.skips.contains(commit_ts);
+            let need = match step(&mut self.interpreter, record, skip)? {
                 Step::Event(event) => {
-                    match (self.select.0)(event) {
-                        Some(event) => work.out.events.push(event),
+                    match (self.select.select)(event)
+                        .map(|event| if skip { without_effect(event) } else { event })
+                    {
+                        Some(event) => {
+                            work.out.bytes += memory_of(&event);
+                            work.out.events.push(event);
+                        }
                         None => work.out.skipped += 1,
                     }
                     None
                 }
                 Step::Skipped(reason) => {
-                    tracing::debug!(commit_ts = %record.commit_ts, ?reason, "skipped");
+                    tracing::debug!(%commit_ts, ?reason, "skipped");
                     work.out.skipped += 1;
                     None
                 }
@@ -206,19 +216,99 @@ impl EventStream {
                 Step::NeedJob(job) => Some(Need::Job(job)),
             };
             let Some(need) = need else {
-                work.at += 1;
-                work.waiting = None;
+                work.pass();
+                self.passed = commit_ts;
                 continue;
             };
-            let now = Instant::now();
-            let waiting = match work.waiting {
-                Some(waiting) if waiting.need == need => waiting,
-                _ => Waiting { need, commit_ts: record.commit_ts, since: now, logged: now, asked: false },
-            };
-            work.waiting = Some(waiting);
-            return Ok(Some(waiting));
+            return Ok(Advance::Wait(work.wait(need, commit_ts)));
+        }
+        Ok(Advance::Done)
+    }
+
+    /// Takes a step with the large record whose turn it is.
+    fn advance_large(&mut self) -> Result<Option<Advance>, Error> {
+        let Some(work) = &mut self.work else { return Ok(None) };
+        let (Some(record), Some(spool)) =
+            (work.batch.records.get_mut(work.at), work.batch.large.get(&work.at))
+        else {
+            return Ok(None);
+        };
+        let (start_ts, commit_ts) = (record.start_ts, record.commit_ts);
+        let failed = |source| Error::Interpret { commit_ts, source: Box::new(source) };
+        let begin = |interpreter: &mut Interpreter| {
+            let blob = Arc::<Spool>::clone(spool);
+            interpreter.begin_large(start_ts, commit_ts, blob).map_err(failed)
+        };
+        let Some(large) = &mut work.large else {
+            if self.skips.contains(commit_ts) {
+                tracing::warn!(%commit_ts, bytes = spool.len(), "left out, as was asked for");
+                work.out.skipped += 1;
+                work.pass();
+                self.passed = commit_ts;
+                return Ok(None);
+            }
+            match begin(&mut self.interpreter)? {
+                LargeStep::NeedVersion(version) => {
+                    return Ok(Some(Advance::Wait(work.wait(Need::Version(version), commit_ts))));
+                }
+                LargeStep::Whole => {
+                    let mut payload = vec![0; spool.len() as usize];
+                    spool.read_at(0, &mut payload).map_err(Error::aside)?;
+                    record.payload = payload.into();
+                    work.batch.large.remove(&work.at);
+                }
+                LargeStep::Rows(large) if self.select.veto.is_some() => {
+                    work.large = Some(LargeWork::Probe(large));
+                }
+                LargeStep::Rows(large) => work.large = Some(LargeWork::Parts(large)),
+            }
+            // What came before goes ahead of it.
+            return Ok((!work.out.events.is_empty()).then_some(Advance::Cut));
+        };
+        match large {
+            LargeWork::Probe(probe) => match self.interpreter.next_part(probe).map_err(failed)? {
+                Some((part, _)) => {
+                    if self.select.veto.as_mut().is_some_and(|veto| veto(&part)) {
+                        work.out.skipped += 1;
+                        work.pass();
+                        self.passed = commit_ts;
+                    }
+                }
+                None => match begin(&mut self.interpreter)? {
+                    LargeStep::Rows(large) => work.large = Some(LargeWork::Parts(large)),
+                    LargeStep::NeedVersion(_) | LargeStep::Whole => work.large = None,
+                },
+            },
+            LargeWork::Parts(parts) => match self.interpreter.next_part(parts).map_err(failed)? {
+                Some((part, bytes)) => {
+                    let last = part.part.through.is_none();
+                    if let Some(event) = (self.select.select)(Event::Transaction(part)) {
+                        work.out.bytes += bytes + memory_of(&event);
+                        work.out.events.push(event);
+                    }
+                    if last {
+                        work.pass();
+                        self.passed = commit_ts;
+                    }
+                    return Ok((!work.out.events.is_empty()).then_some(Advance::Cut));
+                }
+                // It has no rows at all.
+                None => {
+                    work.pass();
+                    self.passed = commit_ts;
+                }
+            },
         }
         Ok(None)
+    }
+
+    /// What there is of the batch; the rest follows.
+    fn cut(&mut self) -> Option<EventBatch> {
+        let work = self.work.as_mut()?;
+        let mut out = std::mem::take(&mut work.out);
+        out.complete_through = self.passed;
+        self.describe(&mut out);
+        Some(out)
     }
 
     fn finish(&mut self) -> Option<EventBatch> {
@@ -226,12 +316,17 @@ impl EventStream {
         let mut out = work.out;
         out.complete_through = work.batch.complete_through;
         out.end = work.batch.end;
+        self.passed = self.passed.max(out.complete_through);
+        self.describe(&mut out);
+        Some(out)
+    }
+
+    /// What the schema is like behind a batch.
+    fn describe(&mut self, out: &mut EventBatch) {
         out.schema_version = self.interpreter.schema_version();
         if std::mem::take(&mut self.grown) {
             out.recovered = self.interpreter.history().recovered_tables().map(|(table, _)| table).collect();
         }
-        out.permits = work.batch.permits;
-        Some(out)
     }
 
     /// Asks once for what is missing; whether it was enough shows the next try of the record.
@@ -278,13 +373,6 @@ impl EventStream {
         let waited = waiting.since.elapsed();
         let what = match waiting.need {
             Need::Version(version) => format!("schema version {version}"),
-            Need::Job(job) if waited >= JOB_LIMIT => {
-                return Err(Error::UnknownJob {
-                    job,
-                    commit_ts: waiting.commit_ts,
-                    waited_s: waited.as_secs(),
-                });
-            }
             Need::Job(job) => format!("DDL job {job}"),
         };
         let text =
@@ -319,10 +407,33 @@ fn behind(start: Start) -> SchemaBase {
     }
 }
 
-fn step(interpreter: &mut Interpreter, record: &Record) -> Result<Step, Error> {
+/// A DDL that was skipped: of its tables, only that they have changed upstream.
+fn without_effect(event: Event) -> Event {
+    tracing::warn!(commit_ts = %event.commit_ts(), "left out, as was asked for");
+    match event {
+        Event::Ddl(ddl) => Event::Ddl(Ddl { changes: Vec::new(), ..ddl }),
+        Event::Transaction(txn) => Event::Transaction(Transaction { changes: Vec::new(), ..txn }),
+    }
+}
+
+/// With `skip`, what cannot be read has no effect.
+fn step(interpreter: &mut Interpreter, record: &Record, skip: bool) -> Result<Step, Error> {
     let commit_ts = record.commit_ts;
-    let body = record.body().map_err(|source| Error::Payload { commit_ts, source })?;
-    interpreter
-        .step(record.start_ts, commit_ts, &body)
-        .map_err(|source| Error::Interpret { commit_ts, source: Box::new(source) })
+    let left_out = |why: String| {
+        tracing::warn!(%commit_ts, why, "left out, as was asked for");
+        Step::Skipped(SkipReason::NoEffect(why))
+    };
+    let body = match record.body() {
+        Ok(body) => body,
+        Err(error) if skip => return Ok(left_out(error.to_string())),
+        Err(source) => return Err(Error::Payload { commit_ts, source }),
+    };
+    if skip && body.ddl_job_id == 0 {
+        return Ok(left_out("a transaction".to_owned()));
+    }
+    match interpreter.step(record.start_ts, commit_ts, &body) {
+        Ok(Step::NeedJob(job)) if skip => Ok(left_out(format!("DDL job {job}, which nobody knows"))),
+        Err(error) if skip => Ok(left_out(error.to_string())),
+        step => step.map_err(|source| Error::Interpret { commit_ts, source: Box::new(source) }),
+    }
 }

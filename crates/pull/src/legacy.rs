@@ -3,53 +3,136 @@
 //! It never says how far it is complete: that is the last commit_ts received (its fillers come every few seconds), and it jumps over what it has
 //! purged without a word.
 
+use std::sync::Arc;
+
 use binlog_proto::binlog::pump_client::PumpClient as OriginalClient;
 use binlog_proto::binlog::{Binlog, Pos, PullBinlogReq};
-use binlog_proto::split_prewrite;
+use binlog_proto::{Body, split_prewrite};
 use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::codec::CompressionEncoding;
+use tonic::{Code, Status};
 
 use crate::budget::Permit;
-use crate::record::{Held, RECORD_OVERHEAD};
+use crate::record::Held;
 use crate::source::Run;
+use crate::spool::LARGE;
 use crate::{Error, PumpClient, Record};
 
-/// Pulls over the connection of `client` until the range is done or the stream breaks.
-pub(crate) async fn pull(run: &Run, client: &PumpClient) -> Result<(), Error> {
-    let after = run.inbox.position();
-    tracing::info!(%after, "the pump has no range service: pulling as the original drainer does; it cannot say whether binlogs after this position were purged");
-    let mut original = OriginalClient::new(client.channel.clone()).max_decoding_message_size(usize::MAX);
+/// How a stream of messages ended.
+enum End {
+    /// The range is done, or the one message is here.
+    Done,
+    /// A message is larger than what is taken in without further ado; it was not read.
+    TooLarge,
+}
+
+/// Pulls over one connection until the range is done or the stream breaks.
+pub(crate) async fn pull(run: &Run) -> Result<(), Error> {
+    let (pump, host) = (run.pump(), &run.inbox.member.host);
+    let client = PumpClient::dial_original(pump, host, run.options.cluster, &run.options.dial).await?;
+    tracing::info!(after = %run.inbox.position(), "the pump has no range service: pulling as the original drainer does; it cannot say whether binlogs after this position were purged");
+    // Without a place to put it aside, what is large stays in memory until it is applied; that may have to wait for another pump's.
+    let most = if run.options.spool.is_some() { LARGE } else { usize::MAX };
+    loop {
+        match receive(run, &client, most, None).await? {
+            End::Done => return Ok(()),
+            End::TooLarge => {
+                let place = run.place().await?;
+                run.inbox.says("waiting until a large transaction of another pump is put aside", true);
+                let _turn = run.options.turn.acquire().await;
+                tracing::warn!(after = %run.inbox.position(), "the next transaction is large and comes in one message: it is taken into memory, alone, and put aside");
+                receive(run, &client, usize::MAX, Some(place)).await?;
+                if run.is_done() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Receives messages of at most `most` bytes; with a `place`, one that is put aside there.
+async fn receive(
+    run: &Run,
+    client: &PumpClient,
+    most: usize,
+    mut place: Option<OwnedSemaphorePermit>,
+) -> Result<End, Error> {
+    let mut original = OriginalClient::new(client.channel.clone()).max_decoding_message_size(most);
     if run.options.dial.gzip {
         // Go's server answers in the encoding of the request.
         original =
             original.send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
     }
-    let start = Pos { suffix: 0, offset: after.as_i64() };
+    let start = Pos { suffix: 0, offset: run.inbox.position().as_i64() };
     let request = PullBinlogReq { cluster_id: run.options.cluster.0, start_from: Some(start) };
-    let status =
-        |status| Error::from_status(&run.inbox.member.id, &client.host, run.inbox.position(), status);
-    let mut stream = original.pull_binlogs(request).await.map_err(status)?.into_inner();
+    let failed = |status| Error::from_status(run.pump(), &client.host, run.inbox.position(), status);
+    let mut stream = original.pull_binlogs(request).await.map_err(failed)?.into_inner();
     run.inbox.says("connected (PullBinlogs), waiting for its next binlog", true);
-    while let Some(response) = stream.message().await.map_err(status)? {
+    loop {
+        let response = match stream.message().await {
+            Ok(Some(response)) => response,
+            Ok(None) => return Err(Error::Ended { pump: run.pump().clone(), host: client.host.clone() }),
+            Err(status) if most < usize::MAX && is_too_large(&status) => return Ok(End::TooLarge),
+            Err(status) => return Err(failed(status)),
+        };
         let entity = response.entity.unwrap_or_default();
-        let record = read(entity.payload, run.inbox.position()).map_err(|what| run.corrupt(what))?;
-        let (commit_ts, mut permit) = (record.commit_ts, Permit::default());
-        if run.options.through.is_none_or(|through| commit_ts <= through) && !record.is_fake() {
-            run.admit(&mut permit, RECORD_OVERHEAD + record.extra.len() + record.payload.len()).await;
-            run.put(Held { record, permit });
+        let (mut record, body) =
+            read(entity.payload, run.inbox.position()).map_err(|what| run.corrupt(what))?;
+        let commit_ts = record.commit_ts;
+        let wanted = run.options.through.is_none_or(|through| commit_ts <= through) && !record.is_fake();
+        match (place.take(), &run.options.spool) {
+            (Some(place), Some(directory)) if wanted => {
+                let mut permit = Permit::default();
+                run.admit(&mut permit, record.cost()).await;
+                permit.put_aside(place);
+                let spool = directory.create().await.map_err(Error::aside)?;
+                let spool = spool.append(pieces(body)).await.map_err(Error::aside)?;
+                run.put(Held { large: Some(Arc::new(spool)), ..Held::new(record, permit) });
+                run.inbox.advance(commit_ts);
+                return Ok(End::Done);
+            }
+            _ if wanted => {
+                record.payload = body.encode_to_vec().into();
+                let mut permit = Permit::default();
+                run.admit(&mut permit, record.cost()).await;
+                run.put(Held::new(record, permit));
+            }
+            _ => {}
         }
         run.inbox.advance(commit_ts);
         if run.is_done() {
-            return Ok(());
+            return Ok(End::Done);
         }
     }
-    Err(Error::Ended { pump: run.inbox.member.id.clone(), host: client.host.clone() })
 }
 
-/// The record in the payload of an entity.
-fn read(payload: Bytes, after: CommitTs) -> Result<Record, String> {
+/// The client's own refusals, before it reads a message, and while it unpacks one.
+fn is_too_large(status: &Status) -> bool {
+    let says = |text| status.message().contains(text);
+    match status.code() {
+        Code::OutOfRange => says("message length too large"),
+        Code::ResourceExhausted => says("exceeded while decompressing"),
+        _ => false,
+    }
+}
+
+/// A body as it is encoded, without a second copy of its rows.
+fn pieces(mut body: Body) -> Vec<Bytes> {
+    let mut pieces = Vec::new();
+    if let Some(value) = body.prewrite_value.take() {
+        let mut head = vec![0x2a];
+        prost::encoding::encode_varint(value.len() as u64, &mut head);
+        pieces.extend([head.into(), value]);
+    }
+    pieces.push(body.encode_to_vec().into());
+    pieces
+}
+
+/// The record in the payload of an entity, and its payload before it is encoded.
+fn read(payload: Bytes, after: CommitTs) -> Result<(Record, Body), String> {
     let binlog = Binlog::decode(payload).map_err(|e| format!("undecodable binlog: {e}"))?;
     let (start_ts, commit_ts) = match (u64::try_from(binlog.start_ts), u64::try_from(binlog.commit_ts)) {
         (Ok(start), Ok(commit)) if start <= commit => (StartTs::new(start), CommitTs::new(commit)),
@@ -63,13 +146,8 @@ fn read(payload: Bytes, after: CommitTs) -> Result<Record, String> {
     let body = split_prewrite(&binlog);
     let schema_version =
         SchemaVersion(body.schema_version().map_err(|e| format!("start_ts {start_ts}: {e}"))?);
-    Ok(Record {
-        start_ts,
-        commit_ts,
-        schema_version,
-        extra: binlog.prewrite_key.unwrap_or_default(),
-        payload: body.encode_to_vec().into(),
-    })
+    let extra = binlog.prewrite_key.unwrap_or_default();
+    Ok((Record { start_ts, commit_ts, schema_version, extra, payload: Bytes::new() }, body))
 }
 
 #[cfg(test)]
@@ -90,7 +168,10 @@ mod tests {
 
     #[test]
     fn an_entity_becomes_what_the_range_service_sends() {
-        let record = read(payload(6, 8), CommitTs::new(7)).unwrap();
+        let (mut record, body) = read(payload(6, 8), CommitTs::new(7)).unwrap();
+        let whole = body.encode_to_vec();
+        assert_eq!(pieces(body).concat(), whole);
+        record.payload = whole.into();
         assert_eq!((record.start_ts.raw(), record.commit_ts.raw(), record.schema_version.0), (6, 8, 42));
         assert_eq!(record.extra, Bytes::from_static(b"k"));
         assert_eq!(record.body().unwrap().prewrite_value.unwrap(), Bytes::from_static(&[0x08, 42]));

@@ -1,10 +1,15 @@
 //! Whole transactions as they come from pumps.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use binlog_catalog::Blob as _;
 use binlog_proto::Body;
 use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 
 use crate::budget::Permit;
+use crate::spool::Spool;
 
 /// One transaction or DDL of the stream.
 #[derive(Clone, Debug)]
@@ -49,6 +54,19 @@ pub(crate) const RECORD_OVERHEAD: usize = 128;
 pub(crate) struct Held {
     pub(crate) record: Record,
     pub(crate) permit: Permit,
+    /// Where the payload lies, if not in the record.
+    pub(crate) large: Option<Arc<Spool>>,
+}
+
+impl Held {
+    pub(crate) fn new(record: Record, permit: Permit) -> Self {
+        Held { record, permit, large: None }
+    }
+
+    /// Bytes of payload, wherever they lie.
+    pub(crate) fn payload_len(&self) -> usize {
+        self.large.as_ref().map_or(self.record.payload.len(), |large| large.len() as usize)
+    }
 }
 
 /// Records in strictly rising commit_ts; everything at or below `complete_through` has now been handed out.
@@ -62,5 +80,8 @@ pub struct Batch {
     pub complete_through: CommitTs,
     /// No more will come.
     pub end: bool,
+    /// One of each record, in their order.
     pub(crate) permits: Vec<Permit>,
+    /// Payloads that were put aside, by the index of their record.
+    pub(crate) large: BTreeMap<usize, Arc<Spool>>,
 }

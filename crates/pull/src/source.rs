@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use binlog_catalog::Blob as _;
 use binlog_types::{ClusterId, CommitTs, NodeId};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::assemble::Assembler;
 use crate::budget::{Permit, Share};
+use crate::feed::{Feed, pour};
 use crate::ledger::{Hole, PumpLedger};
 use crate::progress::MemberProgress;
 use crate::record::{Held, RECORD_OVERHEAD};
+use crate::spool::{LARGE, Spool, SpoolDir};
 use crate::{Arrivals, Dial, Error, Identity, Member, PumpClient, legacy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -143,6 +146,10 @@ pub(crate) struct SourceOptions {
     pub(crate) through: Option<CommitTs>,
     pub(crate) patterns: Vec<String>,
     pub(crate) arrivals: Option<Arc<dyn Arrivals>>,
+    /// Where large transactions are put aside; None: they stay in memory.
+    pub(crate) spool: Option<SpoolDir>,
+    /// Whose large message is in memory: where whole messages are the protocol, one over all pumps is taken in at a time.
+    pub(crate) turn: Arc<Semaphore>,
 }
 
 /// A running task; aborted on drop.
@@ -157,8 +164,25 @@ impl Source {
     pub(crate) fn spawn(inbox: Inbox, share: Arc<Share>, options: SourceOptions) -> Self {
         let inbox = Arc::new(inbox);
         let span = tracing::info_span!("pull", pump = %inbox.member.id);
-        let run = Run { inbox: Arc::clone(&inbox), share: Arc::clone(&share), options };
+        let places = Arc::new(Semaphore::new(1));
+        let run = Run { inbox: Arc::clone(&inbox), share: Arc::clone(&share), options, places };
         let task = tokio::spawn(run.run().instrument(span));
+        Source { inbox, share, task }
+    }
+}
+
+impl Source {
+    /// Takes records that are read elsewhere.
+    pub(crate) fn fed(inbox: Inbox, share: Arc<Share>, feed: Feed, through: CommitTs) -> Self {
+        let inbox = Arc::new(inbox);
+        let (target, budget) = (Arc::clone(&inbox), Arc::clone(&share));
+        let task = tokio::spawn(async move {
+            let _note = DeathNote(Arc::clone(&target));
+            match pour(&target, &budget, feed, through).await {
+                Ok(()) => target.says("done", true),
+                Err(error) => target.fail(error),
+            }
+        });
         Source { inbox, share, task }
     }
 }
@@ -174,6 +198,8 @@ pub(crate) struct Run {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) share: Arc<Share>,
     pub(crate) options: SourceOptions,
+    /// Of this pump, one transaction is put aside at a time: that bounds what lies on the disk.
+    places: Arc<Semaphore>,
 }
 
 /// Tells the stream when the task ends in a panic, which would otherwise hold the stream back for ever.
@@ -243,7 +269,7 @@ impl Run {
         }
     }
 
-    fn pump(&self) -> &NodeId {
+    pub(crate) fn pump(&self) -> &NodeId {
         &self.inbox.member.id
     }
 
@@ -259,7 +285,7 @@ impl Run {
         match client.hello().await {
             Ok(_) => {}
             Err(error) if error.is_unimplemented() => {
-                return legacy::pull(self, &client).await;
+                return legacy::pull(self).await;
             }
             Err(error @ Error::WrongStore { .. }) => {
                 client.forget();
@@ -318,7 +344,7 @@ impl Run {
     /// Hands a record over.
     pub(crate) fn put(&self, held: Held) {
         if let Some(arrivals) = &self.options.arrivals {
-            arrivals.arrived(self.pump(), held.record.commit_ts, held.record.payload.len());
+            arrivals.arrived(self.pump(), held.record.commit_ts, held.payload_len());
         }
         self.inbox.put(held);
     }
@@ -344,17 +370,55 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Waits for the place of a transaction that is put aside.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.inbox.bell.notify_one();
+        self.inbox.says("waiting until the large transaction before this one is applied", true);
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        self.inbox.says("connected, receiving a large transaction", true);
+        // It is never closed.
+        place.map_err(|_| Error::TaskDied { pump: self.pump().clone() })
+    }
+}
+
 /// Fragments on their way to the inbox, with the bytes they hold.
 struct Intake<'a> {
     run: &'a Run,
     assembler: Assembler,
     permit: Permit,
     oversize: bool,
+    /// Where the transaction goes, once it is known to be large.
+    spool: Option<Spool>,
 }
 
 impl<'a> Intake<'a> {
     fn new(run: &'a Run) -> Self {
-        Intake { run, assembler: Assembler::default(), permit: Permit::default(), oversize: false }
+        Intake {
+            run,
+            assembler: Assembler::default(),
+            permit: Permit::default(),
+            oversize: false,
+            spool: None,
+        }
+    }
+
+    /// Moves what has come of a large transaction to the disk.
+    async fn put_aside(&mut self) -> Result<(), Error> {
+        let Some(directory) = &self.run.options.spool else { return Ok(()) };
+        let spool = match self.spool.take() {
+            Some(spool) => spool,
+            None if self.assembler.buffered() > LARGE => {
+                let place = self.run.place().await?;
+                let spool = directory.create().await.map_err(Error::aside)?;
+                self.permit.put_aside(place);
+                spool
+            }
+            None => return Ok(()),
+        };
+        self.spool = Some(spool.append(self.assembler.take()).await.map_err(Error::aside)?);
+        self.permit.keep(RECORD_OVERHEAD);
+        Ok(())
     }
 
     async fn take(&mut self, fragment: binlog_proto::store::Fragment) -> Result<(), Error> {
@@ -371,10 +435,18 @@ impl<'a> Intake<'a> {
             );
         }
         let after = self.run.inbox.position();
-        let Some(record) = self.assembler.push(fragment, after).map_err(|what| self.run.corrupt(what))?
+        let Some(mut record) = self.assembler.push(fragment, after).map_err(|what| self.run.corrupt(what))?
         else {
-            return Ok(());
+            return self.put_aside().await;
         };
+        let mut large = None;
+        if let Some(spool) = self.spool.take() {
+            let rest = std::mem::take(&mut record.payload);
+            let spool = spool.append(vec![rest]).await.map_err(Error::aside)?;
+            self.permit.keep(record.cost());
+            tracing::info!(commit_ts = %record.commit_ts, bytes = spool.len(), "a large transaction was put aside");
+            large = Some(Arc::new(spool));
+        }
         let permit = std::mem::take(&mut self.permit);
         self.oversize = false;
         let beyond = self.run.options.through.is_some_and(|through| record.commit_ts > through);
@@ -382,7 +454,7 @@ impl<'a> Intake<'a> {
             // Fillers only say how far the stream is complete; what lies beyond the range says the same.
             self.run.inbox.advance(record.commit_ts);
         } else {
-            self.run.put(Held { record, permit });
+            self.run.put(Held { large, ..Held::new(record, permit) });
         }
         Ok(())
     }

@@ -1,17 +1,20 @@
 //! The merged stream: one task a pump, one byte budget, in order.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use binlog_catalog::UnknownDdl;
 use binlog_types::{ClusterId, CommitTs, NodeId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::budget::Share;
+use crate::feed::Feed;
 use crate::ledger::{NoLedger, PumpLedger};
 use crate::merge::Merge;
 use crate::source::{Inbox, Source, SourceOptions};
-use crate::{Arrivals, Batch, Dial, Error, Progress, SchemaSource};
+use crate::spool::SpoolDir;
+use crate::{Arrivals, Batch, Dial, Error, Progress, SchemaSource, Skips};
 
 /// The least that a pump's share of the budget is, in bytes.
 const SMALLEST_SHARE: usize = 1 << 20;
@@ -44,12 +47,18 @@ pub struct StreamOptions {
     pub through: Option<CommitTs>,
     /// `db.table` patterns; empty: all.
     pub table_patterns: Vec<String>,
-    /// Bytes of payload in flight over all pumps.
+    /// Bytes in flight over all pumps: of payload, and where records are decoded, of both forms.
     pub budget: usize,
     /// What becomes of DDLs of kinds that are not known.
     pub unknown_ddl: UnknownDdl,
     /// Is told of every record.
     pub arrivals: Option<Arc<dyn Arrivals>>,
+    /// What an [`EventStream`](crate::EventStream) passes over.
+    pub skips: Skips,
+    /// Where transactions of more than 4 MiB are put aside until their turn comes, each in a file without a name, one a pump. An
+    /// [`EventStream`](crate::EventStream) hands them out in parts then ([`Part`](binlog_catalog::Part)). None: they are handed out whole; a
+    /// [`MergedStream`] always does that.
+    pub put_aside: Option<PathBuf>,
 }
 
 impl Default for StreamOptions {
@@ -66,6 +75,8 @@ impl Default for StreamOptions {
             budget: 64 << 20,
             unknown_ddl: UnknownDdl::default(),
             arrivals: None,
+            skips: Skips::default(),
+            put_aside: None,
         }
     }
 }
@@ -77,12 +88,18 @@ pub struct MergedStream {
     sources: BTreeMap<NodeId, Source>,
     merge: Merge,
     bell: Arc<Notify>,
+    turn: Arc<Semaphore>,
     progress: Progress,
 }
 
 impl MergedStream {
     /// Starts pulling. Must be called inside a Tokio runtime.
     pub fn new(options: StreamOptions, members: Vec<Member>) -> Self {
+        Self::putting_aside(StreamOptions { put_aside: None, ..options }, members)
+    }
+
+    /// The same for a reader that knows what to do with payloads that were put aside.
+    pub(crate) fn putting_aside(options: StreamOptions, members: Vec<Member>) -> Self {
         let merge = Merge::new(options.after, options.through);
         let progress = Progress::default();
         let mut stream = MergedStream {
@@ -90,6 +107,7 @@ impl MergedStream {
             sources: BTreeMap::new(),
             merge,
             bell: Arc::new(Notify::new()),
+            turn: Arc::new(Semaphore::new(1)),
             progress,
         };
         stream.set_members(members);
@@ -130,11 +148,29 @@ impl MergedStream {
                 cluster: self.options.cluster,
                 through: self.options.through,
                 patterns: self.options.table_patterns.clone(),
+                spool: self.options.put_aside.clone().map(SpoolDir),
+                turn: Arc::clone(&self.turn),
             };
             self.sources.insert(id, Source::spawn(inbox, Share::new(limit), options));
         }
+        self.note_sources();
+    }
+
+    fn note_sources(&self) {
         *self.progress.inboxes.lock() = self.sources.values().map(|s| Arc::clone(&s.inbox)).collect();
         self.bell.notify_one();
+    }
+
+    /// Adds a member that does not run: its records are read elsewhere, from the stream's start to `through`. Before anything was handed out, and
+    /// [`MergedStream::set_members`] ends it.
+    pub fn add_feed(&mut self, id: NodeId, feed: Feed, through: CommitTs) {
+        let after = self.merge.join(&id);
+        let members = self.sources.len() + 1;
+        let share = Share::new((self.options.budget / members).max(SMALLEST_SHARE));
+        let member = Member { id: id.clone(), host: "its directory".to_owned() };
+        let inbox = Inbox::new(member, after, None, Arc::clone(&self.bell));
+        self.sources.insert(id, Source::fed(inbox, share, feed, through));
+        self.note_sources();
     }
 
     /// Takes over what a source that is about to go has received.
@@ -167,7 +203,7 @@ impl MergedStream {
             let (held, complete) = source.inbox.drain()?;
             self.merge.feed(id, held, complete)?;
         }
-        let largest = (self.options.budget / 4).clamp(64 << 10, LARGEST_BATCH);
+        let largest = (self.options.budget / 8).clamp(64 << 10, LARGEST_BATCH);
         let batch = self.merge.pop(largest)?;
         if batch.is_none() && self.sources.values().any(|s| s.inbox.has_failed()) {
             // What preceded the failure is handed out: now it is the failure's turn.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use binlog_types::{CommitTs, NodeId};
 
 use crate::record::Held;
+use crate::spool::same;
 use crate::{Batch, Error};
 
 #[derive(Debug)]
@@ -101,6 +102,7 @@ impl Merge {
             let held = self.take(&first)?;
             bytes += held.permit.bytes().max(held.record.cost());
             self.emitted = held.record.commit_ts;
+            batch.large.extend(held.large.map(|large| (batch.records.len(), large)));
             batch.records.push(held.record);
             batch.permits.push(held.permit);
         }
@@ -141,7 +143,8 @@ impl Merge {
         let held = head.expect("`lowest` names a member with a head");
         let record = &held.record;
         for (second, lane) in &mut self.members {
-            let Some(other) = lane.queue.front().map(|h| &h.record) else { continue };
+            let Some(twin) = lane.queue.front() else { continue };
+            let other = &twin.record;
             if other.commit_ts != record.commit_ts {
                 continue;
             }
@@ -154,7 +157,8 @@ impl Merge {
             if other.start_ts != record.start_ts {
                 return Err(conflict(format!("start_ts {} and {}", record.start_ts, other.start_ts)));
             }
-            if other.payload != record.payload {
+            let same = same((&record.payload, held.large.as_ref()), (&other.payload, twin.large.as_ref()));
+            if !same.map_err(Error::aside)? {
                 return Err(conflict(format!("two payloads for start_ts {}", record.start_ts)));
             }
             lane.queue.pop_front();

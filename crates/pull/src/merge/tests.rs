@@ -26,7 +26,7 @@ fn of(start_ts: u64, commit_ts: u64, payload: &'static [u8]) -> Held {
         extra: Bytes::new(),
         payload: Bytes::from_static(payload),
     };
-    Held { record, permit: Permit::default() }
+    Held::new(record, Permit::default())
 }
 
 fn ts(raw: u64) -> CommitTs {

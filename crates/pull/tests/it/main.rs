@@ -4,5 +4,6 @@
 
 mod events;
 mod fake;
+mod large;
 mod original;
 mod stream;
