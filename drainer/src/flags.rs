@@ -184,7 +184,7 @@ pub const PROGRAM: Program = Program {
             "5",
             "Minutes without a transaction after which /status says Synced.",
         ),
-        flag("log-rotate", "", Kind::Ignored, "", "Deprecated; accepted and ignored."),
+        flag("log-rotate", "", Kind::IgnoredValue, "", "Deprecated; accepted and ignored."),
     ],
     file_keys: &[
         "EtcdTimeout",

@@ -12,8 +12,8 @@ const fn flag(
     Flag { name, key, kind, default, help }
 }
 
-const fn ignored(name: &'static str) -> Flag {
-    flag(name, "", Kind::Ignored, "", "Deprecated; accepted and ignored.")
+const fn ignored(name: &'static str, kind: Kind) -> Flag {
+    flag(name, "", kind, "", "Deprecated; accepted and ignored.")
 }
 
 /// The command line, environment and configuration file of `pump`.
@@ -120,10 +120,10 @@ pub const PROGRAM: Program = Program {
         ),
         flag("max-message-size", "", Kind::Integer, "9223372036850581503", "Largest request in bytes."),
         flag("enable-debug", "", Kind::Bool, "false", "Accepted for compatibility; without effect."),
-        ignored("binlog-file-size"),
-        ignored("enable-binlog-slice"),
-        ignored("binlog-slice-size"),
-        ignored("log-rotate"),
+        ignored("binlog-file-size", Kind::IgnoredValue),
+        ignored("enable-binlog-slice", Kind::IgnoredBool),
+        ignored("binlog-slice-size", Kind::IgnoredValue),
+        ignored("log-rotate", Kind::IgnoredValue),
     ],
     file_keys: &[
         "security.ssl-ca",

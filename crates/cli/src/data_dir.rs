@@ -15,7 +15,7 @@ pub struct DirLock {
 #[derive(Debug, thiserror::Error)]
 pub enum DirError {
     /// Another process holds it.
-    #[error("{0:?} is in use by another process: stop it, or set another data-dir")]
+    #[error("{0:?}: file already locked by another process: stop it, or set another data-dir")]
     Held(PathBuf),
     /// It cannot be made or locked.
     #[error("cannot {action} {path:?}: {cause}")]

@@ -11,8 +11,10 @@ pub enum Kind {
     Bool,
     /// Comma-separated on the command line and in the environment; an array or a comma-separated text in TOML. Always an array in the result.
     List,
-    /// Accepted for compatibility, and ignored.
-    Ignored,
+    /// A value, accepted for compatibility, and ignored.
+    IgnoredValue,
+    /// As [`Kind::Bool`], accepted for compatibility, and ignored.
+    IgnoredBool,
 }
 
 /// One option of a program.

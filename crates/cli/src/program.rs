@@ -29,8 +29,10 @@ pub struct Program {
 /// Why a program ends before it began.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Help or version: to stdout, exit 0.
+    /// Version, or settings: to stdout, exit 0.
     Print(String),
+    /// Help: to stderr, exit 0.
+    Help(String),
     /// A malformed command line: to stderr, exit 2.
     Usage(String),
     /// A wrong value, file or environment, or a start that failed: a line of the log, exit 1.
@@ -54,6 +56,10 @@ impl Stop {
         match self {
             Stop::Print(text) => {
                 println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Stop::Help(text) => {
+                eprintln!("{text}");
                 ExitCode::SUCCESS
             }
             Stop::Usage(text) => {
@@ -82,12 +88,11 @@ pub struct Loaded<C> {
 }
 
 impl Program {
-    /// As [`Program::load`], and takes `check` for what types cannot say. `-config-check` ends here with what it found,
-    /// `-dump-config` with the settings as a file.
+    /// As [`Program::load`], and takes `check` for what types cannot say. `-config-check` ends here if it found nothing,
+    /// `-dump-config` with the settings as a file, whatever they are.
     ///
     /// # Errors
-    /// [`Stop`], which knows its exit code; a failed check is one only where `-config-check` is given: the program itself
-    /// checks again.
+    /// [`Stop`], which knows its exit code.
     pub fn load_checked<C: DeserializeOwned>(
         &self,
         args: impl IntoIterator<Item = OsString>,
@@ -96,13 +101,14 @@ impl Program {
     ) -> Result<Loaded<C>, Stop> {
         let (matches, table) = self.lay_together(args, env)?;
         let config = C::deserialize(Value::Table(table.clone())).map_err(|e| self.refuse(&e.to_string()))?;
-        if matches.get_flag("config-check") {
-            check(&config).map_err(|why| self.refuse(&why))?;
-            return Err(Stop::Print(format!("{}: the settings are valid", self.name)));
-        }
-        if matches.get_flag("dump-config") {
+        let checks = matches.get_flag("config-check");
+        if matches.get_flag("dump-config") && !checks {
             let file = show::as_file(self, &table).map_err(|e| self.refuse(&e.to_string()))?;
             return Err(Stop::Print(file.trim_end().to_owned()));
+        }
+        check(&config).map_err(|why| self.refuse(&why))?;
+        if checks {
+            return Err(Stop::Print(format!("{}: the settings are valid", self.name)));
         }
         let shown = serde_json::to_string(&show::without_secrets(&table)).unwrap_or_default();
         Ok(Loaded { config, shown })
@@ -127,7 +133,9 @@ impl Program {
     ) -> Result<(ArgMatches, Table), Stop> {
         let (args, stray) = self.normalise(args)?;
         let matches = self.command().try_get_matches_from(args).map_err(|e| match e.kind() {
-            clap::error::ErrorKind::DisplayHelp => Stop::Print(e.to_string().trim_end().to_owned()),
+            clap::error::ErrorKind::DisplayHelp => {
+                Stop::Help(format!("Usage of {}:\n{}", self.name, e.to_string().trim_end()))
+            }
             _ => Stop::Usage(e.to_string().trim_end().to_owned()),
         })?;
         if matches.get_flag("V") {
@@ -207,7 +215,10 @@ impl Program {
                 Kind::Integer => arg.allow_hyphen_values(true).value_name("N"),
                 Kind::List => arg.allow_hyphen_values(true).value_name("A,B"),
                 Kind::Text => arg.allow_hyphen_values(true).value_name("TEXT"),
-                Kind::Ignored => arg.num_args(0..=1).hide(true),
+                Kind::IgnoredValue => arg.allow_hyphen_values(true).hide(true),
+                Kind::IgnoredBool => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true").hide(true)
+                }
             };
             command = command.arg(arg);
         }
@@ -240,7 +251,10 @@ impl Program {
             }
             out.push(format!("--{rest}"));
             let takes_value = name == "config"
-                || self.flags.iter().any(|f| f.name == name && !matches!(f.kind, Kind::Bool | Kind::Ignored));
+                || self
+                    .flags
+                    .iter()
+                    .any(|f| f.name == name && !matches!(f.kind, Kind::Bool | Kind::IgnoredBool));
             if takes_value
                 && !rest.contains('=')
                 && let (Some(value), Some(last)) = (args.next(), out.last_mut())
@@ -280,7 +294,7 @@ impl Program {
             let spelled = |known: &str| known.rsplit('.').next().unwrap_or(known).to_owned();
             if let Some(flag) = self.flags.iter().find(|f| !f.key.is_empty() && same(f.key)) {
                 let value = match (flag.kind, value) {
-                    (Kind::Ignored, _) => continue,
+                    (Kind::IgnoredValue | Kind::IgnoredBool, _) => continue,
                     (Kind::List, Value::String(text)) => list(&text),
                     (Kind::Text, Value::Integer(number)) => Value::String(number.to_string()),
                     (_, value) => value,
@@ -315,7 +329,7 @@ impl Program {
             }
         };
         let value = match flag.kind {
-            Kind::Ignored => return Ok(()),
+            Kind::IgnoredValue | Kind::IgnoredBool => return Ok(()),
             Kind::Text => Value::String(text.to_owned()),
             Kind::Integer => Value::Integer(text.trim().parse().map_err(|_| invalid("not an integer"))?),
             Kind::Bool => Value::Boolean(go_bool(text).ok_or_else(|| invalid("not true or false"))?),

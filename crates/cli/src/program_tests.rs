@@ -28,7 +28,8 @@ const PROGRAM: Program = Program {
             help: "Start.",
         },
         Flag { name: "sync-ddl", key: "syncer.sync-ddl", kind: Kind::Bool, default: "true", help: "DDL." },
-        Flag { name: "log-rotate", key: "", kind: Kind::Ignored, default: "", help: "" },
+        Flag { name: "log-rotate", key: "", kind: Kind::IgnoredValue, default: "", help: "" },
+        Flag { name: "enable-binlog-slice", key: "", kind: Kind::IgnoredBool, default: "", help: "" },
     ],
     file_keys: &["storage.sync-log", "security"],
 };
@@ -84,6 +85,10 @@ fn go_style_flags_are_understood() {
     assert!(!config.syncer.sync_ddl);
     assert_eq!(load(&["-addr", "a:1", "-addr", "b:2"]).unwrap().addr, "b:2", "the last one wins");
     assert!(load(&["-sync-ddl", "-log-rotate=day"]).unwrap().syncer.sync_ddl);
+    let old = ["-log-rotate", "day", "-enable-binlog-slice", "-log-rotate", "-5", "-addr", "a:1"];
+    assert_eq!(load(&old).unwrap().addr, "a:1");
+    assert!(matches!(load(&["-log-rotate"]), Err(Stop::Usage(_))), "it needs its value");
+    assert_eq!(fatal(load(&["-enable-binlog-slice", "stray"]).unwrap_err()), "'stray' is not a valid flag");
 }
 
 #[test]
@@ -118,7 +123,7 @@ fn unknown_keys_are_named_all_at_once() {
 #[test]
 fn each_ending_has_its_exit_code() {
     assert!(matches!(load(&["-V"]), Err(Stop::Print(_))));
-    assert!(matches!(load(&["-h"]), Err(Stop::Print(_))));
+    assert!(matches!(load(&["-h"]), Err(Stop::Help(text)) if text.starts_with("Usage of pump:\n")));
     assert!(matches!(load(&["-nonsense"]), Err(Stop::Usage(_))));
     assert!(matches!(load(&["-initial-commit-ts=x"]), Err(Stop::Usage(_))));
     assert!(matches!(load(&["-sync-ddl=maybe"]), Err(Stop::Usage(_))));
@@ -141,6 +146,8 @@ fn settings_are_checked_and_shown_without_running() {
     assert!(matches!(checked(&["-config-check"], |_| Ok(())), Stop::Print(_)));
     let refused = checked(&["--config-check", "-gc=x"], |config| Err(format!("gc is {}", config.gc)));
     assert_eq!(fatal(refused), "gc is x");
+    let refused = checked(&["-gc=x"], |config| Err(format!("gc is {}", config.gc)));
+    assert_eq!(fatal(refused), "gc is x", "also where nothing but a start was asked for");
     assert!(matches!(checked(&["-config-check", "-nonsense"], |_| Ok(())), Stop::Usage(_)));
 
     // What is shown can be given back as a file.
