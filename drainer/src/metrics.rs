@@ -201,7 +201,7 @@ impl Metrics {
     pub(crate) fn text(&self) -> String {
         let mut out = Vec::new();
         match TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+            Ok(()) => binlog_cli::with_go_bounds(&String::from_utf8_lossy(&out)),
             Err(error) => format!("# {error}\n"),
         }
     }

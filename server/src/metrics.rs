@@ -1,5 +1,6 @@
 //! The numbers of a pump, under the original's names; what the store counts comes beside them as `binlog_pump_storage_*`.
 
+use binlog_cli::with_go_bounds;
 use binlog_storage::{BatchObserver, BatchReport, Store};
 use binlog_types::CommitTs;
 use prometheus::core::{Collector, Desc};
@@ -168,7 +169,7 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be written.
     pub(crate) fn expose(&self) -> Result<String, prometheus::Error> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        Ok(with_go_bounds(&TextEncoder::new().encode_to_string(&self.registry.gather())?))
     }
 }
 

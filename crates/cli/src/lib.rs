@@ -5,6 +5,7 @@
 //! file, environment, command line, into one TOML table, which serde then reads into the program's own `Config`.
 
 mod data_dir;
+mod exposition;
 mod flags;
 mod log;
 mod program;
@@ -17,6 +18,7 @@ pub mod tls;
 mod version;
 
 pub use data_dir::{DirError, DirLock, ReadLock, hostname, replace_file};
+pub use exposition::with_go_bounds;
 pub use flags::{Flag, Kind};
 pub use log::{LogTo, init_logging, log_welcome};
 pub use program::{Loaded, Program, Stop};

@@ -94,7 +94,7 @@ async fn metrics_health_and_gc() {
     pump.client.transaction(1, 10).await;
     let metrics = request(&pump.addr, "GET", "/metrics").await;
     for name in [
-        "binlog_pump_rpc_duration_seconds_bucket{label=\"succ\",method=\"WriteBinlog\",le=\"0.00005\"}",
+        "binlog_pump_rpc_duration_seconds_bucket{label=\"succ\",method=\"WriteBinlog\",le=\"5e-05\"}",
         "binlog_pump_rpc_duration_seconds_count{label=\"succ\",method=\"WriteBinlog\"} 2",
         "binlog_pump_loss_binlog_count 0",
         "binlog_pump_storage_max_commit_ts ",

@@ -20,23 +20,14 @@ fn is_only_gos(family: &str) -> bool {
 fn samples(text: &str) -> BTreeSet<String> {
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let name = |line: &str| line.rsplit_once(' ').map_or(line, |(name, _)| name).to_owned();
-    // Labels in one order, buckets in one spelling.
+    // Labels in one order.
     lines.map(name).map(|name| sorted_labels(&name)).collect()
 }
 
 fn sorted_labels(sample: &str) -> String {
     let Some((name, labels)) = sample.split_once('{') else { return sample.to_owned() };
-    let mut labels: Vec<String> = labels
-        .trim_end_matches('}')
-        .split(',')
-        .map(|label| {
-            match label.strip_prefix("le=\"").and_then(|le| le.trim_end_matches('"').parse::<f64>().ok()) {
-                Some(le) => format!("le={le:e}"),
-                None => label.to_owned(),
-            }
-        })
-        .collect();
-    labels.sort();
+    let mut labels: Vec<&str> = labels.trim_end_matches('}').split(',').collect();
+    labels.sort_unstable();
     format!("{name}{{{}}}", labels.join(","))
 }
 
