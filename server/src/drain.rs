@@ -97,7 +97,7 @@ async fn wait(context: &Shared) {
     let last = settled(context, &mut said).await;
     loop {
         let mut waiting = Waiting { until: last.raw(), ..Waiting::default() };
-        match context.registry.list(NodeKind::Drainer).await {
+        match context.registry.all(NodeKind::Drainer).await {
             Ok(drainers) => {
                 waiting.drainers = behind(&drainers, last);
                 if waiting.drainers.is_empty() {

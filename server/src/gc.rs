@@ -49,7 +49,7 @@ pub(crate) async fn run(context: Shared) {
 }
 
 async fn collect(context: &Shared) {
-    let drainers = match context.registry.list(NodeKind::Drainer).await {
+    let drainers = match context.registry.all(NodeKind::Drainer).await {
         Ok(drainers) => drainers,
         Err(error) => {
             tracing::warn!(%error, "gc is put off: the drainers' checkpoints are not known");

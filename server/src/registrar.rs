@@ -156,14 +156,17 @@ pub(crate) async fn heartbeat(context: Shared, mut now: Ts) {
 
 /// Tells all drainers that are online; false if one could not be told.
 async fn notify_drainers(context: &Shared) -> bool {
-    let drainers = match context.registry.list(NodeKind::Drainer).await {
+    let drainers = match context.registry.listing(NodeKind::Drainer).await {
         Ok(drainers) => drainers,
         Err(error) => {
             tracing::warn!(%error, "the drainers are not known, so none is told of this pump");
             return false;
         }
     };
-    let online = drainers.into_iter().filter(|node| node.state == NodeState::Online);
+    for (key, why) in &drainers.malformed {
+        tracing::warn!(key, why, "a drainer that cannot be made out is not told of this pump");
+    }
+    let online = drainers.nodes.into_iter().filter(|node| node.state == NodeState::Online);
     let calls = online.map(|drainer| {
         let security = &context.settings.security;
         async move {
@@ -182,7 +185,7 @@ async fn notify_drainers(context: &Shared) -> bool {
             false
         }
     });
-    join_all(calls).await.into_iter().all(|told| told)
+    join_all(calls).await.into_iter().all(|told| told) && drainers.malformed.is_empty()
 }
 
 async fn notify(security: &Security, host: &str) -> Result<(), String> {

@@ -230,11 +230,14 @@ async fn refuse_unread(
     surroundings: &Surroundings,
     own: Option<NodeStatus>,
 ) -> Result<(), Error> {
+    if original::has_passed(data_dir.path())? {
+        return Ok(());
+    }
     let drainers = surroundings
         .registry
-        .list(NodeKind::Drainer)
+        .all(NodeKind::Drainer)
         .await
-        .map_err(Error::cluster("read the drainers' positions"))?;
+        .map_err(Error::cluster("find out what drainers have read of the original pump's files"))?;
     let (dir, readers) = (data_dir.path().to_owned(), original::Readers { own, drainers });
     tokio::task::spawn_blocking(move || original::check(&dir, &readers))
         .await

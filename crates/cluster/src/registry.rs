@@ -59,7 +59,7 @@ impl Registry {
     }
 
     /// All nodes of a kind, by name. An entry that cannot be read is left out with a warning that names it: one bad value must
-    /// not stop the cluster, as it does the original. Where a missing node would mean missing data, use [`Self::listing`].
+    /// not stop the cluster, as it does the original. Where a missing node would mean missing data, use [`Self::all`].
     ///
     /// # Errors
     /// When the registry cannot be reached.
@@ -69,6 +69,18 @@ impl Registry {
             warn!(%key, %why, "left out an entry of the registry that is no node status");
         }
         Ok(listing.nodes)
+    }
+
+    /// All nodes of a kind, by name, and none left out.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached, or an entry is no node status: its key is named.
+    pub async fn all(&self, kind: NodeKind) -> Result<Vec<NodeStatus>, Error> {
+        let listing = self.listing(kind).await?;
+        match listing.malformed.into_iter().next() {
+            Some((key, why)) => Err(Error::Malformed { key, why }),
+            None => Ok(listing.nodes),
+        }
     }
 
     /// All nodes of a kind, with the entries that cannot be read.

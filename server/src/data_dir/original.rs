@@ -43,6 +43,15 @@ pub(super) struct ValueLog {
     pub(super) size: u64,
 }
 
+/// Whether there is nothing, or nothing that an earlier start has not checked.
+///
+/// # Errors
+/// What keeps the directory from being read.
+pub(crate) fn has_passed(dir: &Path) -> Result<bool, Error> {
+    let passed = Passed::load(dir)?;
+    Ok(value_logs(&dir.join("value"))?.iter().all(|file| passed.of(file) == file.size))
+}
+
 /// Refuses a directory whose binlogs somebody still needs; says so where they are left behind.
 ///
 /// # Errors
@@ -50,9 +59,6 @@ pub(super) struct ValueLog {
 pub(crate) fn check(dir: &Path, readers: &Readers) -> Result<(), Error> {
     let files = value_logs(&dir.join("value"))?;
     let passed = Passed::load(dir)?;
-    if files.iter().all(|file| passed.of(file) == file.size) {
-        return Ok(());
-    }
     let unread = match readers.own.as_ref().map(|own| own.state) {
         // The original goes offline only after every drainer has everything.
         Some(NodeState::Offline) => None,
@@ -381,6 +387,7 @@ mod tests {
         check_in(dir.path(), &log, node("pump", NodeState::Paused, 10), drainers()).unwrap();
         // This program's entry stands in the registry now, and the drainers are gone.
         let ours = || Readers { own: Some(node("pump", NodeState::Paused, 77)), drainers: vec![] };
+        assert!(has_passed(dir.path()).unwrap());
         check(dir.path(), &ours()).unwrap();
         // The original ran once more: what it wrote must be read, and only that.
         let append = |record: Vec<u8>| {
@@ -389,6 +396,7 @@ mod tests {
             fs::write(&path, [before, record].concat()).unwrap();
         };
         append(record(Commit, 80, 90));
+        assert!(!has_passed(dir.path()).unwrap());
         let error = check(dir.path(), &ours()).unwrap_err().to_string();
         assert!(error.contains("1 transactions from commit_ts 90 on"), "{error}");
         let caught_up = Readers { drainers: vec![node("d", NodeState::Online, 90)], ..ours() };

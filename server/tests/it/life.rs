@@ -56,6 +56,35 @@ async fn a_close_says_who_blocks_and_can_be_forced() {
     assert_eq!(state(&pump.root).await, NodeState::Offline);
 }
 
+/// An entry that is no status may be of a drainer that has not read a thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drainer_that_cannot_be_made_out_holds_everything() {
+    let root = Root::new();
+    let mut settings = config(&root);
+    settings.gc = "10ms".to_owned();
+    let mut pump = TestPump::start_with(root, settings).await;
+    let (first, one) = pump.client.transaction(1, 10).await;
+    pump.client.transaction(1, 10).await;
+    add_drainer(&pump.root).await;
+    let folder = pump.root.cluster_dir().join("drainers");
+    std::fs::remove_file(folder.join("late.json")).unwrap();
+    std::fs::write(folder.join("odd.json"), "no status").unwrap();
+    sleep(Duration::from_millis(300)).await;
+    assert!(request(&pump.addr, "POST", "/debug/gc/trigger").await.ends_with("trigger gc success\n"));
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(pump.client.pull(0, first).await, [one]);
+    request(&pump.addr, "PUT", "/state/pump-1/close").await;
+    let named = async {
+        while !request(&pump.addr, "GET", "/debug/drain").await.contains("odd.json") {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, named).await.expect("nobody says who blocks");
+    std::fs::remove_file(folder.join("odd.json")).unwrap();
+    timeout(PATIENCE, pump.running).await.expect("it still waits").unwrap().unwrap();
+    assert_eq!(state(&pump.root).await, NodeState::Offline);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_close_with_a_limit_gives_up_as_paused() {
     let root = Root::new();

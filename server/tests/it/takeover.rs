@@ -82,4 +82,13 @@ async fn what_a_drainer_has_not_read_is_not_left_behind() {
         let error = binlog_server::start(config(&root)).await.unwrap_err().to_string();
         assert!(error.contains("drainer late (paused) has read up to 9"), "{error}");
     }
+    // Nor where nobody can tell who there is.
+    put(&root, NodeKind::Drainer, "late", NodeState::Online, 10).await;
+    let entry = root.cluster_dir().join("drainers/odd.json");
+    fs::write(&entry, "no status").unwrap();
+    let error = binlog_server::start(config(&root)).await.unwrap_err().to_string();
+    assert!(error.contains("odd.json"), "{error}");
+    fs::remove_file(entry).unwrap();
+    let settings = config(&root);
+    TestPump::start_with(root, settings).await.stop().await;
 }
