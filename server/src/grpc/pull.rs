@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::reader::{ReadError, Reader};
+use super::reader::{self, ReadError, Reader};
 use super::status;
 use crate::config::PurgedPull;
 use crate::context::Shared;
@@ -96,7 +96,9 @@ impl PullStream {
                     }
                 }
                 Err(ReadError::Purged(safe_point)) => self.jump(safe_point)?,
-                Err(ReadError::Other(status)) => return Err(status),
+                Err(error @ ReadError::Other(_)) => {
+                    return Err(reader::count(&self.context, error).into_status());
+                }
             }
         }
     }

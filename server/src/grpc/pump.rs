@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use binlog_proto::binlog::pump_server::Pump;
 use binlog_proto::binlog::{PullBinlogReq, PullBinlogResp, WriteBinlogReq, WriteBinlogResp};
-use binlog_storage::{Error, Write};
+use binlog_storage::{Error, ErrorKind, Write};
 use binlog_types::{CommitTs, StartTs};
 use bytes::Bytes;
 use futures::Stream;
@@ -78,7 +78,12 @@ impl PumpService {
         match self.bridge.write(write).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                self.context.metrics.errors.with_label_values(&["write_binlog"]).inc();
+                let errors = &self.context.metrics.errors;
+                errors.with_label_values(&["write_binlog"]).inc();
+                // Not of this binlog: of all that went to the disk with it.
+                if matches!(error.kind(), ErrorKind::Internal | ErrorKind::NoSpace) {
+                    errors.with_label_values(&["write_binlog_batch"]).inc();
+                }
                 Err(self.refused(&error))
             }
             Err(crate::bridge::Closed) => Err(status::stopping()),

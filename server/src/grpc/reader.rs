@@ -2,15 +2,25 @@
 
 use binlog_storage::{Error, Fragment, Scan, Store};
 use binlog_types::{CommitTs, Range};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::status;
+use crate::context::Shared;
 
 /// One bounded read, whose disk work runs on the blocking pool.
 #[derive(Debug)]
 pub(super) struct Reader {
     /// None only while a batch is being read, or after one was abandoned.
     scan: Option<Scan>,
+}
+
+/// Counts a failed read of the store, which dashboards alert on.
+pub(super) fn count(context: &Shared, error: ReadError) -> ReadError {
+    let failed = matches!(&error, ReadError::Other(status) if matches!(status.code(), Code::DataLoss | Code::Internal));
+    if failed {
+        context.metrics.errors.with_label_values(&["read_value"]).inc();
+    }
+    error
 }
 
 /// Why a batch could not be read.

@@ -9,7 +9,7 @@ use binlog_types::{CommitTs, Range};
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::reader::Reader;
+use super::reader::{self, Reader};
 use super::status;
 use super::tables::TableMatcher;
 use crate::context::Shared;
@@ -106,8 +106,8 @@ impl ScanStream {
             return Ok(false);
         }
         let range = Range { after: self.after, through };
-        let reader = Reader::open(&self.context.store, range).await.map_err(|e| e.into_status())?;
-        self.reader = Some((reader, through));
+        let reader = Reader::open(&self.context.store, range).await;
+        self.reader = Some((reader.map_err(|e| reader::count(&self.context, e).into_status())?, through));
         Ok(true)
     }
 
@@ -115,7 +115,8 @@ impl ScanStream {
     async fn read(&mut self) -> Result<Option<wire::ScanResponse>, Status> {
         let Some((reader, through)) = &mut self.reader else { return Ok(None) };
         let through = *through;
-        let batch = reader.next_batch(self.batch_bytes).await.map_err(|e| e.into_status())?;
+        let batch = reader.next_batch(self.batch_bytes).await;
+        let batch = batch.map_err(|e| reader::count(&self.context, e).into_status())?;
         if batch.done {
             self.reader = None;
             self.after = through;
@@ -143,7 +144,7 @@ impl ScanStream {
             }
             Ok((kept, skipping))
         };
-        let (kept, skipping) = super::reader::blocking(work)
+        let (kept, skipping) = reader::blocking(work)
             .await
             .map_err(|e| e.into_status())?
             .map_err(|e| status::of_store(&e))?;

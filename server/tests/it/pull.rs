@@ -4,6 +4,7 @@ use binlog_proto::binlog::{Pos, PullBinlogReq};
 use tonic::Code;
 
 use crate::harness::{TestPump, commit, joined, prewrite};
+use crate::http::request;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_out_of_order_come_in_order() {
@@ -69,5 +70,24 @@ async fn another_cluster_is_refused() {
     let status = pump.client.pump.pull_binlogs(request).await.unwrap_err();
     assert_eq!(status.code(), Code::Unknown);
     assert!(status.message().starts_with("cluster ID are mismatch, 1 vs "));
+    pump.stop().await;
+}
+
+/// The original leaves such a commit out, says so and counts it: dashboards alert on that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_without_prewrite_is_left_out_and_counted() {
+    let mut pump = TestPump::start().await;
+    let never_sent = prewrite(pump.client.ts().await, 1, 10);
+    let alone = commit(&never_sent, pump.client.ts().await);
+    pump.client.send(&alone).await.unwrap();
+    let (through, expected) = pump.client.transaction(1, 10).await;
+    assert_eq!(pump.client.pull(0, through).await, [expected]);
+    let counted = async {
+        let line = "binlog_pump_storage_error_count{type=\"feed_pre_write_value\"} 1\n";
+        while !request(&pump.addr, "GET", "/metrics").await.contains(line) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), counted).await.expect("nobody counts it");
     pump.stop().await;
 }

@@ -67,6 +67,10 @@ async fn drainers_hear_of_a_new_pump_while_a_dead_one_is_told() {
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         };
+        // From now on those that live wait for it.
+        while registry.list(NodeKind::Pump).await.unwrap().is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
         let start_from = Some(Pos { suffix: 0, offset: before.as_i64() });
         let request = PullBinlogReq { cluster_id: cluster.cluster_id().0, start_from };
         let mut stream = client.pull_binlogs(request).await.unwrap().into_inner();
