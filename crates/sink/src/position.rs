@@ -30,4 +30,13 @@ pub(crate) struct Progress {
 impl Progress {
     /// The record as a whole: larger than any sequence, and it fits every database's signed 64 bits.
     pub(crate) const WHOLE: u64 = i64::MAX as u64;
+
+    /// Where a sink is when it has applied an event and all before it.
+    pub(crate) fn behind(event: &Event) -> Self {
+        let sequence = match event {
+            Event::Transaction(txn) => txn.part.through.unwrap_or(Progress::WHOLE),
+            Event::Ddl(_) => Progress::WHOLE,
+        };
+        Progress { at: Position::of(event), sequence }
+    }
 }

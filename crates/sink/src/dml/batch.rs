@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
         for txn in transactions {
             let at = Position { commit_ts: txn.commit_ts, start_ts: txn.start_ts };
             let first_in_lane = lane.len();
-            for (sequence, change) in (1u64..).zip(&txn.changes) {
+            for (sequence, change) in (txn.part.before + 1..).zip(&txn.changes) {
                 if applied(&change.table, at) {
                     continue;
                 }
@@ -123,11 +123,12 @@ impl<'a> Batch<'a> {
                     gathered.rows.push(row);
                 }
             }
-            // The last row of a record stands for the whole record: a later run may filter other tables and count differently.
+            // The last row of a record stands for the whole record, and that of a part for all that came up to there: a later run may
+            // filter other tables and count differently.
             if lane.len() > first_in_lane
                 && let Some(last) = lane.last_mut()
             {
-                last.after.sequence = Progress::WHOLE;
+                last.after.sequence = txn.part.through.unwrap_or(Progress::WHOLE);
             }
         }
         lane.retain(|row| row.after > done);
@@ -222,6 +223,22 @@ mod tests {
         assert_eq!(left(at(10, Progress::WHOLE)), 2);
         assert_eq!(left(at(20, 1)), 1);
         assert_eq!(left(at(20, Progress::WHOLE)), 0);
+    }
+
+    #[test]
+    fn the_lane_counts_on_from_part_to_part() {
+        let t = table(&["a"], false);
+        let kinds = || vec![ChangeKind::Insert(row(&[1])), ChangeKind::Insert(row(&[2]))];
+        let part = |before, through| Transaction { part: Part { before, through }, ..txn(10, &t, kinds()) };
+        let txns = [part(0, Some(5)), part(5, None)];
+        let sequences: Vec<u64> = Batch::new(&txns, Progress::default(), |_, _| false)
+            .unwrap()
+            .lane
+            .iter()
+            .map(|row| row.after.sequence)
+            .collect();
+        // Three changes of the first part are of tables that a filter leaves out.
+        assert_eq!(sequences, [1, 5, 6, Progress::WHOLE]);
     }
 
     #[test]

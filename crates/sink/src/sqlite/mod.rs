@@ -22,7 +22,7 @@ use crate::dml::batch::{Batch, cut};
 use crate::literal::sqlite_text;
 use crate::names::{sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
-use crate::position::{Position, Progress};
+use crate::position::Progress;
 use crate::{Checkpoint, Error, RecycleBin, SinkOptions};
 pub(crate) use actor::SqliteActor;
 use state::State;
@@ -81,9 +81,9 @@ impl SqliteSink {
     pub(crate) async fn apply(&mut self, events: &[Event]) -> Result<(), Error> {
         let done = self.state.as_ref().map(State::applied).unwrap_or_default();
         let events: Vec<&Event> =
-            events.iter().filter(|e| Position::of(e) > done || self.state.is_none()).collect();
+            events.iter().filter(|e| Progress::behind(e) > done || self.state.is_none()).collect();
         let Some(last) = events.last() else { return Ok(()) };
-        let last = Position::of(last);
+        let last = Progress::behind(last);
         self.control("BEGIN IMMEDIATE").await?;
         let mut result = self.events(&events).await;
         if result.is_ok()
@@ -154,8 +154,10 @@ impl SqliteSink {
     }
 
     async fn rows(&mut self, run: Vec<&Transaction>) -> Result<(), Error> {
+        // Of a record that was applied in part, in parts that were cut elsewhere.
+        let done = self.state.as_ref().map(State::applied).unwrap_or_default();
         for run in cut(run) {
-            let batch = Batch::new(run, Progress::default(), |_, _| false)?;
+            let batch = Batch::new(run, done, |_, _| false)?;
             rows::write(&mut self.connection, &batch).await?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What the sink keeps in the file: the checkpoint, and the position that the last transaction reached.
+//! What the sink keeps in the file: the checkpoint, the position that the last transaction reached, and how far it is in a record that
+//! came in parts.
 //!
 //! The position holds the checkpoint that stood when it was written. If the stored checkpoint is lower than that, somebody has set
 //! it back on purpose: the position is left out of account then, with a warning.
@@ -11,7 +12,7 @@ use super::bookkeeping;
 use crate::checkpoint::{TsMap, decode, encode};
 use crate::literal::sqlite_text;
 use crate::names::sqlite_table;
-use crate::position::Position;
+use crate::position::{Position, Progress};
 use crate::{Checkpoint, Error};
 
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(super) struct State {
     cluster: ClusterId,
     checkpoint: Option<Checkpoint>,
     ts_map: TsMap,
-    applied: Position,
+    applied: Progress,
 }
 
 impl State {
@@ -34,7 +35,7 @@ impl State {
             cluster,
             checkpoint: None,
             ts_map: TsMap::default(),
-            applied: Position::default(),
+            applied: Progress::default(),
         };
         let failed = bookkeeping("create the checkpoint tables");
         // TEXT keys: a cluster id has 64 bits, one more than SQLite's integers.
@@ -48,11 +49,17 @@ impl State {
                  checkpoint_ts INTEGER NOT NULL)",
                 state.table("progress")
             ),
+            format!(
+                "CREATE TABLE IF NOT EXISTS {} (clusterID TEXT PRIMARY KEY, commit_ts INTEGER NOT NULL, start_ts INTEGER NOT NULL, \
+                 sequence INTEGER NOT NULL, checkpoint_ts INTEGER NOT NULL)",
+                state.table("part")
+            ),
         ] {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.map_err(&failed)?;
         }
         state.read_checkpoint(connection).await?;
-        state.read_applied(connection).await?;
+        state.read_applied(connection, "progress", &Progress::WHOLE.to_string()).await?;
+        state.read_applied(connection, "part", "sequence").await?;
         Ok(state)
     }
 
@@ -65,7 +72,7 @@ impl State {
     }
 
     /// Everything at or below it is in the file.
-    pub(super) fn applied(&self) -> Position {
+    pub(super) fn applied(&self) -> Progress {
         self.applied
     }
 
@@ -91,17 +98,22 @@ impl State {
         Ok(())
     }
 
-    async fn read_applied(&mut self, connection: &mut SqliteConnection) -> Result<(), Error> {
+    async fn read_applied(
+        &mut self,
+        connection: &mut SqliteConnection,
+        table: &str,
+        sequence: &str,
+    ) -> Result<(), Error> {
         let failed = bookkeeping("read the position reached");
         let sql = format!(
-            "SELECT commit_ts, start_ts, checkpoint_ts FROM {} WHERE clusterID = '{}'",
-            self.table("progress"),
+            "SELECT commit_ts, start_ts, {sequence}, checkpoint_ts FROM {} WHERE clusterID = '{}'",
+            self.table(table),
             self.cluster
         );
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(connection).await.map_err(&failed)?;
         let Some(row) = row else { return Ok(()) };
         let field = |at: usize| row.try_get::<i64, _>(at).map_err(&failed);
-        let (commit_ts, start_ts, base) = (field(0)?, field(1)?, field(2)?);
+        let (commit_ts, start_ts, sequence, base) = (field(0)?, field(1)?, field(2)?, field(3)?);
         if base > self.base() {
             tracing::warn!(
                 checkpoint = self.base(),
@@ -110,21 +122,26 @@ impl State {
             );
             return Ok(());
         }
-        self.applied = Position {
+        let at = Position {
             commit_ts: CommitTs::new(commit_ts.unsigned_abs()),
             start_ts: StartTs::new(start_ts.unsigned_abs()),
         };
+        self.applied = self.applied.max(Progress { at, sequence: sequence.unsigned_abs() });
         Ok(())
     }
 
     /// Records the position; part of the transaction.
-    pub(super) async fn reached(&self, connection: &mut SqliteConnection, at: Position) -> Result<(), Error> {
+    pub(super) async fn reached(&self, connection: &mut SqliteConnection, to: Progress) -> Result<(), Error> {
+        let (commit_ts, start_ts) = (to.at.commit_ts.as_i64(), to.at.start_ts.as_i64());
+        let (table, place) = if to.sequence == Progress::WHOLE {
+            ("progress", format!("{commit_ts}, {start_ts}"))
+        } else {
+            ("part", format!("{commit_ts}, {start_ts}, {}", to.sequence))
+        };
         let sql = format!(
-            "INSERT OR REPLACE INTO {} VALUES ('{}', {}, {}, {})",
-            self.table("progress"),
+            "INSERT OR REPLACE INTO {} VALUES ('{}', {place}, {})",
+            self.table(table),
             self.cluster,
-            at.commit_ts.as_i64(),
-            at.start_ts.as_i64(),
             self.base()
         );
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
@@ -132,8 +149,8 @@ impl State {
     }
 
     /// The transaction that [`State::reached`] was part of is durable.
-    pub(super) fn committed(&mut self, at: Position) {
-        self.applied = at;
+    pub(super) fn committed(&mut self, to: Progress) {
+        self.applied = to;
     }
 
     pub(super) async fn save(
