@@ -19,8 +19,10 @@ use crate::context::Context;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Batches that lie ready are folded together, up to this many …
 const TOGETHER: usize = 16;
-/// … or until they hold so many row changes: enough to fold, and little enough that the next are folded while these are applied.
+/// … or until they hold so many row changes: enough to fold, and little enough that the next are folded while these are applied …
 const ROWS: usize = 20_000;
+/// … or this part of the budget, for the same reason.
+const BUDGET_PART: usize = 8;
 
 /// What was given to the sink and is not durable yet.
 struct InFlight {
@@ -63,7 +65,7 @@ impl Applier {
         loop {
             let dirty = self.position != self.saved;
             let after = self.position.commit_ts;
-            self.context.metrics.queued(batches.len(), self.sink.waiting());
+            self.context.metrics.queued(batches.len(), self.sink.waiting(), self.context.settings.workers);
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(self.saved_at + SAVE_EVERY), if dirty => self.save(false).await?,
@@ -79,7 +81,8 @@ impl Applier {
                             break;
                         }
                     }
-                    self.submit(together(first, &mut batches)).await?;
+                    let most = self.context.settings.budget / BUDGET_PART;
+                    self.submit(together(first, &mut batches, most)).await?;
                 }
             }
         }
@@ -162,8 +165,8 @@ impl Applier {
     }
 }
 
-/// `first` and what lies ready behind it.
-fn together(first: EventBatch, batches: &mut mpsc::Receiver<EventBatch>) -> Vec<EventBatch> {
+/// `first` and what lies ready behind it, of about `most` bytes.
+fn together(first: EventBatch, batches: &mut mpsc::Receiver<EventBatch>, most: usize) -> Vec<EventBatch> {
     let rows = |batch: &EventBatch| -> usize {
         batch
             .events
@@ -171,13 +174,15 @@ fn together(first: EventBatch, batches: &mut mpsc::Receiver<EventBatch>) -> Vec<
             .map(|event| if let Event::Transaction(t) = event { t.changes.len() } else { 1 })
             .sum()
     };
-    let mut found = rows(&first);
+    let (mut found, mut bytes) = (rows(&first), first.bytes());
     let mut taken = vec![first];
     while taken.len() < TOGETHER
         && found < ROWS
+        && bytes < most
         && let Ok(next) = batches.try_recv()
     {
         found += rows(&next);
+        bytes += next.bytes();
         taken.push(next);
     }
     taken

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use binlog_pull::{Member, Progress};
+use binlog_pull::{Member, Progress, Skips};
 use binlog_types::{ClockHandle, CommitTs, Ts};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -38,8 +38,12 @@ pub(crate) struct Context {
     pub(crate) stop: CancellationToken,
     /// Asks for a look at the registry at once.
     pub(crate) detect: mpsc::Sender<Asked>,
+    /// What is passed over, by its commit_ts: as ignore-txn-commit-ts says, and as operators have asked since.
+    pub(crate) skips: Skips,
     /// The checkpoint as it was saved last; 0: none yet.
     saved: AtomicU64,
+    /// Where replication began in this run, until a checkpoint is saved; 0: not yet.
+    begun: AtomicU64,
     /// Everything at or below it is durable downstream.
     applied: AtomicU64,
     /// Of the stream, once there is one.
@@ -61,6 +65,8 @@ impl Context {
         detect: mpsc::Sender<Asked>,
     ) -> Self {
         let now = clock.monotonic();
+        let asked = ledger.skips().into_iter().map(|skip| skip.commit_ts());
+        let skips = Skips::new(settings.selection.ignored.iter().copied().chain(asked));
         Context {
             settings,
             cluster,
@@ -70,7 +76,9 @@ impl Context {
             clock,
             stop: CancellationToken::new(),
             detect,
+            skips,
             saved: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             progress: Mutex::new(None),
             waiting: Mutex::new("starting".to_owned()),
@@ -80,6 +88,16 @@ impl Context {
 
     pub(crate) fn saved(&self) -> CommitTs {
         CommitTs::new(self.saved.load(Ordering::SeqCst))
+    }
+
+    /// Replication begins behind `ts`.
+    pub(crate) fn set_begun(&self, ts: CommitTs) {
+        self.begun.store(ts.raw(), Ordering::SeqCst);
+    }
+
+    /// What this drainer needs no more: the checkpoint, and before there is one, where it began.
+    pub(crate) fn position(&self) -> CommitTs {
+        self.saved().max(CommitTs::new(self.begun.load(Ordering::SeqCst)))
     }
 
     /// Publishes a checkpoint that is durable.
@@ -114,6 +132,20 @@ impl Context {
             Some(progress) => progress.waits_for(),
             None => self.waiting.lock().clone(),
         }
+    }
+
+    /// Leaves out what was committed at `commit_ts`, from now on and after restarts.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(crate) fn skip(&self, commit_ts: CommitTs) -> Result<(), String> {
+        let saved = self.saved();
+        if commit_ts <= saved {
+            return Err(format!("commit_ts {commit_ts} is not behind the checkpoint {saved}: it is applied"));
+        }
+        self.ledger.skip(commit_ts, self.clock.unix_millis())?;
+        self.skips.add(commit_ts);
+        Ok(())
     }
 
     pub(crate) fn event_applied(&self) {

@@ -46,6 +46,7 @@ async fn fetch(
             }
         }
     };
+    context.set_begun(after);
     while members.is_empty() {
         context.set_waiting("no pump is registered");
         tracing::info!("no pump is registered yet: waiting for one");
@@ -68,6 +69,9 @@ async fn fetch(
         budget: settings.budget,
         unknown_ddl: settings.unknown_ddl,
         arrivals: Some(context.metrics.arrivals()),
+        skips: context.skips.clone(),
+        // Where upstream transactions are kept whole, they are in memory as a whole.
+        put_aside: (settings.workers > 1).then(|| settings.data_dir.clone()),
         ..StreamOptions::default()
     };
     let select = settings.selection.clone().selector();

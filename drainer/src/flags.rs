@@ -96,7 +96,7 @@ pub const PROGRAM: Program = Program {
             "memory-budget",
             Kind::Text,
             "64MiB",
-            "Bytes of binlogs in flight, from the pumps to the downstream.",
+            "Bytes in flight, from the pumps to the downstream: binlogs, their rows, statements.",
         ),
         flag(
             "accept-gap",

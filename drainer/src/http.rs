@@ -24,6 +24,7 @@ pub(crate) fn router(context: Shared) -> Router {
         .route("/status", get(status))
         .route("/commit_ts", get(commit_ts))
         .route("/state/{node}/{action}", put(state))
+        .route("/skip/{commit_ts}", put(skip))
         .route("/metrics", get(metrics))
         .fallback(not_found)
         .with_state(context)
@@ -45,6 +46,8 @@ struct Status {
     unreachable: BTreeMap<String, u64>,
     /// Holes in pumps' streams that were passed over, as `accept-gap` said.
     accepted_gaps: Vec<crate::ledger::AcceptedHole>,
+    /// What is left out because an operator asked for it (`PUT /skip/…`).
+    skips: Vec<crate::ledger::Skip>,
 }
 
 async fn status(State(context): State<Shared>) -> Response {
@@ -56,12 +59,13 @@ async fn status(State(context): State<Shared>) -> Response {
     let status = Status {
         pump_pos: members.into_iter().map(|m| (m.id.to_string(), m.complete_through.raw())).collect(),
         synced: context.is_synced(),
-        last_ts: context.saved().raw(),
+        last_ts: context.position().raw(),
         ts_map: "",
         state: context.node.state().as_str(),
         waits_for: context.waits_for(),
         unreachable,
         accepted_gaps: context.ledger.passed(),
+        skips: context.ledger.skips(),
     };
     json(serde_json::to_string(&status))
 }
@@ -81,7 +85,7 @@ struct CommitTs {
 
 async fn commit_ts(State(context): State<Shared>) -> Response {
     let message = "get drainer's latest ts success!".to_owned();
-    let reply = Reply { message, code: SUCCESS, data: Some(CommitTs { ts: context.saved().raw() }) };
+    let reply = Reply { message, code: SUCCESS, data: Some(CommitTs { ts: context.position().raw() }) };
     json(serde_json::to_string_pretty(&reply))
 }
 
@@ -90,6 +94,27 @@ async fn state(State(context): State<Shared>, Path((node, action)): Path<(String
         Ok(()) => (format!("apply action {action} success!"), SUCCESS),
         Err(message) => {
             tracing::warn!(%message, "apply action failed");
+            (message, FAILED)
+        }
+    };
+    json(serde_json::to_string_pretty(&Reply::<()> { message, code, data: None }))
+}
+
+async fn skip(State(context): State<Shared>, Path(commit_ts): Path<String>) -> Response {
+    let asked = match commit_ts.parse() {
+        Ok(commit_ts) => context.skip(binlog_types::CommitTs::new(commit_ts)),
+        Err(_) => Err(format!("{commit_ts:?} is no commit_ts")),
+    };
+    let (message, code) = match asked {
+        Ok(()) => {
+            tracing::warn!(commit_ts, "an operator wants this to be left out");
+            let message = format!(
+                "what was committed at {commit_ts} will be left out; if it is on its way to the downstream already, after the next start"
+            );
+            (message, SUCCESS)
+        }
+        Err(message) => {
+            tracing::warn!(%message, "nothing is left out");
             (message, FAILED)
         }
     };

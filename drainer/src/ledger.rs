@@ -1,4 +1,5 @@
-//! `pumps.json` in the data directory: which store each pump had, and which holes in their streams the operator has accepted.
+//! `pumps.json` in the data directory: which store each pump had, which holes in their streams the operator has accepted, and what is
+//! left out at an operator's wish.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -63,6 +64,22 @@ struct Book {
     stores: BTreeMap<String, Store>,
     #[serde(default)]
     accepted: Vec<AcceptedHole>,
+    #[serde(default)]
+    skips: Vec<Skip>,
+}
+
+/// A transaction or DDL that an operator wants to be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Skip {
+    commit_ts: u64,
+    /// When it was asked for, in milliseconds since 1970.
+    asked_at: u64,
+}
+
+impl Skip {
+    pub(crate) fn commit_ts(self) -> CommitTs {
+        CommitTs::new(self.commit_ts)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,6 +131,23 @@ impl FileLedger {
     /// Holes that were passed, the newest last.
     pub(crate) fn passed(&self) -> Vec<AcceptedHole> {
         self.book.lock().accepted.clone()
+    }
+
+    /// What is to be left out, in the order in which it was asked for.
+    pub(crate) fn skips(&self) -> Vec<Skip> {
+        self.book.lock().skips.clone()
+    }
+
+    /// Puts on record that `commit_ts` is to be left out.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub(crate) fn skip(&self, commit_ts: CommitTs, asked_at: u64) -> Result<(), String> {
+        let commit_ts = commit_ts.raw();
+        if self.skips().iter().any(|skip| skip.commit_ts == commit_ts) {
+            return Ok(());
+        }
+        self.change(|book| book.skips.push(Skip { commit_ts, asked_at }))
     }
 
     /// A pump that is offline holds nothing any more: one that comes under its name later is another.
@@ -222,6 +256,11 @@ mod tests {
         assert_eq!(again.passed().len(), 1);
         again.forget(&pump);
         assert_eq!(again.known(&pump), None);
+        for asked_at in [5, 6] {
+            again.skip(CommitTs::new(30), asked_at).unwrap();
+        }
+        let last = FileLedger::open(dir.path(), Accepted::default()).unwrap();
+        assert_eq!(last.skips(), [Skip { commit_ts: 30, asked_at: 5 }]);
     }
 
     #[test]
@@ -230,7 +269,7 @@ mod tests {
         for uuid in ["", "07", "zz070707070707070707070707070707", "070707070707070707070707070707070707"] {
             let store = Store { uuid: uuid.to_owned(), incarnation: 1, watermark: 9 };
             let stores = BTreeMap::from([("host:8250".to_owned(), store)]);
-            let book = Book { stores, accepted: vec![] };
+            let book = Book { stores, ..Book::default() };
             fs::write(dir.path().join("pumps.json"), serde_json::to_vec(&book).unwrap()).unwrap();
             let refused = FileLedger::open(dir.path(), Accepted::default()).unwrap_err().to_string();
             assert!(refused.contains("host:8250") && refused.contains("pumps.json"), "{refused}");

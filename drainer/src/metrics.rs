@@ -14,6 +14,12 @@ use prometheus::{
 
 use crate::Error;
 
+/// As the original names the queues of its workers.
+const WORKERS: [&str; 10] = [
+    "worker_0", "worker_1", "worker_2", "worker_3", "worker_4", "worker_5", "worker_6", "worker_7",
+    "worker_8", "worker_9",
+];
+
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -26,6 +32,8 @@ pub(crate) struct Metrics {
     checkpoint_delay: Histogram,
     pub(crate) execute: Histogram,
     queue: GaugeVec,
+    /// Of the original's relay logs, which there are none of here: dashboards ask for it.
+    corruption: IntCounter,
     pumps: Arc<PumpMetrics>,
     queries: Arc<QueryMetrics>,
 }
@@ -119,6 +127,11 @@ impl Metrics {
                 opts("queue_size", "batches before the sink (syncer_input), jobs inside (workers)"),
                 &["name"],
             )?,
+            corruption: IntCounter::with_opts(
+                Opts::new("corruption_binlog_count", "damaged binlog files")
+                    .namespace("binlog")
+                    .subsystem("binlogfile"),
+            )?,
             pumps: Arc::new(pumps),
             queries: Arc::new(QueryMetrics(queries)),
         };
@@ -127,7 +140,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 12] = [
+        let all: [Box<dyn prometheus::core::Collector>; 13] = [
             Box::new(self.pump_position.clone()),
             Box::new(self.errors.clone()),
             Box::new(self.skipped.clone()),
@@ -137,6 +150,7 @@ impl Metrics {
             Box::new(self.checkpoint_delay.clone()),
             Box::new(self.execute.clone()),
             Box::new(self.queue.clone()),
+            Box::new(self.corruption.clone()),
             Box::new(self.pumps.size.clone()),
             Box::new(self.pumps.reach.clone()),
             Box::new(self.queries.0.clone()),
@@ -159,10 +173,15 @@ impl Metrics {
         Arc::<QueryMetrics>::clone(&self.queries)
     }
 
-    /// What waits before and in the sink.
-    pub(crate) fn queued(&self, batches: usize, jobs: usize) {
+    /// What waits before and in the sink. The original has a queue for each of its workers, and shows ten of them; here all take from
+    /// one, so that an equal share is what waits for each.
+    pub(crate) fn queued(&self, batches: usize, jobs: usize, workers: usize) {
         self.queue.with_label_values(&["syncer_input"]).set(batches as f64);
         self.queue.with_label_values(&["workers"]).set(jobs as f64);
+        for (worker, name) in WORKERS.iter().enumerate().take(workers) {
+            let share = jobs / workers + usize::from(worker < jobs % workers);
+            self.queue.with_label_values(&[name]).set(share as f64);
+        }
     }
 
     /// Counts what was applied.

@@ -67,7 +67,7 @@ pub(crate) async fn keep_name(context: Arc<Context>, mut mark: LifeMark) {
 pub(crate) async fn publish(context: &Context) -> Result<(), binlog_cluster::Error> {
     let mut status =
         NodeStatus::new(context.node.id.clone(), context.node.host.clone(), context.node.state());
-    status.max_commit_ts = context.saved().as_i64();
+    status.max_commit_ts = context.position().as_i64();
     status.update_ts = context.about_now().as_i64();
     context.cluster.registry.put(NodeKind::Drainer, &status).await
 }

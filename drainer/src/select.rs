@@ -22,7 +22,13 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn selector(self) -> Selector {
-        Selector::new(move |event| self.select(event))
+        let own_channel = self.own_channel;
+        let selector = Selector::new(move |event| self.select(event));
+        match own_channel {
+            // One row tells of its whole transaction.
+            Some(own) => selector.with_veto(move |txn| is_marked(txn, own)),
+            None => selector,
+        }
     }
 
     fn select(&self, event: Event) -> Option<Event> {

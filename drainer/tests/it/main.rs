@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod large;
 mod original;
 mod program;
 mod replicate;
 mod site;
+mod skip;

@@ -9,11 +9,11 @@ pub const PROGRAM: Program = Program {
     name: "binlogctl",
     about: "Lists pumps and drainers, pauses them or takes them offline, and edits what the registry says of them.\n\n\
             Commands (-cmd): pumps, drainers, pause-pump, pause-drainer, offline-pump, offline-drainer, update-pump,\n\
-            update-drainer, generate_meta, encrypt.",
+            update-drainer, skip, generate_meta, encrypt.",
     env_prefix: "",
     flags: &[
         text("cmd", "pumps", "What to do."),
-        text("node-id", "", "The node to pause, take offline or update."),
+        text("node-id", "", "The node to pause, take offline or update, or the drainer that skips."),
         text("state", "", "For update-pump and update-drainer: online, pausing, paused, closing or offline."),
         Flag {
             name: "show-offline-nodes",
@@ -30,6 +30,7 @@ pub const PROGRAM: Program = Program {
             help: "PD's client URLs; bare host:port is taken as http.",
         },
         text("cluster-dir", "", "The directory of an embedded cluster, instead of PD."),
+        text("commit-ts", "", "For skip: the transaction or DDL that the drainer leaves out."),
         text("data-dir", "binlog_position", "For generate_meta: where the savepoint file goes."),
         text("time-zone", "", "For generate_meta: also say the time in this zone, as in Asia/Shanghai."),
         text("text", "", "For encrypt: the password."),
@@ -61,6 +62,7 @@ pub struct Config {
     pub(crate) show_offline_nodes: bool,
     pub(crate) pd_urls: Vec<String>,
     pub(crate) cluster_dir: String,
+    pub(crate) commit_ts: String,
     pub(crate) data_dir: String,
     pub(crate) time_zone: String,
     pub(crate) text: String,
@@ -80,6 +82,7 @@ impl Default for Config {
             show_offline_nodes: false,
             pd_urls: Vec::new(),
             cluster_dir: empty(),
+            commit_ts: empty(),
             data_dir: empty(),
             time_zone: empty(),
             text: empty(),

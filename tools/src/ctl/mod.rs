@@ -1,4 +1,4 @@
-//! `binlogctl`: lists nodes, asks them to pause or go offline, edits the registry, makes a savepoint, encrypts a password.
+//! `binlogctl`: lists nodes, asks them to pause, go offline or leave something out, edits the registry, makes a savepoint, encrypts a password.
 
 mod config;
 mod encrypt;
@@ -30,6 +30,7 @@ pub async fn run(config: &Config, clock: &ClockHandle) -> anyhow::Result<()> {
         "pause-drainer" => nodes::act(&registry(config).await?, NodeKind::Drainer, config, "pause").await,
         "offline-pump" => nodes::act(&registry(config).await?, NodeKind::Pump, config, "close").await,
         "offline-drainer" => nodes::act(&registry(config).await?, NodeKind::Drainer, config, "close").await,
+        "skip" => nodes::skip(&registry(config).await?, config).await,
         "generate_meta" => {
             let pd = PdClient::connect(&config.urls(), config.tls().as_ref()).await?;
             savepoint::generate(config, pd.ts().await?, clock)

@@ -108,11 +108,29 @@ pub(super) async fn act(
     action: &str,
 ) -> anyhow::Result<()> {
     let node = find(registry, kind, &config.node_id).await?;
-    let scheme = if config.ssl_ca.is_empty() { "http" } else { "https" };
     let force = if config.force && action == "close" { "?force=true" } else { "" };
-    let path = format!("/state/{}/{action}{force}", node.node_id);
+    put(config, &node, &format!("/state/{}/{action}{force}", node.node_id)).await?;
+    tracing::info!(action, NodeID = %node.node_id, "Apply action on node success");
+    Ok(())
+}
+
+/// Asks a drainer to leave out what was committed at `-commit-ts`.
+pub(super) async fn skip(registry: &Registry, config: &Config) -> anyhow::Result<()> {
+    let commit_ts: u64 = config
+        .commit_ts
+        .parse()
+        .with_context(|| format!("-commit-ts {:?} is no timestamp", config.commit_ts))?;
+    let node = find(registry, NodeKind::Drainer, &config.node_id).await?;
+    let message = put(config, &node, &format!("/skip/{commit_ts}")).await?;
+    tracing::info!(NodeID = %node.node_id, "{message}");
+    Ok(())
+}
+
+/// Sends an order; what the node says of it.
+async fn put(config: &Config, node: &NodeStatus, path: &str) -> anyhow::Result<String> {
+    let scheme = if config.ssl_ca.is_empty() { "http" } else { "https" };
     let url = format!("{scheme}://{}{path}", node.host);
-    let body = tokio::time::timeout(ANSWER_WITHIN, tls::put(config, &node.host, &path))
+    let body = tokio::time::timeout(ANSWER_WITHIN, tls::put(config, &node.host, path))
         .await
         .with_context(|| format!("{url} did not answer within {} s", ANSWER_WITHIN.as_secs()))?
         .with_context(|| format!("PUT {url}"))?;
@@ -121,8 +139,7 @@ pub(super) async fn act(
     if answer.code != 200 {
         bail!("{} refused: {}", node.node_id, answer.message);
     }
-    tracing::info!(action, NodeID = %node.node_id, "Apply action on node success");
-    Ok(())
+    Ok(answer.message)
 }
 
 #[cfg(test)]
