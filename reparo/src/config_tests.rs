@@ -101,7 +101,7 @@ fn a_check_finds_what_a_run_would_refuse() {
         match command.program().load_checked::<Config>(args, |_| None, check).unwrap_err() {
             Stop::Print(_) => None,
             Stop::Fatal { error, .. } => Some(error),
-            Stop::Usage(text) => panic!("{text}"),
+            Stop::Help(text) | Stop::Usage(text) => panic!("{text}"),
         }
     };
     for command in [Command::Restore, Command::Plan, Command::Undo] {
