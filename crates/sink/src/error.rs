@@ -107,6 +107,16 @@ pub enum Error {
         /// The DDL's text.
         query: String,
     },
+    /// A value does not fit the type that its column is given.
+    #[error(
+        "{place}: {source}: the source has changed the column's type, so the value differs from the source's; correct it in the target and start again"
+    )]
+    Unfitting {
+        /// Table and position.
+        place: Place,
+        /// Column and value.
+        source: Box<binlog_catalog::Error>,
+    },
     /// A row's statement is longer than the server takes.
     #[error(
         "{place}: a row needs a statement of {bytes} bytes, and the server takes {limit}: raise its max_allowed_packet and start again"
@@ -197,6 +207,7 @@ impl Error {
             Error::OutcomeUnknown { .. }
             | Error::RowNotFound { .. }
             | Error::Unsupported { .. }
+            | Error::Unfitting { .. }
             | Error::RowTooLarge { .. }
             | Error::Stopped
             | Error::RowShape { .. }
@@ -206,6 +217,11 @@ impl Error {
             | Error::SavepointIo { .. }
             | Error::BadSavepoint { .. } => false,
         }
+    }
+
+    /// Whether the target lacks a column that a statement names.
+    pub(crate) fn is_unknown_column(&self) -> bool {
+        matches!(self, Error::Statement { source, .. } if server_code(source) == Some(1054))
     }
 
     pub(crate) fn statement(place: &Place, sql: &str, source: sqlx::Error) -> Self {
@@ -227,6 +243,9 @@ pub(crate) fn head(sql: &str) -> String {
 pub(crate) enum Class {
     /// Nothing happened (deadlock, lock wait, write conflict): try again on the same connection.
     Retry,
+    /// Nothing happened, for this server does not take writes now (it became a replica, it is joining its cluster): try again on
+    /// another connection, which may lead to another server.
+    Elsewhere,
     /// The connection is gone; what it was doing may have happened.
     Lost,
     /// The same again would fail again.
@@ -254,20 +273,76 @@ pub(crate) fn class_of(error: &sqlx::Error) -> Class {
         sqlx::Error::Database(inner) => {
             let mysql = inner.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().is_some();
             match (mysql, server_code(error)) {
-                // Lock wait, deadlock, too many connections; TiDB: PD and TiKV time-outs, region errors, write conflict, schema changed.
-                (true, Some(1205 | 1213 | 1040 | 1203 | 8002 | 8022 | 8027 | 8028 | 9001..=9007)) => {
-                    Class::Retry
-                }
-                // Shutdown, killed, gone, packets cut; 4031: idle for too long.
-                (
-                    true,
-                    Some(1053 | 1077 | 1152..=1161 | 1184 | 1927 | 2002 | 2003 | 2006 | 2013 | 2055 | 4031),
-                ) => Class::Lost,
-                // SQLITE_BUSY and SQLITE_LOCKED with their extended codes.
-                (false, Some(code)) if matches!(code & 0xff, 5 | 6) => Class::Retry,
+                (false, Some(code)) if matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED) => Class::Retry,
+                (true, Some(code)) => class_of_code(code, inner.message()),
                 _ => Class::Permanent,
             }
         }
         _ => Class::Permanent,
+    }
+}
+
+/// With their extended codes.
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_LOCKED: u32 = 6;
+
+fn class_of_code(code: u32, message: &str) -> Class {
+    match code {
+        // Too many connections, also of one account.
+        1040 | 1203 | 1226 => Class::Retry,
+        // Locks: wait, deadlock, no room for more, tables locked, too many transactions at once.
+        1205 | 1206 | 1213 | 1223 | 1637 => Class::Retry,
+        // The definition changed under the statement; a cluster of servers took the transaction back.
+        1412 | 1615 | 3101 => Class::Retry,
+        // TiDB: anything without a code of its own, which is mostly PD or TiKV being away …
+        1105 => Class::Retry,
+        // … time-outs, schema changed, quota exceeded, region errors, write conflict.
+        8002 | 8022 | 8027 | 8028 | 8252 | 9001..=9008 | 9010 | 9011 => Class::Retry,
+        // Read-only: the server, or just the transaction.
+        1792 | 1836 => Class::Elsewhere,
+        // `--read-only`, `--super-read-only`; the other options that forbid something do so for good.
+        1290 if message.contains("read-only") || message.contains("read_only") => Class::Elsewhere,
+        // Galera: "WSREP has not yet prepared node for application use".
+        1047 if message.contains("WSREP") => Class::Elsewhere,
+        // Shutdown, killed, interrupted, gone, packets cut; 4031: idle for too long; TiDB: nobody knows the outcome. 1153, a packet too
+        // large, stays one.
+        8501
+        | 1053
+        | 1077
+        | 1152
+        | 1154..=1161
+        | 1184
+        | 1317
+        | 1927
+        | 2002
+        | 2003
+        | 2006
+        | 2013
+        | 2055
+        | 4031 => Class::Lost,
+        _ => Class::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_stays() {
+        for (code, message, class) in [
+            (1213, "Deadlock found", Class::Retry),
+            (1105, "rpc error: code = Unavailable", Class::Retry),
+            (1290, "The MySQL server is running with the --read-only option", Class::Elsewhere),
+            (1290, "running with the --secure-file-priv option", Class::Permanent),
+            (1836, "Running in read-only mode", Class::Elsewhere),
+            (1047, "WSREP has not yet prepared node for application use", Class::Elsewhere),
+            (1047, "Unknown command", Class::Permanent),
+            (1317, "Query execution was interrupted", Class::Lost),
+            (1153, "Got a packet bigger than 'max_allowed_packet' bytes", Class::Permanent),
+            (1062, "Duplicate entry", Class::Permanent),
+        ] {
+            assert_eq!(class_of_code(code, message), class, "{code} {message}");
+        }
     }
 }

@@ -6,12 +6,23 @@ use binlog_types::CommitTs;
 use crate::dml::conflict::Uniques;
 use crate::{Error, Place};
 
+/// How the target's table differs from the source's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Differences {
+    /// Positions of the source's columns that the target takes no value for.
+    pub(crate) absent: Vec<usize>,
+    /// The target has columns of its own, which the stream says nothing about: what is in them stays.
+    pub(crate) has_more: bool,
+}
+
 /// Columns that are written, and those that identify a row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Layout {
     pub(crate) table: TableRef,
-    /// Positions of the columns that rows bind, in the table's order: visible and not generated.
+    /// Positions of the columns that are written, in the table's order: visible, not generated, and there in the target.
     pub(crate) writable: Vec<usize>,
+    /// See [`Differences::has_more`].
+    pub(crate) has_more: bool,
     /// Positions of the columns of the row key; `None`: the table has no key.
     pub(crate) key: Option<Vec<usize>>,
     /// What tells which rows must keep their order.
@@ -19,18 +30,18 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// For a target whose table is the source's.
     pub(crate) fn new(table: &TableRef) -> Self {
-        let writable = table
-            .table
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.is_writable())
-            .map(|(at, _)| at)
-            .collect();
-        let key = row_key(&table.table);
+        Self::on(table, &Differences::default())
+    }
+
+    /// For a target whose table differs.
+    pub(crate) fn on(table: &TableRef, target: &Differences) -> Self {
+        let mut writable = writable(&table.table);
+        writable.retain(|at| !target.absent.contains(at));
+        let key = row_key(&table.table, &writable);
         let uniques = Uniques::new(&table.table, key.as_deref());
-        Layout { table: table.clone(), writable, key, uniques }
+        Layout { table: table.clone(), writable, has_more: target.has_more, key, uniques }
     }
 
     pub(crate) fn place(&self, commit_ts: CommitTs) -> Place {
@@ -65,19 +76,20 @@ impl Layout {
 
 /// Positions of the columns by which a sink finds a row of `table`; `None`: it has no key, and all columns together find it.
 pub fn key_columns(table: &Table) -> Option<Vec<usize>> {
-    row_key(table)
+    row_key(table, &writable(table))
+}
+
+fn writable(table: &Table) -> Vec<usize> {
+    table.columns.iter().enumerate().filter(|(_, c)| c.is_writable()).map(|(at, _)| at).collect()
 }
 
 /// The primary key or else the first unique index over NOT NULL columns, if the sink writes all its columns: a key over generated
 /// columns is in no row and so cannot identify one.
-fn row_key(table: &Table) -> Option<Vec<usize>> {
+fn row_key(table: &Table, writable: &[usize]) -> Option<Vec<usize>> {
     let usable = |index: &Index| {
         index.public
             && !index.columns.is_empty()
-            && index
-                .columns
-                .iter()
-                .all(|part| table.columns.get(part.offset).is_some_and(|c| c.is_writable()))
+            && index.columns.iter().all(|part| writable.contains(&part.offset))
     };
     let not_null = |index: &Index| {
         index.columns.iter().all(|part| table.columns.get(part.offset).is_some_and(|c| c.ty.is_not_null()))

@@ -43,4 +43,4 @@ pub use options::{Marks, MySqlTarget, SinkOptions, Target, TlsFiles};
 pub use render::{SESSION_SQL, SqlDialect, render_ddl_sql, render_dml_sql};
 pub use session::{Outcome, Session};
 pub use sink::{Sink, Ticket};
-pub use watch::{Query, Watch};
+pub use watch::{LeftOut, Query, Watch};

@@ -29,7 +29,10 @@ pub struct MySqlTarget {
     pub sql_mode: Vec<String>,
     /// Session variables to set. What the server refuses is an error.
     pub session: Vec<(String, String)>,
-    /// How long the server may take to answer a row statement. DDL may take as long as it takes.
+    /// The zone in which DDL was typed, for literals of which nothing tells their own; None: the server's. A TiDB is given the text.
+    pub ddl_time_zone: Option<String>,
+    /// How long the server may take to answer a statement of rows or bookkeeping. DDL, and searching tables without a key, may take as
+    /// long as the server says that it is at it.
     pub read_timeout: Option<Duration>,
 }
 
@@ -100,6 +103,9 @@ pub struct SinkOptions {
     pub marks: Option<Marks>,
     /// The target's tables may lack columns: values for those are left out (MySQL).
     pub partial_columns: bool,
+    /// A DDL that changes what the target does not have (a database, table, column or index) is left out with a warning, as the
+    /// original does; false: it is an error (MySQL).
+    pub lenient_ddl: bool,
     /// Is told how long statements take (MySQL).
     pub watch: Option<Arc<dyn Watch>>,
     /// Keep a checkpoint and apply exactly once. False (one-shot restore): nothing is kept beside the data.
@@ -120,6 +126,7 @@ impl Default for SinkOptions {
             checkpoint_target: None,
             marks: None,
             partial_columns: false,
+            lenient_ddl: false,
             watch: None,
             checkpoint: true,
             recycle_bin: RecycleBin::Off,

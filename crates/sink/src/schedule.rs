@@ -97,6 +97,11 @@ fn lower(name: &Arc<str>) -> Arc<str> {
 }
 
 impl<J> Scheduler<J> {
+    /// One whose first ticket is the one behind `ticket`.
+    pub(crate) fn starting_behind(ticket: u64) -> Self {
+        Scheduler { ticket, done: ticket, ..Scheduler::default() }
+    }
+
     /// Adds jobs that are acknowledged together, in the order of the stream.
     pub(crate) fn add(&mut self, jobs: Vec<(J, Claim)>) -> u64 {
         self.ticket += 1;

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use binlog_types::Zone;
+
 use crate::notices::Notices;
 
 /// The kinds of targets.
@@ -19,11 +21,13 @@ pub(crate) struct Dialect {
     pub(crate) kind: Kind,
     /// Collations that the server has, in lower case; empty: not asked, take those that every server has.
     collations: HashSet<String>,
+    /// The zone in which DDL was typed of which nothing says its own; None: UTC.
+    pub(crate) source_zone: Option<Zone>,
 }
 
 impl Dialect {
     pub(crate) fn new(kind: Kind, collations: HashSet<String>) -> Self {
-        Dialect { kind, collations }
+        Dialect { kind, collations, source_zone: None }
     }
 
     pub(crate) fn sqlite() -> Self {
@@ -49,9 +53,22 @@ impl Dialect {
         matches!(self.kind, Kind::MySql | Kind::TiDb)
     }
 
-    /// Whether an expression may be a DEFAULT, and a generated column be NOT NULL.
+    /// Whether a generated column may be NOT NULL.
     pub(crate) fn generated_not_null(&self) -> bool {
         self.kind != Kind::MariaDb
+    }
+
+    /// Whether an expression may be a DEFAULT: not in MySQL before 8.0, which lacks the collations of 9.0 of the Unicode rules too.
+    pub(crate) fn has_expression_defaults(&self) -> bool {
+        self.kind != Kind::MySql
+            || self.collations.is_empty()
+            || self.collations.iter().any(|c| c.contains("_0900_"))
+    }
+
+    /// Whether columns of the character set become utf8mb4: TiDB keeps any character in them, others lose what the character set lacks.
+    pub(crate) fn widens(&self, charset: &str) -> bool {
+        matches!(self.kind, Kind::MySql | Kind::MariaDb)
+            && ["latin1", "ascii"].iter().any(|c| c.eq_ignore_ascii_case(charset))
     }
 
     fn has(&self, collation: &str) -> bool {
@@ -78,9 +95,7 @@ impl Dialect {
         if charset.is_empty() || charset == "binary" {
             return (charset, collate);
         }
-        // TiDB keeps any character in such columns; others lose what the character set lacks.
-        if matches!(charset.as_str(), "latin1" | "ascii") && matches!(self.kind, Kind::MySql | Kind::MariaDb)
-        {
+        if self.widens(&charset) {
             notices.report(format!(
                 "{whose}: character set {charset} becomes utf8mb4: TiDB holds characters in it that {} would lose",
                 self.name()
@@ -106,7 +121,8 @@ impl Dialect {
         let binary = format!("{charset}_bin");
         let chosen = candidates.iter().copied().chain([binary.as_str()]).find(|c| self.has(c));
         let (charset, chosen) = match chosen {
-            Some(found) => (charset, found.to_owned()),
+            // One character set has two names, and not every server takes them for the same.
+            Some(found) => (found.split('_').next().unwrap_or(&charset).to_owned(), found.to_owned()),
             None => ("utf8mb4".to_owned(), "utf8mb4_bin".to_owned()),
         };
         if !collate.starts_with("utf8_") {
@@ -135,5 +151,7 @@ mod tests {
         assert_eq!(map("utf8", "utf8_bin"), "utf8mb3_bin");
         assert_eq!(map("latin1", "latin1_bin"), "utf8mb4_bin");
         assert_eq!(map("gb18030", "gb18030_chinese_ci"), "utf8mb4_bin");
+        let both = dialect.collation("utf8", "utf8_bin", "t", &mut notices);
+        assert_eq!(both, ("utf8mb3".to_owned(), "utf8mb3_bin".to_owned()));
     }
 }

@@ -9,15 +9,21 @@ mod change_text;
 mod column;
 mod create;
 pub(crate) mod dialect;
+mod left_out;
+mod own_text;
 mod partition;
 pub(crate) mod recycle;
 mod rename;
 mod sqlite;
+mod sqlite_copy;
 mod table_diff;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use binlog_catalog::{Ddl, SchemaChange, TableKind, TableRef};
+use binlog_types::Zone;
 
 use crate::names::{backtick, mysql_table, sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
@@ -26,7 +32,8 @@ use dialect::{Dialect, Kind};
 use recycle::Bin;
 use rename::Rename;
 
-pub(crate) use sqlite::is_wide_number;
+pub(crate) use sqlite::{is_wide_number, row_id};
+pub(crate) use sqlite_copy::{Copy, Source};
 
 /// One statement of a DDL. Steps run in order, each one complete before the next, and each may be repeated if it is not known
 /// whether it ran.
@@ -40,6 +47,25 @@ pub(crate) struct Step {
     pub(crate) best_effort: bool,
     /// It is about this table (as SQLite names it), and left out where there is none.
     pub(crate) if_there: Option<String>,
+    /// The session's time zone while it runs; `None`: UTC.
+    pub(crate) zone: Option<Zone>,
+    /// What SQLite does for `sql`, which it cannot do by itself.
+    pub(crate) copy: Option<Box<Copy>>,
+}
+
+/// A statement that a planner has made.
+#[derive(Debug)]
+struct Statement {
+    sql: String,
+    /// It reads or makes TIMESTAMPs as the clocks of the statement's session show them.
+    zoned: bool,
+    copy: Option<Box<Copy>>,
+}
+
+impl From<String> for Statement {
+    fn from(sql: String) -> Self {
+        Statement { sql, zoned: false, copy: None }
+    }
 }
 
 /// The statements of `ddl` for a target. `again`: it may have been applied before, in whole or in part.
@@ -51,18 +77,8 @@ pub(crate) fn plan(
     notices: &mut Notices,
 ) -> Result<Vec<Step>, Error> {
     let mut planner = Planner { dialect, ddl, bin, again, notices, steps: Vec::new() };
-    if dialect.kind == Kind::TiDb && ddl.changes.iter().all(wants_text) {
-        if !ddl.changes.is_empty() {
-            let place = planner.place(&Arc::from(ddl.schema.as_str()), "");
-            let schema = (!ddl.schema.is_empty()).then(|| ddl.schema.clone());
-            planner.steps.push(Step {
-                sql: text_for_tidb(ddl),
-                place,
-                default_schema: schema,
-                best_effort: false,
-                if_there: None,
-            });
-        }
+    if dialect.kind == Kind::TiDb && wants_text(&ddl.changes) {
+        planner.own_text();
         return Ok(planner.steps);
     }
     let mut renames: Vec<(&TableRef, &TableRef)> = Vec::new();
@@ -78,8 +94,13 @@ pub(crate) fn plan(
     Ok(planner.steps)
 }
 
-/// Whether TiDB is given the statement itself: where the objects alone would lose something.
-fn wants_text(change: &SchemaChange) -> bool {
+/// Whether TiDB is given the statement itself: where the objects alone would lose something. Of FLASHBACK DATABASE that is the rows of all tables.
+fn wants_text(changes: &[SchemaChange]) -> bool {
+    let recovers = changes.iter().any(|change| matches!(change, SchemaChange::RecoverTable(_)));
+    recovers || !changes.is_empty() && changes.iter().all(says_too_little)
+}
+
+fn says_too_little(change: &SchemaChange) -> bool {
     match change {
         SchemaChange::CreateTable(_)
         | SchemaChange::AlterTable { .. }
@@ -92,19 +113,6 @@ fn wants_text(change: &SchemaChange) -> bool {
         | SchemaChange::RenameTable { .. }
         | SchemaChange::DropTable(_)
         | SchemaChange::TruncateTable { .. } => false,
-    }
-}
-
-/// The statement, unless it names a job: ids of jobs are other ones in the target.
-fn text_for_tidb(ddl: &Ddl) -> String {
-    let words = change_text::words(&ddl.query);
-    match (words.as_slice(), ddl.changes.as_slice()) {
-        ([recover, _, by, job, ..], [SchemaChange::RecoverTable(table)])
-            if recover.is("recover") && by.is("by") && job.is("job") =>
-        {
-            format!("RECOVER TABLE {}", mysql_table(&table.schema, &table.table.name))
-        }
-        _ => ddl.query.clone(),
     }
 }
 
@@ -122,14 +130,29 @@ impl Planner<'_> {
         Place { schema: schema.clone(), table: table.to_owned(), commit_ts: self.ddl.commit_ts }
     }
 
-    fn push(&mut self, schema: &Arc<str>, table: &str, sql: String) {
-        let place = self.place(schema, table);
-        self.steps.push(Step { sql, place, default_schema: None, best_effort: false, if_there: None });
+    fn step(&self, schema: &Arc<str>, table: &str, sql: String) -> Step {
+        Step {
+            sql,
+            place: self.place(schema, table),
+            default_schema: None,
+            best_effort: false,
+            if_there: None,
+            zone: None,
+            copy: None,
+        }
     }
 
-    fn push_all(&mut self, table: &TableRef, statements: Vec<String>) {
-        for sql in statements {
-            self.push(&table.schema, &table.table.name, sql);
+    fn push(&mut self, schema: &Arc<str>, table: &str, sql: String) {
+        let step = self.step(schema, table, sql);
+        self.steps.push(step);
+    }
+
+    fn push_all<S: Into<Statement>>(&mut self, table: &TableRef, statements: Vec<S>) {
+        for statement in statements {
+            let Statement { sql, zoned, copy } = statement.into();
+            let zone = self.ddl.zone.clone().filter(|_| zoned);
+            let step = self.step(&table.schema, &table.table.name, sql);
+            self.steps.push(Step { zone, copy, ..step });
         }
     }
 
@@ -181,7 +204,7 @@ impl Planner<'_> {
                 }
             }
             SchemaChange::CreateTable(table) => self.create(table),
-            SchemaChange::AlterTable { before, after } => self.alter(before, after),
+            SchemaChange::AlterTable { before, after } => return self.alter(before, after),
             SchemaChange::RenameTable { before, after } => self.renames(vec![(before, after)]),
             SchemaChange::DropTable(table) => self.drop_table(table),
             SchemaChange::TruncateTable { before, after } if self.bin.keeps(before) => {
@@ -245,6 +268,7 @@ impl Planner<'_> {
     }
 
     fn create(&mut self, table: &TableRef) {
+        left_out::report(self.dialect, None, table, self.notices);
         match table.table.kind {
             TableKind::Table if self.is_sqlite() => {
                 let statements = sqlite::create(table, self.notices);
@@ -265,10 +289,9 @@ impl Planner<'_> {
             self.left_out(table, "view");
             return;
         }
-        let place = self.place(&table.schema, &table.table.name);
         let default_schema = Some(self.ddl.schema.clone()).filter(|s| !s.is_empty());
-        let sql = self.ddl.query.clone();
-        self.steps.push(Step { sql, place, default_schema, best_effort: true, if_there: None });
+        let step = self.step(&table.schema, &table.table.name, self.ddl.query.clone());
+        self.steps.push(Step { default_schema, best_effort: true, ..step });
     }
 
     fn left_out(&mut self, table: &TableRef, what: &str) {
@@ -280,18 +303,28 @@ impl Planner<'_> {
         ));
     }
 
-    fn alter(&mut self, before: &TableRef, after: &TableRef) {
+    fn alter(&mut self, before: &TableRef, after: &TableRef) -> Result<(), Error> {
         match after.table.kind {
             TableKind::Table => {}
-            TableKind::View => return self.view(after),
-            TableKind::Sequence => return self.left_out(after, "sequence"),
+            TableKind::View => {
+                self.view(after);
+                return Ok(());
+            }
+            TableKind::Sequence => {
+                self.left_out(after, "sequence");
+                return Ok(());
+            }
         }
+        left_out::report(self.dialect, Some(&before.table), after, self.notices);
         let statements = if self.is_sqlite() {
+            let place = self.place(&after.schema, &after.table.name);
             sqlite::alter(before, after, self.ddl, self.notices)
+                .map_err(|source| Error::Unfitting { place, source: Box::new(source) })?
         } else {
             alter::statements(self.dialect, before, after, self.ddl, self.notices)
         };
         self.push_all(after, statements);
+        Ok(())
     }
 
     /// Moves a table into the recycle bin.

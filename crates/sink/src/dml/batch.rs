@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, RowChange, Table, TableRef, Transaction};
+use binlog_catalog::{ChangeKind, Row, RowChange, Table, TableRef, Transaction};
 use binlog_types::CommitTs;
 
-use super::fold::Folded;
+use super::fold::{Folded, same_key};
 use crate::Error;
 use crate::layout::Layout;
 use crate::position::{Position, Progress};
@@ -26,7 +26,7 @@ pub(crate) struct Ordered<'a> {
 pub(crate) enum Keyed<'a> {
     /// The net effect: order does not matter any more.
     Net(Folded<'a>),
-    /// An update in it leaves columns unbound, whose values only the target has: statement by statement.
+    /// An update in it leaves columns as they are whose values only the target has: statement by statement.
     Steps(Vec<Ordered<'a>>),
 }
 
@@ -74,16 +74,27 @@ pub(crate) fn same_shape(a: &Arc<Table>, b: &Arc<Table>) -> bool {
 struct Gathered<'a> {
     layout: Arc<Layout>,
     rows: Vec<Ordered<'a>>,
-    partial: bool,
+    by_steps: bool,
+}
+
+impl Gathered<'_> {
+    /// Whether the row that this update leaves behind can be written without a look at the one before it.
+    fn needs_steps(&self, before: &Row, after: &Row) -> bool {
+        let layout = &*self.layout;
+        // Where only the row's own key can be in the way, columns of the target's own survive an INSERT … ON DUPLICATE KEY UPDATE.
+        let loses_more = layout.has_more && (layout.uniques.has_others() || !same_key(layout, before, after));
+        loses_more || !layout.is_full(after)
+    }
 }
 
 impl<'a> Batch<'a> {
     /// Sorts the rows of `transactions`, which [`cut`] has made; rows of the lane at or below `done` were applied before and are left
-    /// out, and so are those of which `applied` says it.
+    /// out, and so are those of which `applied` says it. `layout` says how the target holds a table.
     pub(crate) fn new(
         transactions: impl IntoIterator<Item = &'a Transaction>,
         done: Progress,
         applied: impl Fn(&TableRef, Position) -> bool,
+        layout: impl Fn(&TableRef) -> Layout,
     ) -> Result<Self, Error> {
         let mut tables: Vec<Gathered<'a>> = Vec::new();
         let mut by_name: HashMap<(&'a str, &'a str), usize> = HashMap::new();
@@ -99,8 +110,8 @@ impl<'a> Batch<'a> {
                 let slot = match by_name.get(&name) {
                     Some(slot) => *slot,
                     None => {
-                        let layout = Arc::new(Layout::new(&change.table));
-                        tables.push(Gathered { layout, rows: Vec::new(), partial: false });
+                        let layout = Arc::new(layout(&change.table));
+                        tables.push(Gathered { layout, rows: Vec::new(), by_steps: false });
                         by_name.insert(name, tables.len() - 1);
                         tables.len() - 1
                     }
@@ -116,8 +127,8 @@ impl<'a> Batch<'a> {
                 if gathered.layout.key.is_none() {
                     lane.push(row);
                 } else {
-                    gathered.partial |= match &change.kind {
-                        ChangeKind::Update { after, .. } => !gathered.layout.is_full(after),
+                    gathered.by_steps |= match &change.kind {
+                        ChangeKind::Update { before, after } => gathered.needs_steps(before, after),
                         ChangeKind::Insert(_) | ChangeKind::Delete(_) => false,
                     };
                     gathered.rows.push(row);
@@ -134,7 +145,7 @@ impl<'a> Batch<'a> {
         lane.retain(|row| row.after > done);
         let mut keyed: Vec<Keyed<'a>> = Vec::new();
         for table in tables.into_iter().filter(|t| !t.rows.is_empty()) {
-            keyed.push(if table.partial {
+            keyed.push(if table.by_steps {
                 Keyed::Steps(table.rows)
             } else {
                 Keyed::Net(Folded::new(table.layout, table.rows))
@@ -198,7 +209,7 @@ mod tests {
             txn(20, &t, vec![update(&[1, 1], &[1, 2]), update(&[1, 2], &[7, 2])]),
             txn(30, &t, vec![ChangeKind::Delete(row(&[2, 1])), ChangeKind::Insert(row(&[10, 5]))]),
         ];
-        let batch = Batch::new(&txns, Progress::default(), |_, _| false).unwrap();
+        let batch = Batch::new(&txns, Progress::default(), |_, _| false, Layout::new).unwrap();
         let [Keyed::Net(folded)] = batch.keyed.as_slice() else { panic!("{batch:?}") };
         assert_eq!(keys(&folded.deletes), ["1", "2"]);
         assert_eq!(keys(&folded.puts), ["7", "10"]);
@@ -212,14 +223,14 @@ mod tests {
             txn(10, &t, vec![ChangeKind::Insert(row(&[1])), ChangeKind::Insert(row(&[1]))]),
             txn(20, &t, vec![ChangeKind::Delete(row(&[1])), ChangeKind::Insert(row(&[2]))]),
         ];
-        let batch = Batch::new(&txns, Progress::default(), |_, _| false).unwrap();
+        let batch = Batch::new(&txns, Progress::default(), |_, _| false, Layout::new).unwrap();
         assert_eq!(batch.lane.len(), 4);
         assert_eq!(batch.lane[1].after.sequence, Progress::WHOLE);
         let at = |commit_ts, sequence| Progress {
             at: Position { commit_ts: CommitTs::new(commit_ts), start_ts: StartTs::new(commit_ts - 1) },
             sequence,
         };
-        let left = |done| Batch::new(&txns, done, |_, _| false).unwrap().lane.len();
+        let left = |done| Batch::new(&txns, done, |_, _| false, Layout::new).unwrap().lane.len();
         assert_eq!(left(at(10, Progress::WHOLE)), 2);
         assert_eq!(left(at(20, 1)), 1);
         assert_eq!(left(at(20, Progress::WHOLE)), 0);
@@ -231,7 +242,7 @@ mod tests {
         let kinds = || vec![ChangeKind::Insert(row(&[1])), ChangeKind::Insert(row(&[2]))];
         let part = |before, through| Transaction { part: Part { before, through }, ..txn(10, &t, kinds()) };
         let txns = [part(0, Some(5)), part(5, None)];
-        let sequences: Vec<u64> = Batch::new(&txns, Progress::default(), |_, _| false)
+        let sequences: Vec<u64> = Batch::new(&txns, Progress::default(), |_, _| false, Layout::new)
             .unwrap()
             .lane
             .iter()
@@ -259,12 +270,12 @@ mod tests {
         let t = table(&["id", "v"], true);
         let txns = [txn(10, &t, vec![ChangeKind::Insert(row(&[1]))])];
         assert!(matches!(
-            Batch::new(&txns, Progress::default(), |_, _| false),
+            Batch::new(&txns, Progress::default(), |_, _| false, Layout::new),
             Err(Error::RowShape { found: 1, columns: 2, .. })
         ));
         let txns = [txn(10, &t, vec![ChangeKind::Insert(vec![None, None])])];
         assert!(matches!(
-            Batch::new(&txns, Progress::default(), |_, _| false),
+            Batch::new(&txns, Progress::default(), |_, _| false, Layout::new),
             Err(Error::KeyUnbound { .. })
         ));
     }

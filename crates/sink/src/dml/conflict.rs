@@ -35,6 +35,16 @@ impl Uniques {
         Uniques { keys }
     }
 
+    /// Whether there is a unique key beside the one that identifies rows.
+    pub(crate) fn has_others(&self) -> bool {
+        self.keys.iter().any(|unique| !unique.is_row_key)
+    }
+
+    /// Position and prefix of the columns of each.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &[(usize, Option<u32>)]> {
+        self.keys.iter().map(|unique| unique.parts.as_slice())
+    }
+
     /// Appends the keys of a row that is written (`put`: all of them) or deleted (the one that finds it). False: the row is wild.
     pub(crate) fn push(&self, table: &Table, row: &Row, put: bool, out: &mut Vec<u64>) -> bool {
         for (number, unique) in self.keys.iter().enumerate() {

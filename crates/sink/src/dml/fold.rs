@@ -30,6 +30,8 @@ pub(crate) struct Net<'a> {
     pub(crate) row: Option<&'a Row>,
     /// The source had no such row before: most likely the target has none either.
     pub(crate) fresh: bool,
+    /// The row was there before and has only been updated: it never went, not even for a moment.
+    pub(crate) kept: bool,
     pub(crate) commit_ts: CommitTs,
 }
 
@@ -47,29 +49,32 @@ impl<'a> Folded<'a> {
     /// Folds checked rows of one table with a key.
     pub(crate) fn new(layout: Arc<Layout>, rows: Vec<Ordered<'a>>) -> Self {
         let mut net: HashMap<String, Net<'a>> = HashMap::with_capacity(rows.len());
-        let mut set = |row: &'a Row, present: bool, fresh: bool, commit_ts: CommitTs| {
+        let mut set = |row: &'a Row, present: bool, fresh: bool, kept: bool, commit_ts: CommitTs| {
             let (order, key) = key_of(&layout, row);
             let state = present.then_some(row);
             match net.get_mut(&key) {
                 Some(entry) => {
                     entry.row = state;
+                    entry.kept &= kept;
                     entry.commit_ts = commit_ts;
                 }
                 None => {
-                    net.insert(key.clone(), Net { order, key, key_row: row, row: state, fresh, commit_ts });
+                    let entry =
+                        Net { order, key: key.clone(), key_row: row, row: state, fresh, kept, commit_ts };
+                    net.insert(key, entry);
                 }
             }
         };
         for change in rows {
             match change.kind {
-                ChangeKind::Insert(row) => set(row, true, true, change.commit_ts),
-                ChangeKind::Delete(row) => set(row, false, false, change.commit_ts),
+                ChangeKind::Insert(row) => set(row, true, true, false, change.commit_ts),
+                ChangeKind::Delete(row) => set(row, false, false, false, change.commit_ts),
                 ChangeKind::Update { before, after } => {
                     let moved = !same_key(&layout, before, after);
                     if moved {
-                        set(before, false, false, change.commit_ts);
+                        set(before, false, false, false, change.commit_ts);
                     }
-                    set(after, true, moved, change.commit_ts);
+                    set(after, true, moved, !moved, change.commit_ts);
                 }
             }
         }
@@ -81,7 +86,8 @@ impl<'a> Folded<'a> {
     }
 }
 
-fn same_key(layout: &Layout, before: &Row, after: &Row) -> bool {
+/// Whether an update leaves the row's key as it is, byte for byte.
+pub(crate) fn same_key(layout: &Layout, before: &Row, after: &Row) -> bool {
     layout.key.iter().flatten().all(|at| before.get(*at) == after.get(*at))
 }
 

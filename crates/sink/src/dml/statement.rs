@@ -101,6 +101,47 @@ pub(crate) fn assignments(layout: &Layout, row: &Row) -> String {
     out
 }
 
+/// `` ON DUPLICATE KEY UPDATE `a` = VALUES(`a`),… `` over these columns, for the end of an INSERT of many rows.
+pub(crate) fn update_from_values(layout: &Layout, columns: &[usize]) -> String {
+    let set: Vec<String> = columns
+        .iter()
+        .map(|at| {
+            let name = name(layout, *at);
+            format!("{name} = VALUES({name})")
+        })
+        .collect();
+    format!(" ON DUPLICATE KEY UPDATE {}", set.join(","))
+}
+
+/// A DELETE of other rows than `before` that have a value of a unique key that `after` shall have; `None`: there is no such key.
+pub(crate) fn delete_in_the_way(layout: &Layout, before: &Row, after: &Row) -> Option<String> {
+    let mut ways: Vec<String> = Vec::new();
+    for parts in layout.uniques.parts() {
+        let mut way = String::new();
+        for (at, prefix) in parts {
+            if !layout.writable.contains(at) || !matches!(after.get(*at), Some(Some(v)) if *v != Value::Null)
+            {
+                way.clear();
+                break;
+            }
+            let mut value = String::new();
+            push_value(&mut value, layout, *at, after);
+            let (and, name) = (if way.is_empty() { "" } else { " AND " }, name(layout, *at));
+            match prefix {
+                Some(length) => way.push_str(&format!("{and}LEFT({name},{length}) = LEFT({value},{length})")),
+                None => way.push_str(&format!("{and}{name} = {value}")),
+            }
+        }
+        if !way.is_empty() {
+            ways.push(format!("({way})"));
+        }
+    }
+    (!ways.is_empty()).then(|| {
+        let (own, ways) = (key_condition(layout, before), ways.join(" OR "));
+        format!("DELETE FROM {} WHERE NOT ({own}) AND ({ways})", table(layout))
+    })
+}
+
 /// A condition that holds for rows that equal `row` in every column it binds, byte for byte.
 ///
 /// `<=>` takes NULL as equal to NULL. Collations may take different texts as equal, so text is compared as bytes too (the plain

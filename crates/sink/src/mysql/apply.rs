@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use binlog_catalog::{ChangeKind, Row};
 
-use super::job::{Job, Statement, StepSql};
+use super::job::{Duplicate, Job, Statement, StepSql, fits};
 use super::server::Server;
 use crate::Error;
 use crate::dml::batch::{Keyed, Ordered};
@@ -26,6 +26,26 @@ pub(super) struct Writer<'a> {
 /// How a name claims.
 pub(super) fn name_of(layout: &Layout) -> TableName {
     (Arc::clone(&layout.table.schema), Arc::from(layout.table.table.name.as_str()))
+}
+
+/// How rows are put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    /// The target should not have them.
+    Insert,
+    /// Whatever is in the way goes.
+    Replace,
+    /// What the target has in columns of its own stays.
+    Upsert,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Verb::Insert | Verb::Upsert => "INSERT",
+            Verb::Replace => "REPLACE",
+        }
+    }
 }
 
 /// A statement under construction.
@@ -57,10 +77,13 @@ impl Writer<'_> {
         let name = name_of(layout);
         let first = out.len();
         let (fresh, known): (Vec<_>, Vec<_>) = folded.puts.iter().partition(|net| net.fresh);
+        let (kept, back): (Vec<&Net<'_>>, Vec<_>) =
+            known.into_iter().partition(|net| net.kept && layout.has_more);
         let mut wild = self.deletes(layout, &folded.deletes, &name, out)?;
         let deletes = out.len();
-        wild |= self.puts(layout, &known, false, &name, out)?;
-        wild |= self.puts(layout, &fresh, true, &name, out)?;
+        for (nets, verb) in [(kept, Verb::Upsert), (back, Verb::Replace), (fresh, Verb::Insert)] {
+            wild |= self.puts(layout, &nets, verb, &name, out)?;
+        }
         if wild {
             // Keys that cannot be compared here: the whole batch is put in order before and after others of the table, and its
             // deletes before its puts; inside, order does not matter.
@@ -87,7 +110,7 @@ impl Writer<'_> {
             let mut key = String::new();
             statement::push_key(&mut key, layout, net);
             if open.as_ref().is_some_and(|o| self.is_full(o, key.len())) {
-                out.extend(self.close(layout, open.take(), ")", false, name)?);
+                out.extend(self.close(layout, open.take(), ")", Duplicate::Error, name)?);
             }
             let current = open.get_or_insert_with(|| Open {
                 sql: statement::delete_head(self.mark, layout),
@@ -103,7 +126,7 @@ impl Writer<'_> {
             (current.last, current.rows) = (net, current.rows + 1);
             wild |= !layout.uniques.push(&layout.table.table, net.key_row, false, &mut current.keys);
         }
-        out.extend(self.close(layout, open, ")", false, name)?);
+        out.extend(self.close(layout, open, ")", Duplicate::Error, name)?);
         Ok(wild)
     }
 
@@ -111,11 +134,10 @@ impl Writer<'_> {
         &self,
         layout: &Layout,
         nets: &[&Net<'_>],
-        fresh: bool,
+        verb: Verb,
         name: &TableName,
         out: &mut Vec<(Job, Claim)>,
     ) -> Result<bool, Error> {
-        let verb = if fresh { "INSERT" } else { "REPLACE" };
         let (mut wild, mut open) = (false, None::<Open<'_>>);
         let mut values = String::new();
         for net in nets {
@@ -128,10 +150,10 @@ impl Writer<'_> {
             let bound = if full { layout.writable.clone() } else { layout.bound(row) };
             statement::push_values(&mut values, layout, &bound, row);
             if open.as_ref().is_some_and(|o| !columns(o) || self.is_full(o, values.len())) {
-                out.extend(self.close(layout, open.take(), "", fresh, name)?);
+                out.extend(self.close_put(layout, open.take(), verb, name)?);
             }
             let current = open.get_or_insert_with(|| Open {
-                sql: statement::marked_insert_head(verb, self.mark, layout, &bound),
+                sql: statement::marked_insert_head(verb.word(), self.mark, layout, &bound),
                 columns: bound,
                 last: net,
                 keys: Vec::new(),
@@ -144,7 +166,7 @@ impl Writer<'_> {
             (current.last, current.rows) = (net, current.rows + 1);
             wild |= !layout.uniques.push(&layout.table.table, row, true, &mut current.keys);
         }
-        out.extend(self.close(layout, open, "", fresh, name)?);
+        out.extend(self.close_put(layout, open, verb, name)?);
         Ok(wild)
     }
 
@@ -152,63 +174,84 @@ impl Writer<'_> {
         open.rows >= self.rows || open.sql.len() + more >= self.server.statement_bytes
     }
 
+    fn close_put(
+        &self,
+        layout: &Layout,
+        open: Option<Open<'_>>,
+        verb: Verb,
+        name: &TableName,
+    ) -> Result<Option<(Job, Claim)>, Error> {
+        let update = || {
+            let columns = open.as_ref().map(|o| o.columns.as_slice()).unwrap_or_default();
+            statement::update_from_values(layout, columns)
+        };
+        let (tail, duplicate) = match verb {
+            Verb::Replace => (String::new(), Duplicate::Error),
+            Verb::Upsert => (update(), Duplicate::Error),
+            Verb::Insert if layout.has_more && !layout.uniques.has_others() => {
+                (String::new(), Duplicate::Update(Arc::from(update())))
+            }
+            Verb::Insert => (String::new(), Duplicate::Replace),
+        };
+        self.close(layout, open, &tail, duplicate, name)
+    }
+
     fn close(
         &self,
         layout: &Layout,
         open: Option<Open<'_>>,
         tail: &str,
-        insert: bool,
+        duplicate: Duplicate,
         name: &TableName,
     ) -> Result<Option<(Job, Claim)>, Error> {
         let Some(mut open) = open else { return Ok(None) };
         open.sql.push_str(tail);
         let place = layout.place(open.last.commit_ts);
-        self.fits(&open.sql, &place)?;
-        let statement = Statement { sql: Arc::new(open.sql), place, insert };
+        fits(&open.sql, &place, self.server.packet)?;
+        let statement = Statement { sql: Arc::new(open.sql), place, duplicate };
         Ok(Some((Job::Rows(statement), Claim::Rows(name.clone(), open.keys))))
     }
 
-    fn fits(&self, sql: &str, place: &crate::Place) -> Result<(), Error> {
-        // The packet has a byte for the command, and INSERT may become REPLACE.
-        let (bytes, limit) = (sql.len() + 8, self.server.packet);
-        if bytes > limit {
-            return Err(Error::RowTooLarge { place: place.clone(), bytes, limit });
-        }
-        Ok(())
-    }
-
-    /// A change that must not be folded, because an update leaves columns unbound that only the target knows.
+    /// A change that must not be folded, because an update leaves columns as they are that only the target knows.
     fn step(&self, step: &Ordered<'_>) -> Result<StepSql, Error> {
         let layout = &*step.layout;
         let place = layout.place(step.commit_ts);
-        let replace = |row: &Row| {
+        let put = |verb: &str, row: &Row| {
             let columns = layout.bound(row);
-            let mut sql = statement::insert_head("REPLACE", layout, &columns);
+            let mut sql = statement::insert_head(verb, layout, &columns);
             statement::push_values(&mut sql, layout, &columns, row);
             sql
         };
-        let (sql, otherwise) = match step.kind {
-            ChangeKind::Insert(row) => (replace(row), None),
+        // Writing what a row binds, and nothing over what is there beside it.
+        let upsert = |row: &Row| {
+            let set = statement::assignments(layout, row);
+            format!("{} ON DUPLICATE KEY UPDATE {set}", put("INSERT", row))
+        };
+        let (sql, otherwise, clear) = match step.kind {
+            ChangeKind::Insert(row) if layout.has_more => {
+                (upsert(row), None, statement::delete_in_the_way(layout, row, row))
+            }
+            ChangeKind::Insert(row) => (put("REPLACE", row), None, None),
             ChangeKind::Delete(row) => {
                 let condition = statement::key_condition(layout, row);
-                (format!("DELETE FROM {} WHERE {condition}", statement::table(layout)), None)
+                (format!("DELETE FROM {} WHERE {condition}", statement::table(layout)), None, None)
             }
             ChangeKind::Update { before, after } => {
                 let set = statement::assignments(layout, after);
                 let condition = statement::key_condition(layout, before);
                 // Repeated after a crash: the row has moved on to its later key already, or was deleted by a later change that will
-                // come again. Writing what the update binds, and nothing over what is there beside it, is right in both cases.
-                let columns = layout.bound(after);
-                let mut insert = statement::insert_head("INSERT", layout, &columns);
-                statement::push_values(&mut insert, layout, &columns, after);
-                insert.push_str(&format!(" ON DUPLICATE KEY UPDATE {set}"));
-                (format!("UPDATE {} SET {set} WHERE {condition}", statement::table(layout)), Some(insert))
+                // come again. Then it is put in.
+                let update = format!("UPDATE {} SET {set} WHERE {condition}", statement::table(layout));
+                (update, Some(upsert(after)), statement::delete_in_the_way(layout, before, after))
             }
         };
         // The comment leads: a later run looks for it wherever it stands.
         let marked = |sql: String| Arc::new(format!("{}{sql}", self.mark));
-        let (sql, otherwise) = (marked(sql), otherwise.map(marked));
-        self.fits(&sql, &place)?;
-        Ok(StepSql { sql, place, otherwise })
+        let step =
+            StepSql { sql: marked(sql), place, otherwise: otherwise.map(marked), clear: clear.map(marked) };
+        for sql in [Some(&step.sql), step.otherwise.as_ref(), step.clear.as_ref()].into_iter().flatten() {
+            fits(sql, &step.place, self.server.packet)?;
+        }
+        Ok(step)
     }
 }

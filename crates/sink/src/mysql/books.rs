@@ -9,14 +9,18 @@ use super::bookkeeping;
 use super::connection::Connection;
 use crate::Error;
 use crate::literal;
+use crate::names::mysql_table;
 use crate::position::{Position, Progress};
 
 /// Where they are, and the checkpoint that stands while they are written.
 #[derive(Debug)]
 pub(super) struct Books {
-    /// Quoted.
-    pub(super) schema: String,
+    /// Quoted, with the schema.
+    pub(super) progress: String,
+    /// Likewise.
+    pub(super) intents: String,
     pub(super) cluster: ClusterId,
+    mark: String,
     base: AtomicU64,
 }
 
@@ -31,14 +35,23 @@ pub(super) struct Intent {
 }
 
 impl Books {
-    pub(super) fn new(schema: String, cluster: ClusterId) -> Self {
-        Books { schema, cluster, base: AtomicU64::new(0) }
+    /// `owner` names the checkpoint where it is not the usual one: each has books of its own, for drainers of one cluster may share a
+    /// target.
+    pub(super) fn new(schema: &str, cluster: ClusterId, owner: &str) -> Self {
+        let suffix = if owner.is_empty() { String::new() } else { format!("_{owner}") };
+        let known_by: String = schema.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
+        Books {
+            progress: mysql_table(schema, &format!("progress{suffix}")),
+            intents: mysql_table(schema, &format!("ddl_intent{suffix}")),
+            cluster,
+            mark: format!("/*tidb-binlog {cluster} {known_by}{suffix}*/"),
+            base: AtomicU64::new(0),
+        }
     }
 
     /// A comment by which statements of this drainer are known to later runs.
-    pub(super) fn mark(&self) -> String {
-        let schema: String = self.schema.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect();
-        format!("/*tidb-binlog {} {schema}*/", self.cluster)
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
     }
 
     pub(super) fn base(&self) -> u64 {
@@ -52,8 +65,8 @@ impl Books {
     /// To be run in the transaction of the rows.
     pub(super) fn progress_sql(&self, to: Progress) -> String {
         format!(
-            "replace into {}.progress values({}, {}, {}, {}, {})",
-            self.schema,
+            "replace into {} values({}, {}, {}, {}, {})",
+            self.progress,
             self.cluster,
             to.at.commit_ts,
             to.at.start_ts,
@@ -66,8 +79,8 @@ impl Books {
     pub(super) async fn read_progress(&self, connection: &mut Connection) -> Result<(Progress, u64), Error> {
         let failed = bookkeeping("read the progress of tables without a key");
         let sql = format!(
-            "select commit_ts, start_ts, sequence, checkpoint_ts from {}.progress where clusterID = {} for update",
-            self.schema, self.cluster
+            "select commit_ts, start_ts, sequence, checkpoint_ts from {} where clusterID = {} for update",
+            self.progress, self.cluster
         );
         let rows = connection.fetch(&sql).await.map_err(&failed)?;
         let Some(row) = rows.first() else { return Ok(Default::default()) };
@@ -86,8 +99,8 @@ impl Books {
         scope: &str,
     ) -> Result<(), Error> {
         let sql = format!(
-            "replace into {}.ddl_intent values({}, {}, {}, {job}, {}, {}, {}, {}, {})",
-            self.schema,
+            "replace into {} values({}, {}, {}, {job}, {}, {}, {}, {}, {})",
+            self.intents,
             self.cluster,
             intent.at.commit_ts,
             intent.at.start_ts,

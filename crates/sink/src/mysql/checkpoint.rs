@@ -2,11 +2,12 @@
 //!
 //! The original replaces the row whatever it holds, so that two drainers of one cluster that share a table go back and forth in silence.
 //! Here each save says what it expects to find; if something else is there, somebody else replicates this cluster to the same place, and
-//! this sink stops. `checkpoint_history` beside it keeps what was saved before.
+//! this sink stops. `checkpoint_history` beside it keeps what was saved before, and in two rows of their own the checkpoint's id, where it
+//! needs one, and what this program saved last: a checkpoint beyond that is another's.
 
 use std::time::Duration;
 
-use binlog_types::ClusterId;
+use binlog_types::{ClusterId, CommitTs};
 use sqlx::Row as _;
 use tokio::time::Instant;
 
@@ -16,12 +17,40 @@ use crate::checkpoint::{TsMap, decode, encode};
 use crate::names::backtick;
 use crate::{Checkpoint, Error, SinkOptions, literal};
 
+/// The table's name where none is set.
+const USUAL_TABLE: &str = "checkpoint";
 /// So many older checkpoints are kept …
 const HISTORY: u64 = 120;
 /// … this far apart.
 const HISTORY_EVERY: Duration = Duration::from_secs(60);
 /// As often as the original asks a TiDB target for its time.
 const TARGET_TIME_EVERY: Duration = Duration::from_secs(60);
+
+/// The row of the history that holds the checkpoint's id …
+const ID_SLOT: i32 = -1;
+/// … and the one that says what this program saved last.
+const OWN_SLOT: i32 = -2;
+/// The original saves every three seconds, and applies a batch in between: milliseconds within which what it had applied is behind
+/// its checkpoint.
+const ORIGINAL_LAGS: u64 = 10_000;
+
+/// What this program saved last, as the history holds it: commit_ts, and through where the target's state was in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Own {
+    saved: u64,
+    in_doubt_through: u64,
+}
+
+impl Own {
+    fn parse(text: &str) -> Option<Self> {
+        let (saved, in_doubt_through) = text.split_once(' ')?;
+        Some(Own { saved: saved.parse().ok()?, in_doubt_through: in_doubt_through.parse().ok()? })
+    }
+
+    fn text(self) -> String {
+        format!("{} {}", self.saved, self.in_doubt_through)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct CheckpointTable {
@@ -34,6 +63,9 @@ pub(super) struct CheckpointTable {
     elsewhere: Option<Connection>,
     /// What the row holds; None: there is none, or it is NULL.
     stored: Option<String>,
+    /// Whether it is the one that a drainer has where nothing else is set.
+    usual: bool,
+    own: Option<Own>,
     next_slot: u64,
     history_at: Option<Instant>,
     target_time_at: Option<Instant>,
@@ -50,14 +82,16 @@ impl CheckpointTable {
             schema,
             elsewhere: options.checkpoint_target.as_ref().map(Connection::new),
             stored: None,
+            usual: options.checkpoint_target.is_none() && options.checkpoint_table == USUAL_TABLE,
+            own: None,
             next_slot: 0,
             history_at: None,
             target_time_at: None,
         }
     }
 
-    /// Makes the tables where they are not there, and reads the checkpoint. `None`: nothing was applied yet.
-    pub(super) async fn load(&mut self, main: &mut Connection) -> Result<(Option<Checkpoint>, TsMap), Error> {
+    /// Makes the tables where they are not there. Gives the checkpoint's id; empty for the usual one.
+    pub(super) async fn make(&mut self, main: &mut Connection) -> Result<String, Error> {
         let connection = self.elsewhere.as_mut().unwrap_or(main);
         connection.open().await?;
         let failed = bookkeeping("create the checkpoint table");
@@ -75,9 +109,48 @@ impl CheckpointTable {
         ] {
             connection.execute(&sql).await.map_err(&failed)?;
         }
+        if self.usual {
+            return Ok(String::new());
+        }
+        let sql = format!(
+            "insert ignore into {} (clusterID, slot, checkPoint) values({}, {ID_SLOT}, replace(uuid(), '-', ''))",
+            self.history, self.cluster
+        );
+        connection.execute(&sql).await.map_err(&failed)?;
+        let id = self.slot(main, ID_SLOT).await?.unwrap_or_default();
+        Ok(id.chars().filter(char::is_ascii_alphanumeric).take(32).collect())
+    }
+
+    async fn slot(&mut self, main: &mut Connection, slot: i32) -> Result<Option<String>, Error> {
+        let failed = bookkeeping("read the checkpoint's history");
+        let sql = format!(
+            "select checkPoint from {} where clusterID = {} and slot = {slot}",
+            self.history, self.cluster
+        );
+        let connection = self.elsewhere.as_mut().unwrap_or(main);
+        let rows = connection.fetch(&sql).await.map_err(&failed)?;
+        rows.first().map_or(Ok(None), |row| row.try_get(0).map_err(&failed))
+    }
+
+    /// Up to where a drainer that this program knows nothing of may have applied what follows `checkpoint`.
+    pub(super) fn in_doubt_through(&self, checkpoint: Option<Checkpoint>) -> CommitTs {
+        match (checkpoint, self.own) {
+            (Some(checkpoint), own)
+                if !checkpoint.consistent && own.is_none_or(|own| own.saved < checkpoint.commit_ts.raw()) =>
+            {
+                CommitTs::new(checkpoint.commit_ts.raw() + (ORIGINAL_LAGS << 18))
+            }
+            (_, own) => CommitTs::new(own.unwrap_or_default().in_doubt_through),
+        }
+    }
+
+    /// Reads the checkpoint. `None`: nothing was applied yet.
+    pub(super) async fn load(&mut self, main: &mut Connection) -> Result<(Option<Checkpoint>, TsMap), Error> {
+        self.own = self.slot(main, OWN_SLOT).await?.as_deref().and_then(Own::parse);
+        let connection = self.elsewhere.as_mut().unwrap_or(main);
         let failed = bookkeeping("read the checkpoint");
         let sql = format!(
-            "select slot from {} where clusterID = {} order by saved_at desc, slot desc limit 1",
+            "select slot from {} where clusterID = {} and slot >= 0 order by saved_at desc, slot desc limit 1",
             self.history, self.cluster
         );
         let last: Option<i64> = match connection.fetch(&sql).await.map_err(&failed)?.first() {
@@ -122,11 +195,30 @@ impl CheckpointTable {
         main: &mut Connection,
         checkpoint: &Checkpoint,
         ts_map: &TsMap,
+        in_doubt_through: CommitTs,
     ) -> Result<(), Error> {
         let json = encode(checkpoint, ts_map);
         if self.stored.as_ref() == Some(&json) {
             return Ok(());
         }
+        // Before the checkpoint itself: what is saved is then never beyond it.
+        let own = Own {
+            saved: checkpoint.commit_ts.raw(),
+            in_doubt_through: if checkpoint.commit_ts < in_doubt_through {
+                in_doubt_through.raw()
+            } else {
+                0
+            },
+        };
+        let sql = format!(
+            "replace into {} (clusterID, slot, checkPoint, saved_at) values({}, {OWN_SLOT}, {}, current_timestamp)",
+            self.history,
+            self.cluster,
+            literal::text(&own.text())
+        );
+        let connection = self.elsewhere.as_mut().unwrap_or(main);
+        connection.execute(&sql).await.map_err(bookkeeping("save the checkpoint"))?;
+        self.own = Some(own);
         let (table, cluster, new) = (self.table.clone(), self.cluster, literal::text(&json));
         let sql = match &self.stored {
             Some(old) => format!(

@@ -3,51 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
+use binlog_types::Zone;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio::time::Instant;
 
-use crate::error::{Class, class_of, server_code};
-use crate::{Error, MySqlTarget, Query, Watch, literal};
+use super::opening::{self, At};
+use crate::error::{Class, class_of};
+use crate::{Error, LeftOut, MySqlTarget, Query, Watch, literal};
 
 /// Attempts at a statement or a connection before the error is given to the caller: with the pauses below, over four minutes,
 /// which a restart of the server fits into.
 const ATTEMPTS: u32 = 60;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Session settings that must hold. `sql_mode` holds no check, for the source has checked (with other rules, maybe): nothing is
-/// refused or adjusted here that the source took. Two modes are on that only keep values as they are: an explicit 0 in an
-/// AUTO_INCREMENT column stays 0, and dates like 2020-02-31 stay dates. Setting it also undoes `IGNORE_SPACE`, which the driver
-/// asks for and under which a table named `count` cannot be created.
-const REQUIRED: [&str; 4] = [
-    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'",
-    "SET SESSION time_zone = '+00:00'",
-    "SET NAMES utf8mb4",
-    "SET SESSION foreign_key_checks = 0",
-];
-
-/// As above.
-const REQUIRED_MODES: &str = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
-
-/// Settings that only some servers have, or let everyone set: the refusal of one is no error.
-const WHERE_KNOWN: [&str; 6] = [
-    // MariaDB turns a long IN list into a join with a table of guessed types.
-    "SET SESSION in_predicate_conversion_threshold = 0",
-    "SET SESSION check_constraint_checks = 0",
-    "SET SESSION explicit_defaults_for_timestamp = 1",
-    "SET SESSION allow_auto_random_explicit_insert = 1",
-    "SET SESSION tidb_txn_mode = 'optimistic'",
-    "SET SESSION tidb_placement_mode = 'ignore'",
-];
+/// How often the server is asked whether it is still at a long statement, where no read time-out says so.
+const ATTENTION: Duration = Duration::from_secs(60);
+/// How long an answer may be on its way.
+const UNDER_WAY: Duration = Duration::from_secs(5);
 
 /// A connection to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     target: MySqlTarget,
     live: Option<MySqlConnection>,
-    /// The server's number of the last connection: after it broke, the server may still be at work on its last statement.
-    id: Option<u64>,
+    /// The last session: after it broke, the server may still be at work on its last statement.
+    at: Option<At>,
     /// The first statement of every transaction; see [`super::marks`].
     mark: Option<Arc<String>>,
     watch: Option<Arc<dyn Watch>>,
@@ -55,7 +36,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(target: &MySqlTarget) -> Self {
-        Connection { target: target.clone(), live: None, id: None, mark: None, watch: None }
+        Connection { target: target.clone(), live: None, at: None, mark: None, watch: None }
     }
 
     /// The same, for rows: its transactions are marked, and how long they take is told.
@@ -65,6 +46,18 @@ impl Connection {
         watch: Option<Arc<dyn Watch>>,
     ) -> Self {
         Connection { mark: mark.map(Arc::new), watch, ..Self::new(target) }
+    }
+
+    /// See [`MySqlTarget::ddl_time_zone`].
+    pub(crate) fn ddl_time_zone(&self) -> Option<&str> {
+        self.target.ddl_time_zone.as_deref()
+    }
+
+    /// Tells that something was left out.
+    pub(crate) fn left_out(&self, what: LeftOut) {
+        if let Some(watch) = &self.watch {
+            watch.left_out(what);
+        }
     }
 
     /// What begins a transaction: with the mark, where there is one.
@@ -113,6 +106,11 @@ impl Connection {
         self.timed(Query::Exec, sql).await
     }
 
+    /// Runs a statement of rows that may run twice: within a transaction once, else until it succeeds or fails for good.
+    pub(crate) async fn step(&mut self, sql: &Arc<String>, within: bool) -> Result<u64, sqlx::Error> {
+        if within { self.within(sql).await } else { self.execute_rows(sql).await }
+    }
+
     async fn timed(&mut self, query: Query, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
         let begun = Instant::now();
         let result = self.limited(sql).await;
@@ -123,28 +121,23 @@ impl Connection {
     }
 
     async fn limited(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
-        let Some(limit) = self.target.read_timeout else { return self.execute_once_shared(sql).await };
-        match tokio::time::timeout(limit, self.execute_once_shared(sql)).await {
-            Ok(result) => result,
-            Err(_) => {
-                // The answer would be taken for that of the next statement.
-                self.live = None;
-                let text = format!("no answer within the read-timeout of {limit:?}");
-                Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+        let limit = self.target.read_timeout;
+        let result = match self.get().await {
+            Ok(live) => {
+                let query = sqlx::raw_sql(AssertSqlSafe(Arc::clone(sql)));
+                opening::no_longer_than(limit, query.execute(live)).await.map(|d| d.rows_affected())
             }
-        }
+            Err(error) => Err(error),
+        };
+        self.drop_if_lost(result)
     }
 
     /// The connection, opened if need be. One attempt.
     async fn get(&mut self) -> Result<&mut MySqlConnection, sqlx::Error> {
         if self.live.is_none() {
-            let mut connection = connect(&self.target).await?;
-            let row = sqlx::raw_sql("SELECT CONNECTION_ID()").fetch_one(&mut connection).await?;
-            let id: u64 = row.try_get(0)?;
-            if let Some(old) = self.id.replace(id) {
-                end_session(&mut connection, old).await;
-            }
-            self.live = Some(connection);
+            let (live, at) = opening::open(&self.target, self.at.as_ref()).await?;
+            self.at = Some(at);
+            self.live = Some(live);
         }
         match self.live.as_mut() {
             Some(live) => Ok(live),
@@ -152,20 +145,31 @@ impl Connection {
         }
     }
 
-    /// Runs one statement once; rows hit or matched.
+    /// Runs one statement once, within the read time-out; rows hit or matched.
     pub(crate) async fn execute_once(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
-        self.execute_once_shared(&Arc::new(sql.to_owned())).await
+        self.limited(&Arc::new(sql.to_owned())).await
     }
 
-    /// The same without a copy of a long statement.
-    async fn execute_once_shared(&mut self, sql: &Arc<String>) -> Result<u64, sqlx::Error> {
-        let result = match self.get().await {
-            Ok(live) => {
-                let query = sqlx::raw_sql(AssertSqlSafe(Arc::clone(sql)));
-                query.execute(live).await.map(|d| d.rows_affected())
-            }
-            Err(error) => Err(error),
+    /// The same for a statement that may take as long as it takes. Meanwhile the server is asked now and then whether it is still at it: a
+    /// connection of which the other side is gone would be waited for without end.
+    pub(crate) async fn execute_long(&mut self, sql: &str) -> Result<u64, sqlx::Error> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        self.get().await?;
+        let (Some(live), Some(at)) = (&mut self.live, &self.at) else {
+            return Err(sqlx::Error::WorkerCrashed);
         };
+        let result = attended(&self.target, at, query.execute(live)).await.map(|d| d.rows_affected());
+        self.drop_if_lost(result)
+    }
+
+    /// Reads rows once; as [`Connection::execute_long`].
+    pub(crate) async fn fetch_long(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        self.get().await?;
+        let (Some(live), Some(at)) = (&mut self.live, &self.at) else {
+            return Err(sqlx::Error::WorkerCrashed);
+        };
+        let result = attended(&self.target, at, query.fetch_all(live)).await;
         self.drop_if_lost(result)
     }
 
@@ -174,17 +178,21 @@ impl Connection {
         let sql = Arc::new(sql.to_owned());
         let mut pause = Pause::default();
         loop {
-            match self.execute_once_shared(&sql).await {
+            match self.limited(&sql).await {
                 Err(error) if class_of(&error) != Class::Permanent && pause.wait(&error).await => {}
                 result => return result,
             }
         }
     }
 
-    /// Reads rows once.
-    pub(crate) async fn fetch_once(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+    /// Reads rows once, within the read time-out.
+    async fn fetch_once(&mut self, sql: &str) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        let limit = self.target.read_timeout;
         let result = match self.get().await {
-            Ok(live) => sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(live).await,
+            Ok(live) => {
+                let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+                opening::no_longer_than(limit, query.fetch_all(live)).await
+            }
             Err(error) => Err(error),
         };
         self.drop_if_lost(result)
@@ -215,7 +223,7 @@ impl Connection {
         let live = self.get().await?;
         for id in left {
             tracing::warn!(id, "ending a statement that an earlier run has left at work");
-            end_session(live, id).await;
+            opening::end_session(live, id).await;
         }
         Ok(())
     }
@@ -230,7 +238,7 @@ impl Connection {
 
     fn drop_if_lost<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if let Err(error) = &result
-            && class_of(error) == Class::Lost
+            && matches!(class_of(error), Class::Lost | Class::Elsewhere)
         {
             self.live = None;
         }
@@ -241,6 +249,20 @@ impl Connection {
     pub(crate) async fn rollback(&mut self) {
         if self.live.is_some() && self.execute_once("ROLLBACK").await.is_err() {
             self.live = None;
+        }
+    }
+
+    /// Makes the session show and read TIMESTAMPs in `zone`, until [`Connection::renew`] or the end of the connection.
+    pub(crate) async fn enter_zone(&mut self, zone: &Zone) -> Result<u64, sqlx::Error> {
+        self.execute_once(&format!("SET SESSION time_zone = {}", literal::text(zone.name()))).await
+    }
+
+    /// Ends the connection: the next one has the settings that all sessions have.
+    pub(crate) async fn renew(&mut self) {
+        self.at = None;
+        if let Some(live) = self.live.take() {
+            // Nothing is open in it.
+            let _ = live.close().await;
         }
     }
 
@@ -274,70 +296,26 @@ impl Pause {
     }
 }
 
-async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
-    let mut options = MySqlConnectOptions::new()
-        .username(&target.user)
-        .ssl_mode(if target.tls.is_some() { MySqlSslMode::VerifyIdentity } else { MySqlSslMode::Preferred })
-        .charset("utf8mb4")
-        .pipes_as_concat(false)
-        .no_engine_substitution(false)
-        .timezone(None)
-        .set_names(false)
-        .disable_statement_logging();
-    if !target.password.is_empty() {
-        options = options.password(&target.password);
-    }
-    if let Some(tls) = &target.tls {
-        options = options.ssl_ca(&tls.ca);
-        if !tls.cert.is_empty() {
-            options = options.ssl_client_cert(&tls.cert).ssl_client_key(&tls.key);
+/// What `work` gives, unless the server says that it is not at it any more, and no answer has come.
+async fn attended<T>(
+    target: &MySqlTarget,
+    at: &At,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let every = target.read_timeout.unwrap_or(ATTENTION);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = tokio::time::sleep(every) => {}
+        }
+        if at.is_idle(target).await {
+            let answer = tokio::time::timeout(UNDER_WAY, &mut work).await;
+            return answer.unwrap_or_else(|_| {
+                Err(opening::timed_out(
+                    "the server has ended the statement, and its answer did not arrive".to_owned(),
+                ))
+            });
         }
     }
-    options = match &target.socket {
-        Some(path) => options.socket(path),
-        None => options.host(&target.host).port(target.port),
-    };
-    let mut connection = options.connect().await?;
-    for statement in REQUIRED {
-        sqlx::raw_sql(statement).execute(&mut connection).await?;
-    }
-    for statement in WHERE_KNOWN {
-        match sqlx::raw_sql(statement).execute(&mut connection).await {
-            Ok(_) => {}
-            // Unknown variable, read-only variable, not for this account, global only, unknown value.
-            Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if !target.sql_mode.is_empty() {
-        let modes = format!("{REQUIRED_MODES},{}", target.sql_mode.join(","));
-        let sql = format!("SET SESSION sql_mode = {}", literal::text(&modes));
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
-    }
-    for (name, value) in &target.session {
-        // A name is checked where it comes from; a number stays one, for many variables take nothing else.
-        let value = if value.parse::<i64>().is_ok() { value.clone() } else { literal::text(value) };
-        sqlx::raw_sql(AssertSqlSafe(format!("SET SESSION {name} = {value}")))
-            .execute(&mut connection)
-            .await?;
-    }
-    Ok(connection)
-}
-
-/// Makes sure that the server does no more work for a connection that broke: its last statement could otherwise take effect after
-/// later ones. Not every account may do that, and the connection is mostly gone already; so an error is only logged.
-async fn end_session(connection: &mut MySqlConnection, id: u64) {
-    for _ in 0..50 {
-        match sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut *connection).await {
-            Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            // 1094: no such thread.
-            Err(error) => {
-                if server_code(&error) != Some(1094) {
-                    tracing::debug!(%error, id, "cannot end the broken session");
-                }
-                return;
-            }
-        }
-    }
-    tracing::warn!(id, "the session of a broken connection is still at work");
 }

@@ -9,7 +9,7 @@ use binlog_types::CommitTs;
 use super::bookkeeping;
 use super::books::Books;
 use super::connection::{Connection, Pause};
-use super::job::{Statement, StepSql};
+use super::job::{DUPLICATE_KEY, Statement, StepSql, fits};
 use super::mass::{self, Mass};
 use crate::dml::batch::Ordered;
 use crate::dml::multiset::{Counted, net};
@@ -17,7 +17,7 @@ use crate::dml::statement;
 use crate::error::{Class, class_of, head, server_code};
 use crate::layout::Layout;
 use crate::position::Progress;
-use crate::{Error, Place};
+use crate::{Error, LeftOut, Place};
 
 /// Rows whose net effect is one transaction: more of them spare more searches for rows that change again and again.
 pub(super) const NET_ROWS: usize = 4000;
@@ -26,8 +26,12 @@ pub(super) const NET_ROWS: usize = 4000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) bytes: usize,
+    /// The longest that the server takes.
+    pub(super) packet: usize,
     /// The server has a JSON type of its own.
     pub(super) json_type: bool,
+    /// Rows up to here may be as they shall be already; zero: none.
+    pub(super) in_doubt_through: CommitTs,
 }
 
 /// A part of the transaction.
@@ -38,6 +42,12 @@ pub(super) enum Part {
         sql: Arc<String>,
         place: Place,
         must: Option<(&'static str, u64)>,
+    },
+    /// A change of one row, which may have been made already.
+    InDoubt {
+        sql: Arc<String>,
+        place: Place,
+        action: &'static str,
     },
     /// An INSERT; if a row is there already, the same as REPLACE.
     Insert(Statement),
@@ -59,23 +69,29 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) async fn run(self, connection: &mut Connection, books: Option<&Books>) -> Result<(), Error> {
         let mut pause = Pause::default();
+        let mut replacing = false;
         loop {
-            let Err((error, committing)) = self.transaction(connection, books).await else { return Ok(()) };
+            let Err((error, committing)) = self.transaction(connection, books, replacing).await else {
+                return Ok(());
+            };
             connection.rollback().await;
             let source = match error {
+                // TiDB looks for duplicates of an optimistic transaction only at its end.
+                Failure::Sql { source, .. } if committing && !replacing && is_duplicate(&source) => {
+                    replacing = true;
+                    continue;
+                }
                 Failure::Sql { source, .. } if class_of(&source) != Class::Permanent => source,
                 other => return Err(other.into_error()),
             };
-            if committing
-                && class_of(&source) == Class::Lost
-                && let Some(after) = self.after
-            {
-                // The row lock on the progress lets this wait for a commit that is still under way.
-                let Some(books) = books else {
-                    return Err(Error::OutcomeUnknown { place: self.place, source });
-                };
-                if books.read_progress(connection).await?.0 >= after {
-                    return Ok(());
+            if committing && let Some(after) = self.after {
+                match books {
+                    // The row lock on the progress lets this wait for a commit that is still under way.
+                    Some(books) if books.read_progress(connection).await?.0 >= after => return Ok(()),
+                    None if class_of(&source) == Class::Lost => {
+                        return Err(Error::OutcomeUnknown { place: self.place, source });
+                    }
+                    Some(_) | None => {}
                 }
             }
             if !pause.wait(&source).await {
@@ -84,18 +100,19 @@ impl Lane {
         }
     }
 
-    /// The flag says whether COMMIT had been sent.
+    /// The flag says whether COMMIT had been sent. `replacing`: rows that should not be there may be there.
     async fn transaction(
         &self,
         connection: &mut Connection,
         books: Option<&Books>,
+        replacing: bool,
     ) -> Result<(), (Failure, bool)> {
         let failure =
             |sql: &str, source| Failure::Sql { place: self.place.clone(), sql: sql.to_owned(), source };
         let begin = "START TRANSACTION";
         connection.begin().await.map_err(|e| (failure(begin, e), false))?;
         for part in &self.parts {
-            part.run(connection, &self.place).await.map_err(|error| (error, false))?;
+            part.run(connection, &self.place, replacing).await.map_err(|error| (error, false))?;
         }
         if let (Some(books), Some(after)) = (books, self.after) {
             let sql = books.progress_sql(after);
@@ -103,12 +120,16 @@ impl Lane {
                 Class::Permanent => {
                     (Failure::Typed(bookkeeping("write the progress of tables without a key")(e)), false)
                 }
-                Class::Retry | Class::Lost => (failure(&sql, e), false),
+                Class::Retry | Class::Elsewhere | Class::Lost => (failure(&sql, e), false),
             })?;
         }
         connection.commit().await.map_err(|e| (failure("COMMIT", e), true))?;
         Ok(())
     }
+}
+
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    server_code(error) == Some(DUPLICATE_KEY)
 }
 
 enum Failure {
@@ -126,7 +147,7 @@ impl Failure {
 }
 
 impl Part {
-    async fn run(&self, connection: &mut Connection, last: &Place) -> Result<(), Failure> {
+    async fn run(&self, connection: &mut Connection, last: &Place, replacing: bool) -> Result<(), Failure> {
         match self {
             Part::Sql { sql, place, must } => {
                 let found = connection.within(sql).await.map_err(|source| Failure::Sql {
@@ -147,10 +168,27 @@ impl Part {
                     }));
                 }
             }
+            Part::InDoubt { sql, place, action } => {
+                let found = match connection.within(sql).await {
+                    Err(error) if is_duplicate(&error) => 0,
+                    result => result.map_err(|source| Failure::Sql {
+                        place: place.clone(),
+                        sql: sql.to_string(),
+                        source,
+                    })?,
+                };
+                if found == 0 {
+                    tracing::warn!(%place, action, statement = head(sql), "left out: most likely another drainer has applied it before it was killed");
+                    connection.left_out(LeftOut::Row);
+                }
+            }
             Part::Insert(statement) => {
-                let mut result = connection.within(&statement.sql).await;
-                if statement.insert && result.as_ref().is_err_and(|e| server_code(e) == Some(1062)) {
-                    result = connection.within(&statement.replacing()).await;
+                let over = if replacing { statement.over_duplicates() } else { None };
+                let mut result = connection.within(over.as_ref().unwrap_or(&statement.sql)).await;
+                if result.as_ref().is_err_and(is_duplicate)
+                    && let Some(sql) = statement.over_duplicates()
+                {
+                    result = connection.within(&sql).await;
                 }
                 result.map_err(|source| Failure::Sql {
                     place: statement.place.clone(),
@@ -158,19 +196,11 @@ impl Part {
                     source,
                 })?;
             }
-            Part::Step(step) => {
-                let failed = |sql: &str, source| Failure::Sql {
-                    place: step.place.clone(),
-                    sql: sql.to_owned(),
-                    source,
-                };
-                let found = connection.within(&step.sql).await.map_err(|e| failed(&step.sql, e))?;
-                if let Some(sql) = &step.otherwise
-                    && found == 0
-                {
-                    connection.within(sql).await.map_err(|e| failed(sql, e))?;
-                }
-            }
+            Part::Step(step) => step.apply(connection, true).await.map_err(|(sql, source)| Failure::Sql {
+                place: step.place.clone(),
+                sql: sql.to_string(),
+                source,
+            })?,
             Part::Mass(mass) => match mass.run(connection).await {
                 Ok(result) => result.map_err(Failure::Typed)?,
                 Err((source, sql)) => {
@@ -184,11 +214,24 @@ impl Part {
 }
 
 /// The parts that apply a chunk of the lane.
-pub(super) fn parts(chunk: &[Ordered<'_>], limits: Limits) -> Vec<Part> {
-    match net(chunk) {
+///
+/// # Errors
+/// When a row's statement is longer than the server takes.
+pub(super) fn parts(chunk: &[Ordered<'_>], limits: Limits) -> Result<Vec<Part>, Error> {
+    let (doubtful, certain) =
+        chunk.split_at(chunk.partition_point(|row| row.commit_ts <= limits.in_doubt_through));
+    // Counts of rows say nothing of which of the changes were applied: one by one.
+    let mut parts = ordered(doubtful, limits, true);
+    parts.extend(match net(certain) {
         Some(counts) => counted(&counts, limits),
-        None => ordered(chunk, limits),
+        None => ordered(certain, limits, false),
+    });
+    for part in &parts {
+        if let Part::Sql { sql, place, .. } | Part::InDoubt { sql, place, .. } = part {
+            fits(sql, place, limits.packet)?;
+        }
     }
+    Ok(parts)
 }
 
 /// Multi-row INSERTs of one table and one set of columns.
@@ -259,18 +302,16 @@ fn counted(counts: &[Counted<'_>], limits: Limits) -> Vec<Part> {
         }
     }
     for (layout, rows) in tables {
-        for chunk in rows.chunks(mass::ROWS) {
-            if chunk.len() >= mass::WORTH {
-                parts.other(Part::Mass(Mass::new(layout, chunk, limits.json_type)));
-                continue;
-            }
-            for row in chunk {
-                let copies = row.change.unsigned_abs();
-                let condition = statement::whole_row_condition(layout, row.row, limits.json_type);
-                let sql =
-                    format!("DELETE FROM {} WHERE {condition} LIMIT {copies}", statement::table(layout));
-                let place = layout.place(row.commit_ts);
-                parts.other(Part::Sql { sql: Arc::new(sql), place, must: Some(("delete", copies)) });
+        for chunk in mass::cut(layout, &rows, limits) {
+            match chunk {
+                mass::Chunk::Together(mass) => parts.other(Part::Mass(mass)),
+                mass::Chunk::Single(row, condition) => {
+                    let copies = row.change.unsigned_abs();
+                    let sql =
+                        format!("DELETE FROM {} WHERE {condition} LIMIT {copies}", statement::table(layout));
+                    let place = layout.place(row.commit_ts);
+                    parts.other(Part::Sql { sql: Arc::new(sql), place, must: Some(("delete", copies)) });
+                }
             }
         }
     }
@@ -283,11 +324,17 @@ fn counted(counts: &[Counted<'_>], limits: Limits) -> Vec<Part> {
 }
 
 /// One statement a change: what some rows are, only the target knows.
-fn ordered(rows: &[Ordered<'_>], limits: Limits) -> Vec<Part> {
+fn ordered(rows: &[Ordered<'_>], limits: Limits, in_doubt: bool) -> Vec<Part> {
     let mut parts = Parts::default();
     for row in rows {
         let layout = &row.layout;
         let (sql, action) = match row.kind {
+            ChangeKind::Insert(values) if in_doubt => {
+                let columns = layout.bound(values);
+                let mut sql = statement::insert_head("INSERT", layout, &columns);
+                statement::push_values(&mut sql, layout, &columns, values);
+                (sql, "insert")
+            }
             ChangeKind::Insert(values) => {
                 parts.insert(layout, values, row.commit_ts, limits.bytes);
                 continue;
@@ -302,10 +349,11 @@ fn ordered(rows: &[Ordered<'_>], limits: Limits) -> Vec<Part> {
                 (format!("UPDATE {} SET {set} WHERE {condition} LIMIT 1", statement::table(layout)), "update")
             }
         };
-        parts.other(Part::Sql {
-            sql: Arc::new(sql),
-            place: layout.place(row.commit_ts),
-            must: Some((action, 1)),
+        let (sql, place) = (Arc::new(sql), layout.place(row.commit_ts));
+        parts.other(if in_doubt {
+            Part::InDoubt { sql, place, action }
+        } else {
+            Part::Sql { sql, place, must: Some((action, 1)) }
         });
     }
     parts.end()

@@ -11,6 +11,7 @@ use binlog_catalog::Value;
 use sqlx::Row as _;
 
 use super::connection::Connection;
+use super::lane::Limits;
 use crate::dml::multiset::Counted;
 use crate::dml::statement;
 use crate::error::head;
@@ -19,9 +20,45 @@ use crate::names::backtick;
 use crate::{Error, Place, literal};
 
 /// Rows one pass looks for.
-pub(super) const ROWS: usize = 256;
+const ROWS: usize = 256;
 /// Fewer are not worth a count.
-pub(super) const WORTH: usize = 4;
+const WORTH: usize = 4;
+
+/// Rows to delete, as they are best looked for.
+#[derive(Debug)]
+pub(super) enum Chunk<'a> {
+    Together(Mass),
+    /// By itself, with its condition.
+    Single(&'a Counted<'a>, String),
+}
+
+/// Cuts `rows` of one table so that no statement gets too long.
+pub(super) fn cut<'a>(layout: &Arc<Layout>, rows: &[&'a Counted<'a>], limits: Limits) -> Vec<Chunk<'a>> {
+    let mut chunks = Vec::new();
+    let mut open: Vec<(&'a Counted<'a>, String)> = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let condition = statement::whole_row_condition(layout, row.row, limits.json_type);
+        // Its values stand in the list that narrows the rows down, too.
+        let length = 2 * condition.len();
+        if open.len() >= ROWS || bytes + length > limits.bytes {
+            close(layout, std::mem::take(&mut open), &mut chunks);
+            bytes = 0;
+        }
+        bytes += length;
+        open.push((row, condition));
+    }
+    close(layout, open, &mut chunks);
+    chunks
+}
+
+fn close<'a>(layout: &Arc<Layout>, open: Vec<(&'a Counted<'a>, String)>, chunks: &mut Vec<Chunk<'a>>) {
+    if open.len() >= WORTH {
+        chunks.push(Chunk::Together(Mass::new(layout, open)));
+    } else {
+        chunks.extend(open.into_iter().map(|(row, condition)| Chunk::Single(row, condition)));
+    }
+}
 
 /// One row to delete.
 #[derive(Debug)]
@@ -41,13 +78,14 @@ pub(super) struct Mass {
 }
 
 impl Mass {
-    pub(super) fn new(layout: &Arc<Layout>, counted: &[&Counted<'_>], json_type: bool) -> Self {
-        let rows = counted.iter().map(|c| Doomed {
-            condition: statement::whole_row_condition(layout, c.row, json_type),
-            copies: c.change.unsigned_abs(),
-            place: layout.place(c.commit_ts),
+    fn new(layout: &Arc<Layout>, rows: Vec<(&Counted<'_>, String)>) -> Self {
+        let narrow = narrow(layout, &rows.iter().map(|(counted, _)| *counted).collect::<Vec<_>>());
+        let rows = rows.into_iter().map(|(counted, condition)| Doomed {
+            condition,
+            copies: counted.change.unsigned_abs(),
+            place: layout.place(counted.commit_ts),
         });
-        Mass { table: statement::table(layout), narrow: narrow(layout, counted), rows: rows.collect() }
+        Mass { table: statement::table(layout), narrow, rows: rows.collect() }
     }
 
     /// Of the last row.
@@ -72,7 +110,7 @@ impl Mass {
             self.condition(&all)
         );
         let mut found = vec![0u64; self.rows.len()];
-        let rows = connection.fetch_once(&count).await.map_err(|e| (e, count.clone()))?;
+        let rows = connection.fetch_long(&count).await.map_err(|e| (e, count.clone()))?;
         for row in rows {
             let read = |at: usize| row.try_get::<Option<u64>, _>(at).map_err(|e| (e, count.clone()));
             if let (Some(number), Some(copies)) = (read(0)?, read(1)?)
@@ -93,7 +131,7 @@ impl Mass {
             let hit = if found < row.copies {
                 found
             } else {
-                connection.execute_once(&sql).await.map_err(|e| (e, sql.clone()))?
+                connection.execute_long(&sql).await.map_err(|e| (e, sql.clone()))?
             };
             if hit != row.copies {
                 return Ok(Err(not_found(&row.place, row.copies, hit, &sql)));
@@ -101,7 +139,7 @@ impl Mass {
         }
         if !together.is_empty() {
             let sql = format!("DELETE FROM {} WHERE {}", self.table, self.condition(&together));
-            let hit = connection.execute_once(&sql).await.map_err(|e| (e, sql.clone()))?;
+            let hit = connection.execute_long(&sql).await.map_err(|e| (e, sql.clone()))?;
             if let Some(last) = self.rows.last()
                 && hit != wanted
             {

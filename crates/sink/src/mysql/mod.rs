@@ -1,8 +1,10 @@
 //! MySQL, MariaDB and TiDB.
 
+mod again;
 mod apply;
 mod books;
 mod checkpoint;
+mod columns;
 pub(crate) mod connection;
 pub(crate) mod ddl;
 pub(crate) mod describe;
@@ -10,11 +12,12 @@ mod job;
 mod lane;
 pub(crate) mod marks;
 mod mass;
-mod partial;
+mod opening;
 mod pipeline;
 mod scope;
 mod server;
 mod state;
+mod width;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,16 +29,18 @@ use sqlx::Row as _;
 use crate::ddl::dialect::Kind;
 use crate::ddl::recycle::{self, Bin};
 use crate::dml::batch::{Batch, Keyed, Ordered, cut, same_shape};
+use crate::layout::Layout;
 use crate::names::mysql_table;
 use crate::notices::Notices;
 use crate::position::{Position, Progress};
 use crate::schedule::{Claim, TableName};
 use crate::{Checkpoint, Error, MySqlTarget, Place, RecycleBin, SinkOptions};
+use again::Unfinished;
 use apply::{Writer, name_of};
+use columns::TargetColumns;
 use connection::Connection;
-use job::{Job, Statement};
+use job::{Duplicate, Job, Statement};
 use lane::{Lane, Limits, NET_ROWS, Part};
-use partial::TargetColumns;
 use pipeline::Pipeline;
 use scope::{Floors, Scope};
 use server::Server;
@@ -47,6 +52,7 @@ const MOST_ROWS: usize = 1000;
 /// An open server.
 #[derive(Debug)]
 pub(crate) struct MySqlSink {
+    target: MySqlTarget,
     options: SinkOptions,
     server: Server,
     /// Bookkeeping.
@@ -61,6 +67,7 @@ pub(crate) struct MySqlSink {
     notices: Notices,
     bin: Bin,
     columns: TargetColumns,
+    unfinished: Unfinished,
     /// The newest position that was handed to the pipeline.
     submitted: CommitTs,
 }
@@ -76,16 +83,12 @@ impl MySqlSink {
         }
         let state = if options.checkpoint { Some(State::open(&mut main, &options).await?) } else { None };
         let bin = bin(&mut main, &server, options.recycle_bin.clone()).await?;
-        let workers = (0..options.workers)
-            .map(|id| {
-                let mark = options.marks.map(|marks| marks::statement(marks, id));
-                Connection::for_rows(target, mark, options.watch.clone())
-            })
-            .collect();
-        let pipeline = Pipeline::start(workers, state.as_ref().map(State::books));
+        let pipeline = start(target, &options, state.as_ref(), 0);
         let mark = state.as_ref().map(State::mark).unwrap_or_default();
         tracing::info!(target = %target, server = server.version, dialect = server.dialect.name(), "sink is open");
+        let columns = TargetColumns::new(options.partial_columns);
         Ok(MySqlSink {
+            target: target.clone(),
             options,
             server,
             main,
@@ -95,9 +98,14 @@ impl MySqlSink {
             shapes: HashMap::new(),
             notices: Notices::default(),
             bin,
-            columns: TargetColumns::default(),
+            columns,
+            unfinished: Unfinished::default(),
             submitted: CommitTs::ZERO,
         })
+    }
+
+    fn start(&self, after: u64) -> Pipeline {
+        start(&self.target, &self.options, self.state.as_ref(), after)
     }
 
     pub(crate) fn expect_back(&mut self, tables: Vec<TableId>) {
@@ -136,28 +144,40 @@ impl MySqlSink {
     }
 
     pub(crate) async fn progress(&mut self) -> Result<u64, Error> {
-        self.pipeline.progress().await
+        loop {
+            self.catch_up().await?;
+            match self.pipeline.progress().await {
+                Ok(done) => {
+                    self.unfinished.done(done);
+                    return Ok(done);
+                }
+                Err(error) => self.failed(error)?,
+            }
+        }
     }
 
-    pub(crate) async fn submit(&mut self, mut events: Vec<Event>) -> Result<u64, Error> {
-        if !self.options.partial_columns {
-            return self.hand_over(&events);
-        }
-        // What a table has is asked for anew after each DDL, so what is between two of them is looked at by itself.
-        loop {
-            let ddl = events.iter().position(|event| matches!(event, Event::Ddl(_)));
-            let rest = events.split_off(ddl.map_or(events.len(), |at| at + 1));
-            self.columns.narrow(&mut self.main, &mut events).await?;
-            let ticket = self.hand_over(&events)?;
-            if ddl.is_some() {
-                self.pipeline.wait_for(ticket).await;
-                self.columns.forget();
+    pub(crate) async fn submit(&mut self, events: Vec<Event>) -> Result<u64, Error> {
+        self.catch_up().await?;
+        let ticket = self.pass_on(&events).await?;
+        self.hold(ticket, Arc::new(events));
+        Ok(ticket)
+    }
+
+    async fn pass_on(&mut self, events: &[Event]) -> Result<u64, Error> {
+        let mut ticket = None;
+        // What a table has differs before and after a DDL, so what is between two of them is looked at by itself.
+        for events in events.split_inclusive(|event| matches!(event, Event::Ddl(_))) {
+            self.columns.look(&mut self.main, &self.pipeline, events).await?;
+            let submitted = self.hand_over(events)?;
+            if let Some(event @ Event::Ddl(ddl)) = events.last() {
+                let again = self.state.as_ref().is_some_and(|s| {
+                    s.intent(Position::of(event)).is_some() || ddl.commit_ts <= s.in_doubt_through()
+                });
+                self.columns.follow(ddl, again, submitted);
             }
-            if rest.is_empty() {
-                return Ok(ticket);
-            }
-            events = rest;
+            ticket = Some(submitted);
         }
+        ticket.map_or_else(|| self.hand_over(&[]), Ok)
     }
 
     fn hand_over(&mut self, events: &[Event]) -> Result<u64, Error> {
@@ -183,8 +203,9 @@ impl MySqlSink {
             return Ok(());
         }
         self.drop_expired(ddl.commit_ts, jobs);
-        let steps =
-            crate::ddl::plan(&self.server.dialect, ddl, &self.bin, before.is_some(), &mut self.notices)?;
+        let in_doubt = self.state.as_ref().is_some_and(|s| ddl.commit_ts <= s.in_doubt_through());
+        let again = before.is_some() || in_doubt;
+        let steps = crate::ddl::plan(&self.server.dialect, ddl, &self.bin, again, &mut self.notices)?;
         let mut scope = Scope::of(ddl, self.server.dialect.kind);
         for change in &ddl.changes {
             for table in self.bin.applied(change, ddl.commit_ts) {
@@ -203,6 +224,8 @@ impl MySqlSink {
             // Only names: it cannot fail.
             scope: serde_json::to_string(&scope).unwrap_or_default(),
             before,
+            in_doubt,
+            lenient: self.options.lenient_ddl,
         };
         if let Some(state) = &mut self.state {
             state.will_intend();
@@ -218,7 +241,7 @@ impl MySqlSink {
             let schema: Arc<str> = Arc::from(recycle::SCHEMA);
             let place = Place { schema: Arc::clone(&schema), table: name.clone(), commit_ts: now };
             let claim = Claim::Tables(vec![(schema, Arc::from(name))]);
-            jobs.push((Job::Rows(Statement { sql, place, insert: false }), claim));
+            jobs.push((Job::Rows(Statement { sql, place, duplicate: Duplicate::Error }), claim));
             self.bin.forget(id);
         }
     }
@@ -234,7 +257,8 @@ impl MySqlSink {
         let done = self.state.as_ref().map(|s| s.progress()).unwrap_or_default();
         let none = Floors::default();
         let floors = self.state.as_ref().map_or(&none, |s| s.floors());
-        let batch = Batch::new(run, done, |table, at| floors.is_applied(table, at))?;
+        let layout = |table: &_| Layout::on(table, &self.columns.differences(table));
+        let batch = Batch::new(run, done, |table, at| floors.is_applied(table, at), layout)?;
         let waiting: usize = batch.keyed.iter().map(rows_of).sum();
         // Few rows are spread over the connections, many make long statements.
         let rows = (waiting / (2 * self.options.workers))
@@ -251,11 +275,15 @@ impl MySqlSink {
             }
             writer.jobs(table, jobs)?;
         }
-        let limits =
-            Limits { bytes: self.server.statement_bytes, json_type: self.server.dialect.has_json_type() };
+        let limits = Limits {
+            bytes: self.server.statement_bytes,
+            packet: self.server.packet,
+            json_type: self.server.dialect.has_json_type(),
+            in_doubt_through: self.state.as_ref().map_or(CommitTs::ZERO, State::in_doubt_through),
+        };
         if self.options.whole_transactions {
             let own: Vec<Job> = jobs.drain(first..).map(|(job, _)| job).collect();
-            jobs.extend(whole(own, &batch.lane, limits));
+            jobs.extend(whole(own, &batch.lane, limits)?);
             return Ok(());
         }
         for chunk in batch.lane.chunks(NET_ROWS) {
@@ -267,7 +295,7 @@ impl MySqlSink {
                     names.push(name);
                 }
             }
-            let parts = lane::parts(chunk, limits);
+            let parts = lane::parts(chunk, limits)?;
             let place = last.layout.place(last.commit_ts);
             jobs.push((Job::Lane(Lane { parts, place, after: Some(last.after) }), Claim::Lane(names)));
         }
@@ -286,6 +314,15 @@ impl MySqlSink {
     }
 }
 
+/// Connections at work; their first ticket is the one behind `after`.
+fn start(target: &MySqlTarget, options: &SinkOptions, state: Option<&State>, after: u64) -> Pipeline {
+    let workers = (0..options.workers).map(|id| {
+        let mark = options.marks.map(|marks| marks::statement(marks, id));
+        Connection::for_rows(target, mark, options.watch.clone())
+    });
+    Pipeline::start(workers.collect(), state.map(State::books), after)
+}
+
 fn rows_of(table: &Keyed<'_>) -> usize {
     match table {
         Keyed::Net(folded) => folded.deletes.len() + folded.puts.len(),
@@ -302,7 +339,7 @@ fn shape_of<'a>(table: &'a Keyed<'_>) -> Option<(TableName, &'a Arc<Table>)> {
 }
 
 /// Everything as one transaction.
-fn whole(jobs: Vec<Job>, lane: &[Ordered<'_>], limits: Limits) -> Option<(Job, Claim)> {
+fn whole(jobs: Vec<Job>, lane: &[Ordered<'_>], limits: Limits) -> Result<Option<(Job, Claim)>, Error> {
     let mut parts = Vec::new();
     let mut place = None;
     for job in jobs {
@@ -322,11 +359,10 @@ fn whole(jobs: Vec<Job>, lane: &[Ordered<'_>], limits: Limits) -> Option<(Job, C
     }
     let mut after: Option<Progress> = None;
     if let Some(last) = lane.last() {
-        parts.extend(lane::parts(lane, limits));
+        parts.extend(lane::parts(lane, limits)?);
         (place, after) = (Some(last.layout.place(last.commit_ts)), Some(last.after));
     }
-    let lane = Lane { parts, place: place?, after };
-    Some((Job::Lane(lane), Claim::Everything))
+    Ok(place.map(|place| (Job::Lane(Lane { parts, place, after }), Claim::Everything)))
 }
 
 /// TiDB brings back what it dropped by itself, from the statement's text.

@@ -51,14 +51,16 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn start(workers: Vec<Connection>, books: Option<&Arc<Books>>) -> Self {
-        let shared = Arc::new(Shared::default());
+    /// The first ticket will be the one behind `after`.
+    pub(super) fn start(workers: Vec<Connection>, books: Option<&Arc<Books>>, after: u64) -> Self {
+        let inner = Inner { scheduler: Scheduler::starting_behind(after), ..Inner::default() };
+        let shared = Arc::new(Shared { inner: Mutex::new(inner), ..Shared::default() });
         let room = workers.len() * JOBS_A_WORKER;
         let mut tasks = JoinSet::new();
         for connection in workers {
             tasks.spawn(work(Arc::clone(&shared), connection, books.cloned()));
         }
-        Pipeline { shared, workers: tasks, room, reported: 0 }
+        Pipeline { shared, workers: tasks, room, reported: after }
     }
 
     /// Jobs under way or waiting.

@@ -1,5 +1,6 @@
 //! What the sink keeps in the checkpoint schema: the original's `checkpoint` table as it is, and beside it `progress` (rows of
-//! tables without a key) and `ddl_intent` (the DDLs begun behind the checkpoint).
+//! tables without a key) and `ddl_intent` (the DDLs begun behind the checkpoint). Where the checkpoint is another than the usual one, the
+//! names of these two end with its id.
 //!
 //! Both hold the checkpoint that stood when they were written. If the stored checkpoint is lower than that, somebody has set it
 //! back on purpose, and they say nothing about the downstream any more: they are left out of account, with a warning.
@@ -31,36 +32,50 @@ pub(super) struct State {
     /// DDLs that an earlier run began behind the checkpoint.
     intents: HashMap<Position, Intent>,
     floors: Floors,
+    /// What lies between the checkpoint and this, a drainer that knows no progress may have applied.
+    in_doubt_through: CommitTs,
     /// There may be intents at or below the next checkpoint.
     intended: bool,
 }
 
 impl State {
     pub(super) async fn open(connection: &mut Connection, options: &SinkOptions) -> Result<Self, Error> {
-        let (quoted, cluster) = (backtick(&options.checkpoint_schema), options.cluster);
+        let schema = backtick(&options.checkpoint_schema);
         let failed = bookkeeping("create the checkpoint tables");
+        connection.execute(&format!("create schema if not exists {schema}")).await.map_err(&failed)?;
+        let mut table = CheckpointTable::new(options);
+        let owner = table.make(connection).await?;
+        let books = Arc::new(Books::new(&options.checkpoint_schema, options.cluster, &owner));
         for sql in [
-            format!("create schema if not exists {quoted}"),
             format!(
-                "create table if not exists {quoted}.progress(clusterID bigint unsigned primary key, commit_ts bigint unsigned not null, \
-                 start_ts bigint unsigned not null, sequence bigint unsigned not null, checkpoint_ts bigint unsigned not null)"
+                "create table if not exists {}(clusterID bigint unsigned primary key, commit_ts bigint unsigned not null, \
+                 start_ts bigint unsigned not null, sequence bigint unsigned not null, checkpoint_ts bigint unsigned not null)",
+                books.progress
             ),
             format!(
-                "create table if not exists {quoted}.ddl_intent(clusterID bigint unsigned not null, commit_ts bigint unsigned not null, \
+                "create table if not exists {}(clusterID bigint unsigned not null, commit_ts bigint unsigned not null, \
                  start_ts bigint unsigned not null, job_id bigint not null, step bigint unsigned not null, done tinyint not null, \
                  checkpoint_ts bigint unsigned not null, query mediumtext, scope mediumtext, \
-                 primary key(clusterID, commit_ts, start_ts))"
+                 primary key(clusterID, commit_ts, start_ts))",
+                books.intents
             ),
         ] {
             connection.execute(&sql).await.map_err(&failed)?;
         }
         // What an earlier run has left at work must not take effect after this.
-        let books = Arc::new(Books::new(quoted, cluster));
         let ending = bookkeeping("end what an earlier run has left at work");
-        connection.end_leftovers(&books.mark()).await.map_err(ending)?;
-        let mut table = CheckpointTable::new(options);
+        connection.end_leftovers(books.mark()).await.map_err(ending)?;
         let (checkpoint, ts_map) = table.load(connection).await?;
         books.set_base(checkpoint.map_or(CommitTs::ZERO, |c| c.commit_ts));
+        let in_doubt_through = table.in_doubt_through(checkpoint);
+        if let Some(checkpoint) = checkpoint
+            && in_doubt_through > checkpoint.commit_ts
+        {
+            tracing::warn!(
+                checkpoint = %checkpoint.commit_ts, through = %in_doubt_through,
+                "the checkpoint was left behind by another drainer that did not stop in order: what follows it may be applied already"
+            );
+        }
         let mut state = State {
             books,
             checkpoint,
@@ -69,6 +84,7 @@ impl State {
             progress: Progress::default(),
             intents: HashMap::new(),
             floors: Floors::default(),
+            in_doubt_through,
             intended: true,
         };
         let (progress, base) = state.books.read_progress(connection).await?;
@@ -85,7 +101,12 @@ impl State {
 
     /// See [`Books::mark`].
     pub(super) fn mark(&self) -> String {
-        self.books.mark()
+        self.books.mark().to_owned()
+    }
+
+    /// Up to where nobody knows what is applied: zero, but where another drainer was killed.
+    pub(super) fn in_doubt_through(&self) -> CommitTs {
+        self.in_doubt_through
     }
 
     fn still_holds(&self, base: u64, table: &str) -> bool {
@@ -151,13 +172,13 @@ impl State {
                 self.ts_map.insert("secondary-ts".to_owned(), position.into());
             }
         }
-        self.table.save(connection, &checkpoint, &self.ts_map).await?;
+        self.table.save(connection, &checkpoint, &self.ts_map, self.in_doubt_through).await?;
         self.checkpoint = Some(checkpoint);
         self.books.set_base(checkpoint.commit_ts);
         if std::mem::take(&mut self.intended) {
             let sql = format!(
-                "delete from {}.ddl_intent where clusterID = {} and commit_ts <= {}",
-                self.books.schema, self.books.cluster, checkpoint.commit_ts
+                "delete from {} where clusterID = {} and commit_ts <= {}",
+                self.books.intents, self.books.cluster, checkpoint.commit_ts
             );
             connection.execute(&sql).await.map_err(bookkeeping("forget DDLs behind the checkpoint"))?;
         }
@@ -171,8 +192,8 @@ impl State {
     async fn load_intents(&mut self, connection: &mut Connection) -> Result<(), Error> {
         let failed = bookkeeping("read the DDLs begun");
         let sql = format!(
-            "select commit_ts, start_ts, step, cast(done as unsigned), checkpoint_ts, scope from {}.ddl_intent where clusterID = {}",
-            self.books.schema, self.books.cluster
+            "select commit_ts, start_ts, step, cast(done as unsigned), checkpoint_ts, scope from {} where clusterID = {}",
+            self.books.intents, self.books.cluster
         );
         for row in connection.fetch(&sql).await.map_err(&failed)? {
             let field = |at: usize| row.try_get::<u64, _>(at).map_err(&failed);

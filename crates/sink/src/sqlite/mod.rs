@@ -4,6 +4,7 @@
 //! without a key too.
 
 mod actor;
+mod copy;
 pub(crate) mod rows;
 mod state;
 mod value;
@@ -19,6 +20,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Row as _};
 use crate::ddl::recycle::{self, Bin};
 use crate::ddl::{self, dialect::Dialect};
 use crate::dml::batch::{Batch, cut};
+use crate::layout::Layout;
 use crate::literal::sqlite_text;
 use crate::names::{sqlite_table, sqlite_table_name};
 use crate::notices::Notices;
@@ -144,6 +146,10 @@ impl SqliteSink {
                     continue;
                 }
             }
+            if let Some(copy) = &step.copy {
+                copy::run(&mut self.connection, copy, &step.place).await?;
+                continue;
+            }
             let done = sqlx::raw_sql(AssertSqlSafe(step.sql.clone())).execute(&mut self.connection).await;
             done.map_err(failed)?;
         }
@@ -157,7 +163,7 @@ impl SqliteSink {
         // Of a record that was applied in part, in parts that were cut elsewhere.
         let done = self.state.as_ref().map(State::applied).unwrap_or_default();
         for run in cut(run) {
-            let batch = Batch::new(run, done, |_, _| false)?;
+            let batch = Batch::new(run, done, |_, _| false, Layout::new)?;
             rows::write(&mut self.connection, &batch).await?;
         }
         Ok(())

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alter;
 mod captures;
+mod columns;
+mod outages;
 mod parts;
+mod proxy;
 mod replay;
 mod schema;
 mod session;
