@@ -42,6 +42,9 @@ const SQL_MODES: [&str; 28] = [
     "TIME_TRUNCATE_FRACTIONAL",
 ];
 
+/// As in the original.
+const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
+
 pub(crate) fn target(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<Target, Error> {
     let to = &syncer.to;
     match syncer.db_type.as_str() {
@@ -81,6 +84,7 @@ fn mysql(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<MySql
         tls: tls_files(&to.security),
         sql_mode: modes(syncer.sql_mode.as_deref().unwrap_or_default())?,
         session: session(to)?,
+        ddl_time_zone: time_zone(to)?,
         read_timeout: Some(read_timeout(&to.read_timeout)?),
     })
 }
@@ -107,6 +111,7 @@ pub(crate) fn checkpoint(
         user: or(&config.user, "root"),
         password: decrypt(name, &config.encrypted_password, env)?.unwrap_or_else(|| config.password.clone()),
         tls: tls_files(&config.security),
+        read_timeout: Some(DEFAULT_READ_TIMEOUT),
         ..MySqlTarget::default()
     }))
 }
@@ -145,7 +150,20 @@ fn modes(text: &str) -> Result<Vec<String>, Error> {
     Ok(modes)
 }
 
-/// `params`. Their time zone would say how TIMESTAMPs are written as text; what is stored is the same in UTC, which is used here.
+/// `time_zone` of `params`: for the text of DDL, which a TiDB is given. TIMESTAMPs of rows are written in UTC whatever it says; what is
+/// stored is the same.
+fn time_zone(to: &Destination) -> Result<Option<String>, Error> {
+    let set = to.params.iter().find(|(name, _)| name.eq_ignore_ascii_case("time_zone"));
+    let Some((_, value)) = set else { return Ok(None) };
+    if value.trim().is_empty() || matches!(value.to_ascii_lowercase().as_str(), "system" | "local") {
+        return refuse(format!(
+            "time_zone is {value:?} in [syncer.to.params]: write a zone such as +08:00 or Asia/Shanghai"
+        ));
+    }
+    Ok(Some(value.clone()))
+}
+
+/// The other `params`.
 fn session(to: &Destination) -> Result<Vec<(String, String)>, Error> {
     let mut session = Vec::new();
     for (name, value) in &to.params {
@@ -153,12 +171,7 @@ fn session(to: &Destination) -> Result<Vec<(String, String)>, Error> {
             return refuse(format!("invalid name of a session variable in [syncer.to.params]: {name:?}"));
         }
         match name.to_ascii_lowercase().as_str() {
-            "time_zone" => {
-                tracing::info!(
-                    value,
-                    "drainer writes TIMESTAMPs in UTC whatever time_zone says; they are exact in every zone"
-                );
-            }
+            "time_zone" => {}
             "sql_mode" => return refuse("set sql-mode in [syncer], not in [syncer.to.params]"),
             _ => session.push((name.clone(), value.clone())),
         }
@@ -169,12 +182,12 @@ fn session(to: &Destination) -> Result<Vec<(String, String)>, Error> {
 /// `read-timeout`: Go's duration text, or a number of days.
 fn read_timeout(value: &serde_json::Value) -> Result<Duration, Error> {
     let text = match value {
-        serde_json::Value::Null => return Ok(Duration::from_secs(60)),
+        serde_json::Value::Null => return Ok(DEFAULT_READ_TIMEOUT),
         serde_json::Value::String(text) => text.trim().to_owned(),
         other => other.to_string(),
     };
     if text.is_empty() {
-        return Ok(Duration::from_secs(60));
+        return Ok(DEFAULT_READ_TIMEOUT);
     }
     parse_retention(&text)
         .map_err(|_| Error::Config(format!("invalid read-timeout {value}: write a duration such as \"1m\"")))

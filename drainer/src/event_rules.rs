@@ -4,6 +4,7 @@ use binlog_catalog::{ChangeKind, Ddl, Event, SchemaChange, TableRef};
 use regex::{Regex, RegexBuilder};
 
 use crate::config::{FilterRule, MigrateRule};
+use crate::select::without_effect;
 
 /// All rules. The first entry of a table's list of events that says something decides, as in the original.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +96,7 @@ impl EventRules {
         self.rules.is_empty()
     }
 
-    /// What the rules leave of an event.
+    /// What the rules leave of an event; of a DDL, that it was there.
     pub(crate) fn select(&self, event: Event) -> Option<Event> {
         if self.rules.is_empty() {
             return Some(event);
@@ -119,7 +120,7 @@ impl EventRules {
                 let text = if ddl.typed.is_empty() { &ddl.query } else { &ddl.typed };
                 if self.ignores(&schema, &table, kind, true, text) {
                     tracing::info!(commit_ts = %ddl.commit_ts, query = ddl.query, "left out, as a binlog-filter-rule says");
-                    return None;
+                    return Some(without_effect(ddl));
                 }
                 Some(Event::Ddl(ddl))
             }
@@ -288,12 +289,16 @@ mod tests {
                 schema_version: SchemaVersion(4),
                 query: "ALTER TABLE `orders` ADD COLUMN `c` INT;".into(),
                 typed: typed.into(),
+                zone: None,
                 changes: Vec::new(),
             })
         };
         assert!(rules.select(ddl("alter  table orders add c int")).is_none());
         assert!(rules.select(ddl("/* later */ alter table orders add c int")).is_some());
-        assert!(rules.select(ddl("")).is_some(), "only TiDB's form is known, and the expression is not about that");
+        assert!(
+            rules.select(ddl("")).is_some(),
+            "only TiDB's form is known, and the expression is not about that"
+        );
     }
 
     #[test]

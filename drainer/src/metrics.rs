@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binlog_catalog::{ChangeKind, Event};
 use binlog_pull::Arrivals;
-use binlog_sink::{Query, Watch};
+use binlog_sink::{LeftOut, Query, Watch};
 use binlog_types::{ClockHandle, CommitTs, NodeId};
 use prometheus::{
     Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
@@ -56,7 +56,10 @@ impl Arrivals for PumpMetrics {
 
 /// What the downstream takes its time for.
 #[derive(Debug)]
-struct QueryMetrics(HistogramVec);
+struct QueryMetrics {
+    took: HistogramVec,
+    left_out: IntCounterVec,
+}
 
 impl Watch for QueryMetrics {
     fn took(&self, query: Query, time: Duration) {
@@ -65,7 +68,15 @@ impl Watch for QueryMetrics {
             Query::Commit => "commit",
             Query::UpdateMarkTable => "update_mark_table",
         };
-        self.0.with_label_values(&[kind]).observe(time.as_secs_f64());
+        self.took.with_label_values(&[kind]).observe(time.as_secs_f64());
+    }
+
+    fn left_out(&self, what: LeftOut) {
+        let kind = match what {
+            LeftOut::Ddl => "ddl",
+            LeftOut::Row => "row",
+        };
+        self.left_out.with_label_values(&[kind]).inc();
     }
 }
 
@@ -133,14 +144,23 @@ impl Metrics {
                     .subsystem("binlogfile"),
             )?,
             pumps: Arc::new(pumps),
-            queries: Arc::new(QueryMetrics(queries)),
+            queries: Arc::new(QueryMetrics {
+                took: queries,
+                left_out: IntCounterVec::new(
+                    opts(
+                        "left_out_total",
+                        "what was left out because the downstream does not have what it changes",
+                    ),
+                    &["type"],
+                )?,
+            }),
         };
         metrics.register()?;
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 13] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(self.pump_position.clone()),
             Box::new(self.errors.clone()),
             Box::new(self.skipped.clone()),
@@ -153,7 +173,8 @@ impl Metrics {
             Box::new(self.corruption.clone()),
             Box::new(self.pumps.size.clone()),
             Box::new(self.pumps.reach.clone()),
-            Box::new(self.queries.0.clone()),
+            Box::new(self.queries.took.clone()),
+            Box::new(self.queries.left_out.clone()),
         ];
         for collector in all {
             self.registry.register(collector)?;
@@ -223,5 +244,36 @@ impl Metrics {
             Ok(()) => binlog_cli::with_go_bounds(&String::from_utf8_lossy(&out)),
             Err(error) => format!("# {error}\n"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_types::SystemClock;
+
+    use super::*;
+
+    #[test]
+    fn queues_are_shown_as_dashboards_ask_for_them() {
+        let metrics = Metrics::new(SystemClock::handle()).unwrap();
+        metrics.queued(3, 35, 16);
+        let text = metrics.text();
+        for (name, value) in [
+            ("syncer_input", 3),
+            ("workers", 35),
+            ("worker_0", 3),
+            ("worker_2", 3),
+            ("worker_3", 2),
+            ("worker_9", 2),
+        ] {
+            let line = format!("binlog_drainer_queue_size{{name=\"{name}\"}} {value}\n");
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        assert!(
+            !text.contains("worker_10") && text.contains("binlog_binlogfile_corruption_binlog_count 0\n"),
+            "{text}"
+        );
+        metrics.queued(0, 1, 1);
+        assert!(metrics.text().contains("name=\"worker_0\"} 1\n"));
     }
 }

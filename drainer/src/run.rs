@@ -288,6 +288,7 @@ async fn open_sink(settings: &Settings, cluster: &Cluster, metrics: &Metrics) ->
         checkpoint_target: settings.checkpoint_target.clone(),
         marks: settings.marks,
         partial_columns: settings.partial_columns,
+        lenient_ddl: true,
         watch: Some(metrics.watch()),
         checkpoint: true,
         recycle_bin: settings.recycle_bin.clone(),

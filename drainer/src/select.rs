@@ -1,8 +1,11 @@
 //! Which events take part: before the tables' names, a transaction's time and its loopback mark; after them, the event rules.
+//!
+//! A DDL of a table that takes part is never left out without a trace: what it did upstream, somebody else may do to the target, so the
+//! sink gets it without its changes, and looks at the target's tables anew.
 
 use std::collections::HashSet;
 
-use binlog_catalog::{ChangeKind, Event, TableFilter, Transaction, Value};
+use binlog_catalog::{ChangeKind, Ddl, Event, TableFilter, Transaction, Value};
 use binlog_pull::{Selector, narrow};
 use binlog_sink::{MARK_SCHEMA, MARK_TABLE};
 use binlog_types::CommitTs;
@@ -33,23 +36,32 @@ impl Selection {
 
     fn select(&self, event: Event) -> Option<Event> {
         let commit_ts = event.commit_ts();
-        if self.ignored.contains(&commit_ts) {
+        let ignored = self.ignored.contains(&commit_ts);
+        if ignored {
             tracing::warn!(%commit_ts, "left out, as ignore-txn-commit-ts asks");
+        }
+        // Before the filter, which may leave out the mark.
+        if let Event::Transaction(txn) = &event
+            && self.own_channel.is_some_and(|own| is_marked(txn, own))
+        {
+            tracing::debug!(%commit_ts, "left out: it came from the downstream");
             return None;
         }
-        match &event {
+        match narrow(event, &self.tables)? {
+            Event::Transaction(_) if ignored => None,
+            Event::Ddl(ddl) if ignored => Some(without_effect(ddl)),
             Event::Ddl(ddl) if !self.sync_ddl => {
                 tracing::info!(%commit_ts, query = ddl.query, "left out, as sync-ddl is off");
-                return None;
+                Some(without_effect(ddl))
             }
-            Event::Transaction(txn) if self.own_channel.is_some_and(|own| is_marked(txn, own)) => {
-                tracing::debug!(%commit_ts, "left out: it came from the downstream");
-                return None;
-            }
-            Event::Ddl(_) | Event::Transaction(_) => {}
+            event => self.rules.select(event),
         }
-        self.rules.select(narrow(event, &self.tables)?)
     }
+}
+
+/// What is told of a DDL that is left out.
+pub(crate) fn without_effect(ddl: Ddl) -> Event {
+    Event::Ddl(Ddl { changes: Vec::new(), ..ddl })
 }
 
 /// Whether a row of the mark table with this channel is in it.
@@ -116,5 +128,40 @@ mod tests {
         assert!(selection.select(transaction(5, vec![change("d", "t", 0)])).is_none());
         let off = Selection { own_channel: None, ..selection };
         assert!(off.select(transaction(9, marked(7))).is_some());
+    }
+
+    #[test]
+    fn a_ddl_that_is_left_out_is_told_without_its_changes() {
+        let ddl = |commit_ts, schema: &str| {
+            Event::Ddl(Ddl {
+                start_ts: StartTs::new(commit_ts - 1),
+                commit_ts: CommitTs::new(commit_ts),
+                job_id: JobId(1),
+                job_type: 4,
+                schema: schema.to_owned(),
+                schema_version: SchemaVersion(1),
+                query: "DROP TABLE `t`".to_owned(),
+                typed: String::new(),
+                zone: None,
+                changes: vec![SchemaChange::DropTable(change(schema, "t", 0).table)],
+            })
+        };
+        let changes = |selection: &Selection, event| match selection.select(event) {
+            Some(Event::Ddl(ddl)) => Some(ddl.changes.len()),
+            Some(Event::Transaction(_)) | None => None,
+        };
+        let tables = TableFilter::new(&[], &[], &["other".to_owned()], &[]).unwrap();
+        let mut selection = Selection {
+            ignored: HashSet::from([CommitTs::new(5)]),
+            own_channel: None,
+            tables,
+            rules: EventRules::default(),
+            sync_ddl: true,
+        };
+        assert_eq!(changes(&selection, ddl(9, "d")), Some(1));
+        assert_eq!(changes(&selection, ddl(5, "d")), Some(0));
+        selection.sync_ddl = false;
+        assert_eq!(changes(&selection, ddl(9, "d")), Some(0));
+        assert_eq!(changes(&selection, ddl(9, "other")), None, "nobody asks for it");
     }
 }
