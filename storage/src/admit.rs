@@ -127,11 +127,15 @@ impl<'a, 'db> Admission<'a, 'db> {
         self.batch.put(Cf::Pending, &key.encode(), self.scratch);
     }
 
-    /// What waits for the watermark is kept in memory, so there must be an end to it.
+    /// What waits for the watermark is kept in memory, and so are gaps: there must be an end to it.
     fn check_room(&self) -> Result<(), Error> {
-        let records = self.pairing.open_count();
-        if records < self.shared.tuning.open_transactions {
+        let (records, gaps) = (self.pairing.open_count(), self.pairing.gap_count());
+        let limit = self.shared.tuning.open_transactions;
+        if records + gaps < limit {
             return Ok(());
+        }
+        if gaps > limit / 2 {
+            return Err(Error::TooManyGaps { gaps });
         }
         let oldest = self.pairing.unresolved(1, self.shared.clock.monotonic());
         // Without an undecided prewrite the watermark moves at the end of this batch.
@@ -170,7 +174,8 @@ impl<'a, 'db> Admission<'a, 'db> {
         // Rare, and the only read here: let others at the pairing state meanwhile.
         let stored =
             MutexGuard::unlocked(&mut self.pairing, || db.get(Cf::Log, &key).map(|value| value.is_some()))?;
-        let known = stored || commit_ts <= self.shared.safe_point();
+        // What was purged cannot be told from what never was, unless its prewrite is still here.
+        let known = stored || (commit_ts <= self.shared.safe_point() && !self.pairing.knows(start_ts));
         match self.pairing.commit_below(start_ts, commit_ts, known) {
             BelowStep::Known { forget } => {
                 self.duplicates += 1;
@@ -180,7 +185,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             BelowStep::Late => {
                 self.put_marker(start_ts, commit_ts, Kind::Late, extra);
                 let error = Error::Late { start_ts, commit_ts, watermark: self.pairing.watermark() };
-                tracing::error!(error = %error, "a commit came too late");
+                self.shared.late_commit(&error);
                 Err(error)
             }
         }

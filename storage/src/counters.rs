@@ -32,6 +32,8 @@ counters! {
     refused_writes,
     /// Writes that had been stored before.
     duplicate_writes,
+    /// Commits refused because readers had passed their place.
+    late_commits,
     /// Records that went into `log`.
     settled_records,
     /// Bytes of those records.

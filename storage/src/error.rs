@@ -63,6 +63,15 @@ pub enum Error {
         /// How many transactions are kept in mind.
         records: usize,
     },
+    /// So many commits came too late, or without their prewrites, that no more prewrites are taken.
+    #[error(
+        "{gaps} commits that came too late or without their prewrites are kept in mind until garbage collection passes them: that is \
+         the limit, no more prewrites are taken; check that all timestamps come from one oracle"
+    )]
+    TooManyGaps {
+        /// How many.
+        gaps: usize,
+    },
     /// Another schema object is already stored under the same key.
     #[error("schema object kind {kind} id {id} version {version} is already stored with other content")]
     SchemaConflict {
@@ -175,7 +184,10 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Closed => ErrorKind::Closed,
-            Error::Poisoned { .. } | Error::Locked { .. } | Error::Stuck { .. } => ErrorKind::Unavailable,
+            Error::Poisoned { .. }
+            | Error::Locked { .. }
+            | Error::Stuck { .. }
+            | Error::TooManyGaps { .. } => ErrorKind::Unavailable,
             Error::ReadOnly
             | Error::Invalid { .. }
             | Error::WrongCluster { .. }

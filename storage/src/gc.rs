@@ -7,7 +7,7 @@
 //! Schema entries are collected by [`crate::Store::collect_schema`], since only the layer above knows when an object was
 //! made. Undecided prewrites survive however old they are.
 
-use binlog_types::CommitTs;
+use binlog_types::{CommitTs, Range};
 
 use crate::Error;
 use crate::failpoint::FailPoint;
@@ -17,8 +17,8 @@ use crate::queue::Item;
 use crate::rocks::{Cf, Durability};
 use crate::shared::Shared;
 
-/// Moves the safe point to min(target, W), never down.
-pub(crate) fn gc(shared: &Shared, target: CommitTs) -> Result<CommitTs, Error> {
+/// Moves the safe point to min(target, W), never down; notes what goes above `read`.
+pub(crate) fn gc(shared: &Shared, target: CommitTs, read: Option<CommitTs>) -> Result<CommitTs, Error> {
     let _one_at_a_time = shared.gc_lock.lock();
     let db = shared.writable_db()?;
     let current = shared.safe_point();
@@ -26,13 +26,19 @@ pub(crate) fn gc(shared: &Shared, target: CommitTs) -> Result<CommitTs, Error> {
     if safe_point <= current {
         return Ok(current);
     }
+    let mut ranges = shared.unread.lock().clone();
+    if let Some(read) = read {
+        note(&mut ranges, Range { after: read.max(current), through: safe_point });
+    }
     let store = || {
         let mut batch = db.batch(64);
+        batch.put(Cf::Meta, meta::UNREAD, &sealed::seal(&meta::ranges(&ranges)));
         batch.put(Cf::Meta, meta::SAFE_POINT, &sealed::seal(&meta::number(safe_point.raw())));
         db.write(batch, Durability::Synced)
     };
     store().map_err(|error| shared.health.poison(&error))?;
     shared.set_safe_point(safe_point);
+    *shared.unread.lock() = ranges;
     shared.failpoints().hit(FailPoint::AfterSafePoint)?;
     // A closed queue has no gaps to forget: the next open does.
     let _ = shared.queue.push(Item::Purged(safe_point));
@@ -42,4 +48,15 @@ pub(crate) fn gc(shared: &Shared, target: CommitTs) -> Result<CommitTs, Error> {
     db.drop_files(Cf::Log, &last.encode())?;
     tracing::info!(%safe_point, "garbage collection moved the safe point");
     Ok(safe_point)
+}
+
+/// Adds a range that lies behind all others, or goes on where the last one ends.
+fn note(ranges: &mut Vec<Range>, range: Range) {
+    if range.through <= range.after {
+        return;
+    }
+    match ranges.last_mut() {
+        Some(last) if last.through >= range.after => last.through = last.through.max(range.through),
+        _ => ranges.push(range),
+    }
 }

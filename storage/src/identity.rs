@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use binlog_types::{ClusterId, NodeId, StoreUuid};
+use binlog_types::{ClusterId, CommitTs, NodeId, StoreUuid};
 
 use crate::format::{meta, sealed};
 use crate::rocks::{Cf, Db, Durability};
@@ -29,6 +29,11 @@ pub(crate) fn read_meta<T>(
         .and_then(decode)
         .map(Some)
         .map_err(|error| error.at(|| format!("meta {:?}", String::from_utf8_lossy(key))))
+}
+
+/// A timestamp of `meta`; zero if it was never stored.
+pub(crate) fn stored_ts(db: &Db, key: &[u8]) -> Result<CommitTs, Error> {
+    Ok(read_meta(db, key, meta::decode_number)?.map_or(CommitTs::ZERO, CommitTs::new))
 }
 
 impl Identity {

@@ -36,6 +36,7 @@ mod front;
 mod pairing;
 mod queue;
 mod recovery;
+mod salvage;
 mod settle;
 mod writer;
 

@@ -11,26 +11,46 @@ use crate::format::record;
 use crate::pairing::{Outcome, Pairing, Ready};
 use crate::record::Fragment;
 use crate::rocks::{Cf, Db};
-use crate::settle::fake_header;
+use crate::settle::{fake_header, in_log};
+use crate::verify::Damage;
 
 /// Records by commit_ts; they take the place of what `log` may hold of them.
 #[derive(Debug, Default)]
-pub(crate) struct Overlay(BTreeMap<CommitTs, Ready>);
+pub(crate) struct Overlay {
+    records: BTreeMap<CommitTs, Ready>,
+    /// What was found when the store was opened.
+    pub(crate) damage: Vec<Damage>,
+}
 
 impl Overlay {
     /// Lets the watermark advance in memory.
-    pub(crate) fn build(pairing: &mut Pairing) -> Self {
+    pub(crate) fn build(db: &Db, pairing: &mut Pairing) -> Result<Self, Error> {
         let mut records = BTreeMap::new();
         while let Some(advance) = pairing.advance(u64::MAX) {
-            let kept = advance.ready.into_iter().filter(|ready| ready.outcome != Outcome::Missing);
-            records.extend(kept.map(|ready| (ready.commit_ts, ready)));
+            for ready in advance.ready {
+                if ready.outcome != Outcome::Missing {
+                    records.insert(ready.commit_ts, ready);
+                } else if in_log(db, &ready)? {
+                    pairing.not_missing(ready.start_ts, ready.commit_ts);
+                }
+            }
         }
-        Overlay(records)
+        Ok(Overlay { records, damage: Vec::new() })
     }
 
-    /// All of them, in order.
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Ready> {
-        self.0.values()
+    /// Leaves to `log` what it has whole.
+    pub(crate) fn forget_through(&mut self, whole: CommitTs) {
+        self.records.retain(|commit_ts, _| *commit_ts > whole);
+    }
+
+    /// Whether a record is here.
+    pub(crate) fn has(&self, commit_ts: CommitTs) -> bool {
+        self.records.contains_key(&commit_ts)
+    }
+
+    /// Those up to `through`, in order.
+    pub(crate) fn records(&self, through: CommitTs) -> impl Iterator<Item = &Ready> {
+        self.records.range(..=through).map(|(_, ready)| ready)
     }
 
     /// The first record in `(after, through]`.
@@ -39,7 +59,7 @@ impl Overlay {
             return None;
         }
         let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Included(through));
-        self.0.range(range).next().map(|(_, ready)| ready)
+        self.records.range(range).next().map(|(_, ready)| ready)
     }
 
     /// The pieces of a record.

@@ -17,25 +17,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use binlog_types::{CommitTs, StartTs};
+use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 
-use crate::Error;
-use crate::format::keys::{LogKey, PendingKey, commit_key, decode_commit_key};
+use crate::format::keys::{PendingKey, commit_key, decode_commit_key};
 use crate::format::marker::{self, Kind, Marker};
-use crate::format::record;
+use crate::format::{meta, record};
 use crate::pairing::{Body, Outcome, Pairing, Ready};
 use crate::rocks::{Batch, Cf, Db, Pass, Setup};
+use crate::salvage::{self, OnUnreadable, Part, Unreadable};
+use crate::{Error, identity};
 
 /// Says what a database that does not open has lost, if it is the write-ahead log that is damaged: RocksDB replays it when it opens.
 pub(crate) fn explain(error: Error, dir: &Path, setup: &Setup) -> Error {
     let Error::Corrupt { what: message, .. } = &error else { return error };
     let reach = || {
         let db = Db::open_damaged(dir, setup).ok()?;
-        // `log` has no write-ahead log: what is there is in files, and whole, since records enter it in order.
-        let last = db.last_key(Cf::Log).ok()?;
-        let after = last.and_then(|key| LogKey::commit_ts_of(&key)).unwrap_or(CommitTs::ZERO);
-        let markers = read_markers(&db).ok()?;
+        let safe_point = identity::stored_ts(&db, meta::SAFE_POINT).unwrap_or(CommitTs::ZERO);
+        let after = salvage::whole_in_files(&db, safe_point).ok()?;
+        let markers = read_markers(&db, &mut |_| Ok(())).ok()?;
         let seen = markers.iter().map(|(_, marker)| marker.commit_ts).max().unwrap_or(after).max(after);
         Some((after, seen))
     };
@@ -52,7 +52,28 @@ struct Found {
     complete: bool,
 }
 
-/// Rebuilds the pairing state. Deletions go into `batch`.
+impl Found {
+    /// One of which no piece was read.
+    fn unreadable() -> Self {
+        let body = Body {
+            schema_version: SchemaVersion(0),
+            ddl: false,
+            fragments: 0,
+            bytes: 0,
+            check: 0,
+            held: None,
+        };
+        Found { key: Bytes::new(), body, complete: true }
+    }
+
+    /// A piece of it is not what was written: whoever reads it, finds that.
+    fn damaged(&mut self, fragment: u32) {
+        self.body.fragments = self.body.fragments.max(fragment.saturating_add(1));
+        self.complete = true;
+    }
+}
+
+/// Rebuilds the pairing state. Deletions go into `batch`; what cannot be read, to `on_unreadable`.
 pub(crate) fn recover(
     db: &Db,
     watermark: CommitTs,
@@ -60,11 +81,12 @@ pub(crate) fn recover(
     held_bytes: usize,
     now: std::time::Duration,
     batch: &mut Batch<'_>,
+    on_unreadable: OnUnreadable<'_>,
 ) -> Result<Pairing, Error> {
-    let mut prewrites = read_prewrites(db)?;
+    let mut prewrites = read_prewrites(db, on_unreadable)?;
     let mut pairing = Pairing::new(watermark.max(safe_point), held_bytes);
     let mut commits = Vec::new();
-    for (start_ts, marker) in read_markers(db)? {
+    for (start_ts, marker) in read_markers(db, on_unreadable)? {
         let prewrite = prewrites.remove(&start_ts);
         if marker.commit_ts <= safe_point {
             for fragment in 0..prewrite.map_or(0, |found| found.body.fragments) {
@@ -73,23 +95,35 @@ pub(crate) fn recover(
             batch.delete(Cf::Commit, &commit_key(start_ts));
         } else if marker.kind == Kind::Lost {
             let position = || format!("commit start_ts {start_ts}");
-            let range = marker.lost_range().map_err(|error| error.at(position))?;
-            let found = prewrite.ok_or_else(|| Error::Corrupt {
-                position: position(),
-                what: "the prewrite that it stands for is missing".to_owned(),
-            })?;
-            pairing.recover_lost(start_ts, range, found.body);
+            let body = match prewrite {
+                Some(found) => found.body,
+                None => {
+                    let what = "the prewrite that it stands for is missing".to_owned();
+                    let error = Error::Corrupt { position: position(), what };
+                    on_unreadable(Unreadable::of(start_ts, Part::Marker, error)?)?;
+                    continue;
+                }
+            };
+            match marker.lost_range() {
+                Ok(range) => pairing.recover_lost(start_ts, range, body),
+                Err(error) => on_unreadable(Unreadable::of(start_ts, Part::Marker, error.at(position))?)?,
+            }
         } else if marker.kind == Kind::Late {
             let fragments = prewrite.map_or(0, |found| found.body.fragments);
             pairing.recover_late(start_ts, marker.commit_ts, fragments);
         } else {
             let outcome = match prewrite {
                 _ if marker.kind == Kind::Fake => Outcome::Fake,
-                Some(found) if !found.complete => {
-                    let position = format!("pending start_ts {start_ts}");
-                    return Err(Error::Corrupt { position, what: "its last piece is missing".to_owned() });
+                Some(mut found) => {
+                    if !found.complete {
+                        let position = format!("pending start_ts {start_ts}");
+                        let error = Error::Corrupt { position, what: "its last piece is missing".to_owned() };
+                        // Whoever reads the record will miss that piece, and needs no other word.
+                        on_unreadable(Unreadable::of(start_ts, Part::Joined, error)?)?;
+                        found.body.fragments += 1;
+                    }
+                    Outcome::Joined(found.body)
                 }
-                Some(found) => Outcome::Joined(found.body),
                 None => Outcome::Missing,
             };
             commits.push(Ready { commit_ts: marker.commit_ts, start_ts, extra: marker.extra, outcome });
@@ -114,50 +148,92 @@ pub(crate) fn recover(
     Ok(pairing)
 }
 
-fn read_markers(db: &Db) -> Result<Vec<(StartTs, Marker)>, Error> {
+fn read_markers(db: &Db, on_unreadable: OnUnreadable<'_>) -> Result<Vec<(StartTs, Marker)>, Error> {
     let mut markers = Vec::new();
     let mut cursor = db.cursor(Cf::Commit, &[], None, Pass::Whole);
-    while let Some((key, value)) = cursor.entry()? {
-        let start_ts =
-            decode_commit_key(key).map_err(|error| error.at(|| format!("commit key {key:02x?}")))?;
-        let marker =
-            marker::decode(value).map_err(|error| error.at(|| format!("commit start_ts {start_ts}")))?;
-        markers.push((start_ts, marker));
-        cursor.advance();
-    }
-    Ok(markers)
-}
-
-fn read_prewrites(db: &Db) -> Result<BTreeMap<StartTs, Found>, Error> {
-    let mut prewrites: BTreeMap<StartTs, Found> = BTreeMap::new();
-    let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
-    while let Some((key, value)) = cursor.entry()? {
-        let PendingKey { start_ts, fragment } =
-            PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
-        let position = || format!("pending start_ts {start_ts} piece {fragment}");
-        let broken = |what: &str| Error::Corrupt { position: position(), what: what.to_owned() };
-        let (header, attachment, payload) = record::split(value).map_err(|error| error.at(position))?;
-        match prewrites.get_mut(&start_ts) {
-            None if fragment == 0 => {
-                let body = Body {
-                    schema_version: header.schema_version,
-                    ddl: header.ddl,
-                    fragments: 1,
-                    bytes: payload.len() as u64,
-                    check: header.payload_check,
-                    held: None,
-                };
-                let key = Bytes::copy_from_slice(attachment);
-                prewrites.insert(start_ts, Found { key, body, complete: header.last });
+    loop {
+        let (key, value) = match cursor.entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(markers),
+            Err(error) => {
+                on_unreadable(Unreadable::somewhere(Part::Marker, error)?)?;
+                return Ok(markers);
             }
-            Some(found) if !found.complete && found.body.fragments == fragment => {
-                found.body.fragments += 1;
-                found.body.bytes += payload.len() as u64;
-                found.complete = header.last;
+        };
+        match decode_commit_key(key) {
+            Err(error) => {
+                let error = error.at(|| format!("commit key {key:02x?}"));
+                on_unreadable(Unreadable::somewhere(Part::Marker, error)?)?;
             }
-            _ => return Err(broken("the piece does not follow the one before it")),
+            Ok(start_ts) => match marker::decode(value) {
+                Ok(marker) => markers.push((start_ts, marker)),
+                Err(error) => {
+                    let error = error.at(|| format!("commit start_ts {start_ts}"));
+                    on_unreadable(Unreadable::of(start_ts, Part::Marker, error)?)?;
+                }
+            },
         }
         cursor.advance();
     }
-    Ok(prewrites)
+}
+
+fn read_prewrites(db: &Db, on_unreadable: OnUnreadable<'_>) -> Result<BTreeMap<StartTs, Found>, Error> {
+    let mut prewrites: BTreeMap<StartTs, Found> = BTreeMap::new();
+    let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
+    loop {
+        let (key, value) = match cursor.entry() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(prewrites),
+            Err(error) => {
+                on_unreadable(Unreadable::somewhere(Part::Prewrites, error)?)?;
+                return Ok(prewrites);
+            }
+        };
+        match PendingKey::decode(key) {
+            Err(error) => {
+                let error = error.at(|| format!("pending key {key:02x?}"));
+                on_unreadable(Unreadable::somewhere(Part::Prewrites, error)?)?;
+            }
+            Ok(key) => {
+                if let Err(error) = piece(&mut prewrites, key, value) {
+                    on_unreadable(Unreadable::of(key.start_ts, Part::Prewrite, error)?)?;
+                    // Never taken for one that was not finished.
+                    prewrites.entry(key.start_ts).or_insert_with(Found::unreadable).damaged(key.fragment);
+                }
+            }
+        }
+        cursor.advance();
+    }
+}
+
+/// Adds a piece to its prewrite.
+fn piece(prewrites: &mut BTreeMap<StartTs, Found>, key: PendingKey, value: &[u8]) -> Result<(), Error> {
+    let PendingKey { start_ts, fragment } = key;
+    let position = || format!("pending start_ts {start_ts} piece {fragment}");
+    let (header, attachment, payload) = record::split(value).map_err(|error| error.at(position))?;
+    match prewrites.get_mut(&start_ts) {
+        None if fragment == 0 => {
+            let body = Body {
+                schema_version: header.schema_version,
+                ddl: header.ddl,
+                fragments: 1,
+                bytes: payload.len() as u64,
+                check: header.payload_check,
+                held: None,
+            };
+            let key = Bytes::copy_from_slice(attachment);
+            prewrites.insert(start_ts, Found { key, body, complete: header.last });
+            Ok(())
+        }
+        Some(found) if !found.complete && found.body.fragments == fragment => {
+            found.body.fragments += 1;
+            found.body.bytes += payload.len() as u64;
+            found.complete = header.last;
+            Ok(())
+        }
+        _ => {
+            let what = "the piece does not follow the one before it".to_owned();
+            Err(Error::Corrupt { position: position(), what })
+        }
+    }
 }

@@ -12,7 +12,8 @@ use crate::rocks::{Batch, Cf, Durability, Pass};
 use crate::shared::Shared;
 use crate::{Error, identity};
 
-fn describe(key: SchemaKey) -> String {
+/// Where an entry stands.
+pub(crate) fn describe(key: SchemaKey) -> String {
     format!("schema kind {} id {} version {}", key.kind, key.id, key.version)
 }
 

@@ -103,6 +103,15 @@ impl Settler {
         Ok(done)
     }
 
+    /// Whether `log` has a record already; if so, its marker may go with the next flush.
+    pub(crate) fn has(&mut self, ready: &Ready) -> Result<bool, Error> {
+        let known = in_log(&self.db, ready)?;
+        if known {
+            self.covered.push(Covered { start_ts: ready.start_ts, fragments: 0 });
+        }
+        Ok(known)
+    }
+
     /// What a flush of `log` from now on covers.
     pub(crate) fn take_covered(&mut self) -> Vec<Covered> {
         self.log_bytes = 0;
@@ -155,6 +164,11 @@ impl Settler {
         }
         Ok(())
     }
+}
+
+/// Whether `log` has a record.
+pub(crate) fn in_log(db: &Db, ready: &Ready) -> Result<bool, Error> {
+    Ok(db.get(Cf::Log, &log_key(ready, 0))?.is_some())
 }
 
 fn log_key(ready: &Ready, fragment: u32) -> [u8; crate::format::keys::LOG_LEN] {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
-use binlog_types::{ClockHandle, CommitTs, SchemaVersion};
+use binlog_types::{ClockHandle, CommitTs, Range, SchemaVersion};
 use parking_lot::{Mutex, RwLock};
 
 use crate::counters::Counters;
@@ -16,6 +17,9 @@ use crate::queue::Queue;
 use crate::rocks::Db;
 use crate::watch::Watchers;
 use crate::{Error, Tuning};
+
+/// How often it is said that commits come too late.
+const LATE_EVERY: Duration = Duration::from_secs(1);
 
 /// The heart of a store.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ pub(crate) struct Shared {
     /// Set in a store that is open for reading only.
     pub(crate) overlay: Option<Overlay>,
     pub(crate) schema_version: AtomicI64,
+    /// What collections dropped before everybody had read it, ascending.
+    pub(crate) unread: Mutex<Vec<Range>>,
+    /// When it was last said that a commit came too late.
+    said_late: Mutex<Option<Duration>>,
     watermark: AtomicU64,
     max_commit: AtomicU64,
     safe_point: Arc<AtomicU64>,
@@ -54,6 +62,7 @@ impl Shared {
         pairing: Pairing,
         safe_point: Arc<AtomicU64>,
         schema_version: SchemaVersion,
+        unread: Vec<Range>,
         overlay: Option<Overlay>,
     ) -> Self {
         Shared {
@@ -70,6 +79,8 @@ impl Shared {
             counters: Counters::default(),
             schema_lock: Mutex::default(),
             gc_lock: Mutex::default(),
+            unread: Mutex::new(unread),
+            said_late: Mutex::default(),
             overlay,
             schema_version: AtomicI64::new(schema_version.0),
             safe_point,
@@ -111,6 +122,17 @@ impl Shared {
         self.max_commit.fetch_max(watermark.raw(), Ordering::AcqRel);
         if before < watermark.raw() {
             self.watchers.wake(watermark);
+        }
+    }
+
+    /// Counts a commit that came too late, and says so: not each time, since where timestamps went back each one does.
+    pub(crate) fn late_commit(&self, error: &Error) {
+        self.counters.late_commits.add(1);
+        let now = self.clock.monotonic();
+        let mut said = self.said_late.lock();
+        if said.is_none_or(|said| now.saturating_sub(said) >= LATE_EVERY) {
+            *said = Some(now);
+            tracing::error!(%error, so_far = self.counters.late_commits.get(), "a commit came too late");
         }
     }
 

@@ -8,7 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use binlog_types::{
-    ClockHandle, ClusterId, CommitTs, Gap, NodeId, Range, SchemaVersion, StoreUuid, SystemClock, Ts,
+    ClockHandle, ClusterId, CommitTs, Gap, GapReason, NodeId, Range, SchemaVersion, StartTs, StoreUuid,
+    SystemClock, Ts,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -17,18 +18,19 @@ use crate::answers::Submission;
 use crate::flusher::Flusher;
 use crate::format::keys::{LogKey, SchemaKey};
 use crate::format::meta;
-use crate::identity::{Identity, read_meta};
+use crate::identity::{Identity, read_meta, stored_ts};
 use crate::overlay::Overlay;
 use crate::queue::Item;
 use crate::record::{Behind, CompletionSink, RawRecord, SchemaEntry, Unresolved, Write, WriteResult};
 use crate::rocks::{Cf, Db, Durability, Setup};
+use crate::salvage::Part;
 use crate::scan::Scan;
 use crate::settle::Settler;
 use crate::shared::Shared;
-use crate::verify::Verified;
+use crate::verify::{Damage, Verified};
 use crate::watch::{Waker, WatermarkGuard};
 use crate::writer::Writer;
-use crate::{Error, Options, Tuning, gc, raw, recovery, schema, verify};
+use crate::{Error, Options, Tuning, gc, raw, recovery, salvage, schema, verify};
 
 /// An open store. Cheap to clone; the last clone closes it.
 #[derive(Clone)]
@@ -79,8 +81,8 @@ fn setup(tuning: &Tuning, retention: Duration, safe_point: &Arc<AtomicU64>) -> S
     }
 }
 
-fn stored_ts(db: &Db, key: &[u8]) -> Result<CommitTs, Error> {
-    Ok(read_meta(db, key, meta::decode_number)?.map_or(CommitTs::ZERO, CommitTs::new))
+fn stored_unread(db: &Db) -> Result<Vec<Range>, Error> {
+    Ok(read_meta(db, meta::UNREAD, meta::decode_ranges)?.unwrap_or_default())
 }
 
 fn stored_schema_version(db: &Db) -> Result<SchemaVersion, Error> {
@@ -112,11 +114,13 @@ impl Store {
             options.tuning.held_bytes,
             options.clock.monotonic(),
             &mut batch,
+            &mut salvage::refuse,
         )?;
         if !batch.is_empty() {
             db.write(batch, Durability::Logged)?;
         }
         let schema_version = stored_schema_version(&db)?;
+        let unread = stored_unread(&db)?;
         tracing::info!(
             dir = %dir.display(), uuid = %identity.uuid, incarnation = identity.incarnation,
             watermark = %pairing.watermark(), safe_point = %stored_safe_point,
@@ -134,6 +138,7 @@ impl Store {
             pairing,
             safe_point,
             schema_version,
+            unread,
             None,
         ));
         let flusher = Flusher::start(Arc::clone(&shared), Arc::clone(&db))?;
@@ -148,7 +153,8 @@ impl Store {
     }
 
     /// Opens the store in `dir` without writing to it: for tools, over the directory of a pump that is closed or dead.
-    /// Records that had not reached a file are seen too. Over a running pump's directory it shows one moment, and reads
+    /// Records that had not reached a file are seen too. Where something is damaged that only a restart would need, the
+    /// store is read as far as nothing can be missing: see [`Store::damage`]. Over a running pump's directory it shows one moment, and reads
     /// may fail when that pump drops files.
     ///
     /// # Errors
@@ -164,19 +170,34 @@ impl Store {
         let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
         safe_point.store(stored_safe_point.raw(), Ordering::Release);
         let clock: ClockHandle = SystemClock::handle();
+        let stored_watermark = stored_ts(&db, meta::WATERMARK)?;
         // Never written: what recovery would delete is only not shown.
         let mut batch = db.batch(64);
+        let mut unreadable = Vec::new();
         let mut pairing = recovery::recover(
             &db,
-            stored_ts(&db, meta::WATERMARK)?,
+            stored_watermark,
             stored_safe_point,
             0,
             clock.monotonic(),
             &mut batch,
+            &mut |found| {
+                unreadable.push(found);
+                Ok(())
+            },
         )?;
         drop(batch);
-        let overlay = Overlay::build(&mut pairing);
+        let mut overlay = Overlay::build(&db, &mut pairing)?;
+        if !unreadable.is_empty() {
+            unreadable.retain(|found| found.part != Part::Prewrite || pairing.is_undecided(found.start_ts));
+            let whole = salvage::whole_in_files(&db, stored_safe_point)?;
+            let reach = salvage::reach(unreadable, whole, stored_watermark, pairing.watermark());
+            overlay.forget_through(whole);
+            pairing.stop_at(reach.0);
+            overlay.damage = reach.1;
+        }
         let schema_version = stored_schema_version(&db)?;
+        let unread = stored_unread(&db)?;
         let shared = Shared::new(
             db,
             identity,
@@ -186,6 +207,7 @@ impl Store {
             pairing,
             safe_point,
             schema_version,
+            unread,
             Some(overlay),
         );
         Ok(Store { inner: Arc::new(Inner { shared: Arc::new(shared), writer: Mutex::new(None) }) })
@@ -292,7 +314,15 @@ impl Store {
     /// # Errors
     /// Those of a durable write.
     pub fn gc(&self, target: CommitTs) -> Result<CommitTs, Error> {
-        gc::gc(self.shared(), target)
+        gc::gc(self.shared(), target, None)
+    }
+
+    /// As [`Store::gc`], where somebody has read only up to `read`: what goes above that stays on record, as a gap.
+    ///
+    /// # Errors
+    /// Those of a durable write.
+    pub fn gc_past(&self, target: CommitTs, read: CommitTs) -> Result<CommitTs, Error> {
+        gc::gc(self.shared(), target, Some(read))
     }
 
     /// The size of the `log` files that hold anything at or below `through`: what a collection up to there has still to
@@ -309,7 +339,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] where a key is not one, [`Error::Closed`].
     pub fn verify(&self) -> Result<Verified, Error> {
-        verify::verify(self.shared())
+        verify::verify(self.shared(), self.gaps())
     }
 
     /// Prewrites without a known outcome, oldest first.
@@ -385,9 +415,23 @@ impl Store {
         SchemaVersion(self.shared().schema_version.load(Ordering::Acquire))
     }
 
-    /// Places above the safe point where something is missing, in order.
+    /// The start_ts of the prewrite that began first, of those that may still become a record.
+    pub fn oldest_undecided(&self) -> Option<StartTs> {
+        self.shared().pairing.lock().oldest_undecided()
+    }
+
+    /// Places where something is missing, in order: until a collection passes them, or for ever where collections have dropped
+    /// what somebody had not read.
     pub fn gaps(&self) -> Vec<Gap> {
-        self.shared().pairing.lock().gaps()
+        let unread = self.shared().unread.lock().clone();
+        let unread = unread.into_iter().map(|range| Gap { range, reason: GapReason::Purged });
+        unread.chain(self.shared().pairing.lock().gaps()).collect()
+    }
+
+    /// What a store that is open for reading only could not make out when it was opened. Everything up to the watermark is as
+    /// good as ever, but the watermark may stand lower than it would.
+    pub fn damage(&self) -> Vec<Damage> {
+        self.shared().overlay.as_ref().map_or_else(Vec::new, |overlay| overlay.damage.clone())
     }
 
     /// Stores a small named value of the layer above; durable when it returns.
@@ -429,12 +473,22 @@ impl Store {
         self.shared().health.reason()
     }
 
+    /// Those of [`Store::numbers`] that only grow, from when the store was opened.
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let mut counts = self.shared().counters.numbers();
+        if let Ok(db) = self.shared().db() {
+            counts.extend(db.counts());
+        }
+        counts
+    }
+
     /// Counters and sizes for metrics, by name. Names in `_bytes`, `_ms` and `_micros` say their unit.
     pub fn numbers(&self) -> Vec<(String, u64)> {
         let shared = self.shared();
-        let mut numbers = shared.counters.numbers();
+        let mut numbers = self.counts();
         let now = shared.clock.monotonic();
         let pairing = shared.pairing.lock();
+        let newest = pairing.newest();
         let oldest = pairing.unresolved(1, now).first().map_or(Duration::ZERO, |unresolved| unresolved.age);
         numbers.extend([
             ("pending_prewrites".to_owned(), pairing.pending_count() as u64),
@@ -442,31 +496,30 @@ impl Store {
             ("open_transactions".to_owned(), pairing.open_count() as u64),
             ("open_transactions_limit".to_owned(), shared.tuning.open_transactions as u64),
             ("held_payload_bytes".to_owned(), pairing.held_bytes() as u64),
-            ("gaps".to_owned(), pairing.gaps().len() as u64),
+            ("gaps".to_owned(), pairing.gap_count() as u64),
             ("oldest_unresolved_ms".to_owned(), u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX)),
         ]);
         drop(pairing);
         numbers.extend([
             ("watermark".to_owned(), shared.watermark().raw()),
-            // How far what can be read is behind what was written, by the oracle's clock.
+            // How far what can be read is behind what was written, or behind the oracle's clock as it was told last.
             (
                 "watermark_lag_ms".to_owned(),
-                shared.max_commit().ts().physical().saturating_sub(shared.watermark().ts().physical()),
+                newest.ts().physical().saturating_sub(shared.watermark().ts().physical()),
             ),
             ("max_commit_ts".to_owned(), shared.max_commit().raw()),
             ("safe_point".to_owned(), shared.safe_point().raw()),
             ("poisoned".to_owned(), u64::from(shared.health.reason().is_some())),
         ]);
         if let Ok(db) = shared.db() {
-            let known = db.numbers();
             let of =
-                |wanted: &str| known.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| *value);
+                |wanted: &str| numbers.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| *value);
             let parts = ["rocksdb_wal_bytes", "rocksdb_flush_write_bytes", "rocksdb_compact_write_bytes"];
             let written: u64 = parts.into_iter().map(of).sum();
             let payload = shared.counters.payload_bytes.get().max(1);
             // Since the store was opened; the part of a page that a sync leaves empty is not in it.
             numbers.push(("write_amplification_permille".to_owned(), written.saturating_mul(1000) / payload));
-            numbers.extend(known);
+            numbers.extend(db.sizes());
         }
         numbers
     }

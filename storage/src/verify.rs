@@ -3,10 +3,11 @@
 use binlog_types::{CommitTs, Gap, Range};
 
 use crate::Error;
-use crate::format::keys::LogKey;
-use crate::format::record;
+use crate::format::keys::{LogKey, PendingKey, SchemaKey};
+use crate::format::{record, sealed};
 use crate::overlay::Overlay;
 use crate::rocks::{Cf, Cursor, Db, Pass};
+use crate::schema;
 use crate::shared::Shared;
 
 /// What a whole read found.
@@ -33,16 +34,16 @@ pub struct Damage {
     pub what: String,
 }
 
-/// Reads `log`, and what a read-only store adds to it.
-pub(crate) fn verify(shared: &Shared) -> Result<Verified, Error> {
+/// Reads everything: `log`, what a read-only store adds to it, and what the other column families hold.
+pub(crate) fn verify(shared: &Shared, gaps: Vec<Gap>) -> Result<Verified, Error> {
     let db = shared.db()?;
     let range = Range { after: shared.safe_point(), through: shared.watermark() };
-    let gaps = shared.pairing.lock().gaps();
     let mut found = Verified { range, records: 0, bytes: 0, damage: Vec::new(), gaps };
+    let overlay = shared.overlay.as_ref();
     if range.after < range.through {
-        Reader { db: &db, found: &mut found, good: range.after, next: None, bytes: 0 }.read()?;
+        Reader { db: &db, found: &mut found, overlay, good: range.after, next: None, bytes: 0 }.read()?;
     }
-    for ready in shared.overlay.iter().flat_map(Overlay::records) {
+    for ready in overlay.into_iter().flat_map(|overlay| overlay.records(range.through)) {
         match Overlay::fragments(&db, ready) {
             Ok(pieces) => {
                 found.records += 1;
@@ -52,7 +53,62 @@ pub(crate) fn verify(shared: &Shared) -> Result<Verified, Error> {
         }
     }
     found.damage.sort_by_key(|damage| damage.range.after);
+    found.damage.extend(overlay.into_iter().flat_map(|overlay| overlay.damage.clone()));
+    undecided(shared, &db, &mut found);
+    for (cf, name) in [(Cf::Schema, "schema"), (Cf::Meta, "meta")] {
+        sealed_values(&db, cf, name, &mut found);
+    }
     Ok(found)
+}
+
+/// Prewrites whose outcome is not known: their payloads are read by nobody else until it is.
+fn undecided(shared: &Shared, db: &Db, found: &mut Verified) {
+    let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
+    // What cannot be reached was found when the store was opened.
+    while let Ok(Some((key, value))) = cursor.entry() {
+        if let Ok(key) = PendingKey::decode(key)
+            && let Ok((header, _, payload)) = record::split(value)
+            && record::payload_check(payload) != header.payload_check
+            && shared.pairing.lock().is_undecided(key.start_ts)
+        {
+            let PendingKey { start_ts, fragment } = key;
+            let after = found.range.through.max(start_ts.ts().into());
+            let what = format!(
+                "corrupt data at pending start_ts {start_ts} piece {fragment}: the payload's checksum does not match; whether it \
+                 committed is not known"
+            );
+            found.damage.push(Damage { range: Range { after, through: CommitTs::MAX }, what });
+        }
+        cursor.advance();
+    }
+}
+
+/// What every record may need: one that is damaged spoils the whole range.
+fn sealed_values(db: &Db, cf: Cf, name: &str, found: &mut Verified) {
+    let range = Range { after: CommitTs::ZERO, through: CommitTs::MAX };
+    let mut cursor = db.cursor(cf, &[], None, Pass::Whole);
+    loop {
+        let entry = match cursor.entry() {
+            Ok(None) => return,
+            Ok(Some((key, value))) => sealed::open(value).err().map(|error| {
+                let position = || match SchemaKey::decode(key) {
+                    Ok(key) if cf == Cf::Schema => schema::describe(key),
+                    _ => format!("{name} {:?}", String::from_utf8_lossy(key)),
+                };
+                error.at(position)
+            }),
+            Err(error) => {
+                found
+                    .damage
+                    .push(Damage { range, what: format!("{name}: {error}; what follows is not read") });
+                return;
+            }
+        };
+        if let Some(error) = entry {
+            found.damage.push(Damage { range, what: error.to_string() });
+        }
+        cursor.advance();
+    }
 }
 
 /// The range of one record.
@@ -72,6 +128,8 @@ impl Verified {
 struct Reader<'a> {
     db: &'a Db,
     found: &'a mut Verified,
+    /// Records that it has are not read here: of the last one, `log` may have a part.
+    overlay: Option<&'a Overlay>,
     /// The last place that was read.
     good: CommitTs,
     /// The piece that must follow, inside a record.
@@ -117,6 +175,9 @@ impl Reader<'_> {
             self.expect_nothing();
         }
         self.good = key.commit_ts;
+        if self.overlay.is_some_and(|overlay| overlay.has(key.commit_ts)) {
+            return;
+        }
         let (header, _, payload) = match record::verify(value) {
             Ok(parts) => parts,
             Err(error) => {

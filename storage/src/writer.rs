@@ -18,6 +18,7 @@ use crate::answers::{PANICKED, Results, Ticket};
 use crate::flusher::{self, Flusher};
 use crate::format::keys::{PendingKey, commit_key};
 use crate::front::{self, Front, Part};
+use crate::pairing::Outcome;
 use crate::queue::{Company, Item};
 use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Settler;
@@ -152,6 +153,11 @@ impl Writer {
             let advance = self.shared.pairing.lock().advance(slice);
             let Some(advance) = advance else { return Ok(()) };
             let idle = advance.ready.is_empty();
+            for ready in advance.ready.iter().filter(|ready| ready.outcome == Outcome::Missing) {
+                if self.settler.has(ready)? {
+                    self.shared.pairing.lock().not_missing(ready.start_ts, ready.commit_ts);
+                }
+            }
             let front = &mut self.front;
             let done = self.settler.settle(&advance.ready, &mut || front.breathe(None))?;
             self.shared.counters.settled_records.add(done.records);
@@ -187,6 +193,8 @@ impl Writer {
         let covered = self.settler.take_covered();
         self.front.pending_bytes = 0;
         self.shared.pairing.lock().rotate();
+        // In front of the deletions: a commit that comes again after a crash must find its place passed, not its prewrite gone.
+        self.front.store_watermark(Durability::Logged)?;
         self.flusher.begin(covered);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a store says about itself: names in `meta`, and the stamp that is checked before anything else is read.
 
-use binlog_types::StoreUuid;
+use binlog_types::{CommitTs, Range, StoreUuid};
 
 use super::FormatError;
 use super::reader::Reader;
@@ -16,6 +16,7 @@ pub(crate) const INCARNATION: &[u8] = b"incarnation";
 pub(crate) const NODE_ID: &[u8] = b"node-id";
 pub(crate) const WATERMARK: &[u8] = b"watermark";
 pub(crate) const SAFE_POINT: &[u8] = b"safe-point";
+pub(crate) const UNREAD: &[u8] = b"unread";
 pub(crate) const SCHEMA_COMPLETE: &[u8] = b"schema-complete";
 
 /// The key of a value that the layer above named.
@@ -71,6 +72,21 @@ pub(crate) fn number(value: u64) -> [u8; 8] {
     value.to_be_bytes()
 }
 
+/// Ranges as a meta body.
+pub(crate) fn ranges(ranges: &[Range]) -> Vec<u8> {
+    ranges.iter().flat_map(|range| [range.after, range.through]).flat_map(|ts| number(ts.raw())).collect()
+}
+
+/// Reads what [`ranges`] wrote.
+pub(crate) fn decode_ranges(body: &[u8]) -> Result<Vec<Range>, FormatError> {
+    let mut r = Reader(body);
+    let mut ranges = Vec::new();
+    while !r.0.is_empty() {
+        ranges.push(Range { after: CommitTs::new(r.u64()?), through: CommitTs::new(r.u64()?) });
+    }
+    Ok(ranges)
+}
+
 /// Signed, as [`number`].
 pub(crate) fn signed(value: i64) -> [u8; 8] {
     value.to_be_bytes()
@@ -112,5 +128,10 @@ mod tests {
         assert_eq!(decode_number(&number(u64::MAX)), Ok(u64::MAX));
         assert_eq!(decode_signed(&signed(-5)), Ok(-5));
         assert!(decode_number(&[1]).is_err());
+        let range = |after, through| Range { after: CommitTs::new(after), through: CommitTs::new(through) };
+        for list in [vec![], vec![range(1, 2), range(7, u64::MAX)]] {
+            assert_eq!(decode_ranges(&ranges(&list)), Ok(list));
+        }
+        assert!(decode_ranges(&[0; 15]).is_err());
     }
 }

@@ -167,7 +167,9 @@ pub(crate) struct Pairing {
     arrivals: VecDeque<(u64, StartTs)>,
     candidates: VecDeque<(u64, CommitTs)>,
     waiting: BTreeMap<CommitTs, Waiting>,
-    /// Transactions whose commit came since the last two rotations: what recognises duplicates.
+    /// Where those that wait have committed.
+    waiting_starts: HashMap<StartTs, CommitTs>,
+    /// Transactions that W passed since the last two rotations: what recognises duplicates.
     decided: HashMap<StartTs, CommitTs>,
     decided_before: HashMap<StartTs, CommitTs>,
     orphans: BTreeMap<CommitTs, Orphan>,
@@ -198,6 +200,7 @@ impl Pairing {
             arrivals: VecDeque::new(),
             candidates: VecDeque::new(),
             waiting: BTreeMap::new(),
+            waiting_starts: HashMap::new(),
             decided: HashMap::new(),
             decided_before: HashMap::new(),
             orphans: BTreeMap::new(),
@@ -417,18 +420,21 @@ impl Pairing {
                 break;
             }
             let (commit_ts, waiting) = first.remove_entry();
+            self.waiting_starts.remove(&waiting.start_ts);
             match &waiting.outcome {
                 Outcome::Joined(body) => {
                     bytes += body.bytes + RECORD_OVERHEAD;
                     self.held -= body.held.as_ref().map_or(0, Bytes::len);
+                    self.decided.insert(waiting.start_ts, commit_ts);
                 }
                 Outcome::Missing => {
                     bytes += RECORD_OVERHEAD;
-                    self.decided.remove(&waiting.start_ts);
-                    self.decided_before.remove(&waiting.start_ts);
                     self.insert_orphan(commit_ts, waiting.start_ts, false, 0);
                 }
-                Outcome::Fake => bytes += RECORD_OVERHEAD,
+                Outcome::Fake => {
+                    bytes += RECORD_OVERHEAD;
+                    self.decided.insert(waiting.start_ts, commit_ts);
+                }
             }
             let Waiting { start_ts, extra, outcome } = waiting;
             ready.push(Ready { commit_ts, start_ts, extra, outcome });
@@ -438,12 +444,16 @@ impl Pairing {
         (moved || !ready.is_empty()).then_some(Advance { watermark: self.watermark, ready })
     }
 
-    /// Forgets decided transactions of the time before the last call: they are flushed.
+    /// What [`Pairing::advance`] took for a gap is in `log` all the same: its commit came again after a restart.
+    pub(crate) fn not_missing(&mut self, start_ts: StartTs, commit_ts: CommitTs) {
+        self.orphans.remove(&commit_ts);
+        self.orphan_starts.remove(&start_ts);
+        self.decided.insert(start_ts, commit_ts);
+    }
+
+    /// Forgets transactions that W passed before the last call: they are flushed.
     pub(crate) fn rotate(&mut self) {
         self.decided_before = std::mem::take(&mut self.decided);
-        for (commit_ts, waiting) in &self.waiting {
-            self.decided.insert(waiting.start_ts, *commit_ts);
-        }
     }
 
     /// Forgets gaps at or below the safe point and says what to delete.
@@ -476,12 +486,27 @@ impl Pairing {
         self.max_commit.max(self.watermark)
     }
 
+    /// The largest timestamp seen: of a commit, or offered.
+    pub(crate) fn newest(&self) -> CommitTs {
+        self.candidates.back().map_or(self.target, |(_, ts)| *ts).max(self.max_commit())
+    }
+
     pub(crate) fn pending_count(&self) -> usize {
         self.pending.len()
     }
 
     pub(crate) fn waiting_count(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Whether a transaction has a prewrite and no outcome.
+    pub(crate) fn is_undecided(&self, start_ts: StartTs) -> bool {
+        self.pending.contains_key(&start_ts)
+    }
+
+    /// Takes the watermark back, in a store that is only read: above it, something may be missing.
+    pub(crate) fn stop_at(&mut self, reach: CommitTs) {
+        self.watermark = self.watermark.min(reach);
     }
 
     /// Whether anything came of a transaction.
@@ -515,15 +540,34 @@ impl Pairing {
             .collect()
     }
 
-    /// Places where something is missing, in order.
+    /// The start_ts of the prewrite that began first, of those that may still become a record.
+    pub(crate) fn oldest_undecided(&self) -> Option<StartTs> {
+        self.pending.keys().chain(self.lost.keys().next()).min().copied()
+    }
+
+    /// How many transactions are without their records.
+    pub(crate) fn gap_count(&self) -> usize {
+        self.orphans.len() + self.lost.len()
+    }
+
+    /// Places where something is missing, or may be, in order; neighbours are one.
     pub(crate) fn gaps(&self) -> Vec<Gap> {
-        let gap = |(commit_ts, orphan): (&CommitTs, &Orphan)| Gap {
-            range: Range { after: CommitTs::from(commit_ts.ts().prev()), through: *commit_ts },
-            reason: if orphan.late { GapReason::LateCommit } else { GapReason::MissingPrewrite },
-        };
-        let lost = |lost: &Lost| Gap { range: lost.range, reason: GapReason::LostOutcome };
-        let mut gaps: Vec<Gap> = self.orphans.iter().map(gap).chain(self.lost.values().map(lost)).collect();
-        gaps.sort_by_key(|gap| (gap.range.after, gap.range.through));
+        let orphans = self.orphans.iter().map(|(commit_ts, orphan)| {
+            let range = Range { after: CommitTs::from(commit_ts.ts().prev()), through: *commit_ts };
+            let reason = if orphan.late { GapReason::LateCommit } else { GapReason::MissingPrewrite };
+            Gap { range, reason }
+        });
+        let lost = self.lost.values().map(|lost| Gap { range: lost.range, reason: GapReason::LostOutcome });
+        let mut gaps: Vec<Gap> = orphans.chain(lost).collect();
+        // In order already, but for the lost ones.
+        gaps.sort_by_key(|gap| gap.range.after);
+        gaps.dedup_by(|next, last| {
+            let joined = next.reason == last.reason && next.range.after == last.range.through;
+            if joined {
+                last.range.through = next.range.through;
+            }
+            joined
+        });
         gaps
     }
 
@@ -533,7 +577,8 @@ impl Pairing {
     }
 
     fn commit_of(&self, start_ts: StartTs) -> Option<CommitTs> {
-        self.decided.get(&start_ts).or_else(|| self.decided_before.get(&start_ts)).copied()
+        let known = [&self.waiting_starts, &self.decided, &self.decided_before];
+        known.into_iter().find_map(|known| known.get(&start_ts)).copied()
     }
 
     /// One commit_ts belongs to one transaction.
@@ -554,7 +599,7 @@ impl Pairing {
 
     fn decide(&mut self, start_ts: StartTs, commit_ts: CommitTs, extra: Bytes, outcome: Outcome) {
         self.max_commit = self.max_commit.max(commit_ts);
-        self.decided.insert(start_ts, commit_ts);
+        self.waiting_starts.insert(start_ts, commit_ts);
         self.waiting.insert(commit_ts, Waiting { start_ts, extra, outcome });
         self.offer(commit_ts);
     }

@@ -172,6 +172,41 @@ fn a_commit_without_prewrite_is_a_gap_unless_it_comes_in_time() {
 }
 
 #[test]
+fn neighbouring_gaps_are_one() {
+    let mut state = pairing();
+    state.offer(commit(100));
+    settle(&mut state);
+    for (ts, at) in [(10, 21), (11, 20), (12, 22), (13, 24)] {
+        c(&mut state, ts, at).unwrap();
+        assert_eq!(state.commit_below(start(ts), commit(at), false), BelowStep::Late);
+    }
+    let ranges: Vec<_> =
+        state.gaps().iter().map(|gap| (gap.range.after.raw(), gap.range.through.raw())).collect();
+    assert_eq!(ranges, [(19, 22), (23, 24)]);
+    assert_eq!(state.gap_count(), 4);
+}
+
+#[test]
+fn what_waits_is_remembered_however_often_files_are_made() {
+    let mut state = pairing();
+    p(&mut state, 1).unwrap();
+    p(&mut state, 10).unwrap();
+    c(&mut state, 10, 20).unwrap();
+    for _ in 0..3 {
+        state.rotate();
+        assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Duplicate));
+        assert_eq!(c(&mut state, 10, 20), Ok(CommitStep::Duplicate));
+        assert!(state.decided.is_empty() && state.decided_before.is_empty(), "nothing is copied");
+    }
+    assert_eq!(state.oldest_undecided(), Some(start(1)));
+    state.rollback(start(1)).unwrap();
+    assert_eq!(settle(&mut state), (vec![20], 20));
+    state.rotate();
+    assert_eq!(c(&mut state, 10, 20), Ok(CommitStep::Duplicate), "two rotations from when it was passed");
+    assert_eq!(state.oldest_undecided(), None);
+}
+
+#[test]
 fn a_late_commit_is_refused_and_stays_as_a_gap() {
     let mut state = pairing();
     state.offer(commit(100));

@@ -10,6 +10,9 @@ use crate::Error;
 /// A key and its value.
 pub(crate) type Entry<'a> = (&'a [u8], &'a [u8]);
 
+/// Both, copied.
+pub(crate) type OwnedEntry = (Vec<u8>, Vec<u8>);
+
 /// How a cursor will be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rocksdb::{ColumnFamily, DB, DBRecoveryMode, FlushOptions, WriteBatch, WriteOptions};
 
 use crate::Error;
-pub(crate) use cursor::{Cursor, Pass};
+pub(crate) use cursor::{Cursor, OwnedEntry, Pass};
 use error::translate;
 pub(crate) use setup::Setup;
 
@@ -128,12 +128,12 @@ impl Db {
         Cursor::open(&self.db, self.family(cf), &self.dir, lower, upper, pass)
     }
 
-    /// The last key.
-    pub(crate) fn last_key(&self, cf: Cf) -> Result<Option<Vec<u8>>, Error> {
+    /// The last key and its value.
+    pub(crate) fn last_entry(&self, cf: Cf) -> Result<Option<OwnedEntry>, Error> {
         let mut iterator = self.db.raw_iterator_cf(self.family(cf));
         iterator.seek_to_last();
         iterator.status().map_err(translate("iterate", &self.dir))?;
-        Ok(iterator.key().map(<[u8]>::to_vec))
+        Ok(iterator.item().map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
     /// Writes a column family's memory into a file; returns when that is durable.

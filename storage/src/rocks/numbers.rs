@@ -18,12 +18,14 @@ const TICKERS: [(&str, Ticker); 9] = [
 ];
 
 impl Db {
-    /// Counters and sizes, by metric name.
-    pub(crate) fn numbers(&self) -> Vec<(String, u64)> {
-        let mut numbers: Vec<_> = TICKERS
-            .iter()
-            .map(|(name, ticker)| ((*name).to_owned(), self.options.get_ticker_count(*ticker)))
-            .collect();
+    /// Counters, by metric name.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (String, u64)> {
+        TICKERS.iter().map(|(name, ticker)| ((*name).to_owned(), self.options.get_ticker_count(*ticker)))
+    }
+
+    /// Sizes and states, by metric name.
+    pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
+        let mut numbers = Vec::new();
         for cf in Cf::ALL {
             let family = self.family(cf);
             let of = |name| self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0);

@@ -312,6 +312,43 @@ fn a_late_commit_is_an_error_and_a_gap_over_restarts() {
 }
 
 #[test]
+fn a_late_commit_below_the_safe_point_is_no_repetition_while_its_prewrite_is_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    store.write(commit(10, 11)).unwrap();
+    store.offer_idle_ts(CommitTs::new(100));
+    barrier(&store);
+    assert_eq!(store.gc(CommitTs::new(50)).unwrap().raw(), 50);
+    store.write(prewrite(20)).unwrap();
+    assert!(matches!(store.write(commit(20, 30)), Err(Error::Late { .. })));
+    assert_eq!(store.gaps().len(), 1);
+    assert!(matches!(store.raw(Ts::new(20)).unwrap(), Some(RawRecord::Prewrite { .. })), "kept as evidence");
+    store.write(commit(10, 11)).unwrap();
+    store.gc(CommitTs::new(60)).unwrap();
+    barrier(&store);
+    assert_eq!((store.gaps(), store.raw(Ts::new(20)).unwrap()), (vec![], None));
+}
+
+#[test]
+fn gaps_have_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut few = unsynced();
+    few.tuning.open_transactions = 10;
+    let store = Store::open(dir.path(), few).unwrap();
+    store.offer_idle_ts(CommitTs::new(1000));
+    barrier(&store);
+    for n in 10..20 {
+        assert!(matches!(store.write(commit(n, n + 100)), Err(Error::Late { .. })));
+    }
+    let refused = store.write(prewrite(2000)).unwrap_err();
+    assert_eq!((&refused, refused.kind()), (&Error::TooManyGaps { gaps: 10 }, ErrorKind::Unavailable));
+    store.gc(CommitTs::new(500)).unwrap();
+    barrier(&store);
+    store.write(prewrite(2000)).unwrap();
+}
+
+#[test]
 fn fillers_are_delivered_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

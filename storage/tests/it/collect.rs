@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use binlog_storage::Store;
-use binlog_types::CommitTs;
+use binlog_types::{CommitTs, Gap, GapReason};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
@@ -64,4 +64,48 @@ fn the_last_file_goes_too() {
     store.gc(store.watermark()).unwrap();
     assert_eq!(store.file_bytes(CommitTs::MAX).unwrap(), 0);
     assert_eq!(rows(&store), []);
+}
+
+#[test]
+fn what_nobody_had_read_stays_on_record_as_a_gap() {
+    let dir = quick_dir();
+    let store = Store::open(dir.path(), unsynced()).unwrap();
+    store.offer_idle_ts(CommitTs::new(1000));
+    barrier(&store);
+    let gap = |after, through| Gap { range: range(after, through), reason: GapReason::Purged };
+    let collect = |target, read| store.gc_past(CommitTs::new(target), CommitTs::new(read)).unwrap();
+    collect(100, 100);
+    assert_eq!(store.gaps(), []);
+    collect(200, 150);
+    collect(300, 150);
+    store.gc(CommitTs::new(400)).unwrap();
+    collect(2000, 500);
+    let expected = [gap(150, 300), gap(500, 1000)];
+    assert_eq!(store.gaps(), expected, "never above the watermark");
+    assert_eq!(collect(2000, 0).raw(), 1000);
+    assert_eq!(store.gaps(), expected, "nothing went");
+    let dead = Store::open_read_only(crash_image(dir.path()).path()).unwrap();
+    assert_eq!((dead.gaps(), dead.verify().unwrap().gaps), (expected.to_vec(), expected.to_vec()));
+    store.close().unwrap();
+    assert_eq!(open(dir.path()).gaps(), expected);
+}
+
+#[test]
+fn what_only_grows_is_told_apart_and_the_lag_counts_on_while_nothing_is_written() {
+    const MS: u64 = 1 << 18;
+    let dir = quick_dir();
+    let store = Store::open(dir.path(), unsynced()).unwrap();
+    store.write(prewrite(10 * MS)).unwrap();
+    store.offer_idle_ts(CommitTs::new(5000 * MS));
+    barrier(&store);
+    assert_eq!(figure(&store, "watermark_lag_ms"), 5000, "an undecided prewrite holds it");
+    store.write(rollback(10 * MS)).unwrap();
+    barrier(&store);
+    assert_eq!(figure(&store, "watermark_lag_ms"), 0);
+    let counts = store.counts();
+    for (name, value) in &counts {
+        assert!(figure(&store, name) >= *value, "{name}");
+    }
+    assert!(counts.iter().any(|(name, _)| name == "writes"));
+    assert!(counts.iter().all(|(name, _)| name != "pending_prewrites" && name != "log_file_bytes"));
 }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use binlog_storage::{Error, ErrorKind, Store};
+use binlog_storage::{Error, ErrorKind, SchemaEntry, Store};
+use binlog_types::SchemaVersion;
 
 use crate::support::*;
 
@@ -249,4 +250,194 @@ fn verify_finds_its_way_around_a_damaged_block() {
     let through = damaged.through.raw();
     let behind = rows_of(&try_scan(&store, through, 900).unwrap());
     assert!(behind.first().is_none_or(|row| row.commit == through + 1 + through % 2));
+}
+
+/// Flips a bit of the last byte of a value.
+fn spoil(dir: &Path, cf: &str, key: &[u8]) {
+    edit(dir, |db| {
+        let family = db.cf_handle(cf).unwrap();
+        let mut value = db.get_cf(family, key).unwrap().unwrap();
+        *value.last_mut().unwrap() ^= 1;
+        db.put_cf(family, key, value).unwrap();
+    });
+}
+
+/// Commits 11, 21, …, 91 are in files, 111 … 191 only under the write-ahead log, and 200 is undecided.
+fn half_in_files(dir: &Path) -> Store {
+    let store = filled_to(dir, 10, 100);
+    store.flush().unwrap();
+    for start in (110..200).step_by(10) {
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, start + 1)).unwrap();
+    }
+    store.write(prewrite(200)).unwrap();
+    barrier(&store);
+    store
+}
+
+fn filled_to(dir: &Path, first: u64, end: u64) -> Store {
+    let mut large = options();
+    (large.tuning.log_file_bytes, large.tuning.spill_bytes) = (1 << 20, 1 << 20);
+    let store = Store::open(dir, large).unwrap();
+    for start in (first..end).step_by(10) {
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, start + 1)).unwrap();
+    }
+    barrier(&store);
+    store
+}
+
+fn commits(store: &Store) -> Vec<u64> {
+    rows(store).iter().map(|row| row.commit).collect()
+}
+
+#[test]
+fn a_damaged_marker_ends_a_dead_store_where_something_may_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = half_in_files(dir.path());
+    let image = crash_image(dir.path());
+    drop(store);
+    assert_eq!(Store::open_read_only(image.path()).unwrap().watermark().raw(), 191);
+    spoil(image.path(), "commit", &150_u64.to_be_bytes());
+    let dead = Store::open_read_only(image.path()).unwrap();
+    // The record of 150 lies somewhere above.
+    assert_eq!(dead.watermark().raw(), 150);
+    let all: Vec<u64> = (11..=91).step_by(10).chain((111..=141).step_by(10)).collect();
+    assert_eq!(commits(&dead), all);
+    let found = dead.verify().unwrap();
+    assert_eq!((found.records, found.range), (13, range(0, 150)));
+    let what = "corrupt data at commit start_ts 150: the marker's checksum does not match; where it committed is not known, \
+                so the store ends at 150";
+    assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
+    assert_eq!((found.damage[0].what.as_str(), found.damage[0].range.after.raw()), (what, 150));
+    assert_eq!(dead.damage(), found.damage);
+    let refused = Store::open(image.path(), options()).unwrap_err();
+    assert!(
+        matches!(&refused, Error::Corrupt { position, .. } if position.contains("start_ts 150")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_damaged_marker_of_what_is_in_files_spoils_only_what_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = half_in_files(dir.path());
+    // Of what was settled and deleted long ago.
+    let image = crash_image(dir.path());
+    drop(store);
+    edit(image.path(), |db| {
+        db.put_cf(db.cf_handle("commit").unwrap(), 30_u64.to_be_bytes(), b"nonsense").unwrap();
+    });
+    let dead = Store::open_read_only(image.path()).unwrap();
+    assert_eq!((dead.watermark().raw(), commits(&dead)), (91, (11..=91).step_by(10).collect()));
+}
+
+#[test]
+fn a_damaged_prewrite_is_its_own_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = half_in_files(dir.path());
+    let image = crash_image(dir.path());
+    drop(store);
+    // The header of one that has committed, and the payload and the header of one that has not.
+    let piece = |start: u64| [&start.to_be_bytes()[..], &[0; 4]].concat();
+    let header = |dir: &Path, start: u64| {
+        edit(dir, |db| {
+            let pending = db.cf_handle("pending").unwrap();
+            let mut value = db.get_cf(pending, piece(start)).unwrap().unwrap();
+            value[20] ^= 1;
+            db.put_cf(pending, piece(start), value).unwrap();
+        });
+    };
+    let joined = crash_image(image.path());
+    header(joined.path(), 150);
+    let dead = Store::open_read_only(joined.path()).unwrap();
+    let found = dead.verify().unwrap();
+    let ranges: Vec<_> = found.damage.iter().map(|damage| damage.range).collect();
+    assert_eq!((found.records, found.range, ranges), (17, range(0, 191), vec![range(150, 151)]));
+    let mut scan = dead.scan(range(0, 191)).unwrap();
+    assert_eq!(rows_of(&scan.next_batch(usize::MAX).unwrap()).last().unwrap().commit, 141);
+    assert!(matches!(scan.next_batch(usize::MAX), Err(Error::Corrupt { .. })));
+    assert_eq!(rows_of(&try_scan(&dead, 151, 191).unwrap()).len(), 4);
+
+    let undecided = crash_image(image.path());
+    spoil(undecided.path(), "pending", &piece(200));
+    let by_payload = Store::open_read_only(undecided.path()).unwrap();
+    header(undecided.path(), 200);
+    let by_header = Store::open_read_only(undecided.path()).unwrap();
+    for dead in [by_payload, by_header] {
+        let found = dead.verify().unwrap();
+        assert_eq!((found.records, found.range), (18, range(0, 191)));
+        assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
+        assert_eq!(found.damage[0].range.after.raw(), 200);
+        assert!(found.damage[0].what.contains("pending start_ts 200 piece 0"), "{:?}", found.damage);
+        assert_eq!(dead.pending_count(), 1);
+    }
+}
+
+#[test]
+fn verify_looks_at_the_schema_and_at_what_is_said_about_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled_to(dir.path(), 10, 100);
+    let object = |id| SchemaEntry { kind: 2, id, schema_version: SchemaVersion(5), value: "object".into() };
+    store.put_schema(vec![object(7), object(8)], SchemaVersion(5)).unwrap();
+    store.put_meta("peers", b"some").unwrap();
+    store.close().unwrap();
+    edit(dir.path(), |db| {
+        for (cf, key) in [
+            (
+                "schema",
+                [&[2][..], &(7_u64 ^ 1 << 63).to_be_bytes(), &(5_u64 ^ 1 << 63).to_be_bytes()].concat(),
+            ),
+            ("meta", b"user/peers".to_vec()),
+        ] {
+            let family = db.cf_handle(cf).unwrap();
+            let mut value = db.get_cf(family, &key).unwrap().unwrap();
+            *value.last_mut().unwrap() ^= 1;
+            db.put_cf(family, &key, value).unwrap();
+        }
+    });
+    let found = Store::open_read_only(dir.path()).unwrap().verify().unwrap();
+    let what: Vec<&str> = found.damage.iter().map(|damage| damage.what.as_str()).collect();
+    assert_eq!(
+        what,
+        [
+            "corrupt data at schema kind 2 id 7 version 5: the checksum does not match",
+            "corrupt data at meta \"user/peers\": the checksum does not match",
+        ]
+    );
+    assert_eq!(found.records, 9);
+}
+
+/// A file of `log` may end within a record that the writer was still settling.
+#[test]
+fn a_record_that_a_file_cuts_is_whole_to_a_reader_of_the_dead_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled_to(dir.path(), 10, 100);
+    let payload = large_payload(500);
+    store.write(prewrite_of(500, payload.clone())).unwrap();
+    store.write(commit(500, 501)).unwrap();
+    barrier(&store);
+    let image = crash_image(dir.path());
+    store.close().unwrap();
+    let key =
+        |piece: u32| [&501_u64.to_be_bytes()[..], &500_u64.to_be_bytes(), &piece.to_be_bytes()].concat();
+    let mut pieces = Vec::new();
+    edit(dir.path(), |db| {
+        let log = db.cf_handle("log").unwrap();
+        pieces.extend((0..3).map(|piece| (key(piece), db.get_cf(log, key(piece)).unwrap().unwrap())));
+    });
+    edit(image.path(), |db| {
+        let log = db.cf_handle("log").unwrap();
+        for (key, value) in pieces {
+            db.put_cf(log, key, value).unwrap();
+        }
+        db.flush_cf(log).unwrap();
+    });
+    let dead = Store::open_read_only(image.path()).unwrap();
+    let found = dead.verify().unwrap();
+    assert_eq!((found.records, found.damage, found.range), (10, vec![], range(0, 501)));
+    assert_eq!(rows(&dead).last().unwrap().payload, payload);
+    drop(dead);
+    let store = open(image.path());
+    assert_eq!((rows(&store).len(), store.verify().unwrap().damage), (10, vec![]));
 }

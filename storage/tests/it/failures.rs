@@ -262,6 +262,43 @@ fn a_sink_that_panics_stops_the_store_and_leaves_nobody_waiting() {
     assert_eq!(open(dir.path()).pending_count(), 1, "it was durable before the sink was told");
 }
 
+#[test]
+fn a_commit_that_comes_again_after_a_crash_between_files_is_no_gap() {
+    let dir = quick_dir();
+    let image: Arc<Mutex<Option<TempDir>>> = Arc::default();
+    let mut hooked = unsynced();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (dir, image) = (dir.path().to_owned(), Arc::clone(&image));
+        move |at| {
+            if at == FailPoint::BeforePendingFlush {
+                image.lock().unwrap().get_or_insert_with(|| crash_image(&dir));
+            }
+            None
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    let mut last = 0;
+    for start in (10..10_000).step_by(10) {
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, start + 5)).unwrap();
+        last = start;
+        barrier(&store);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        if image.lock().unwrap().is_some() {
+            break;
+        }
+    }
+    let image = image.lock().unwrap().take().unwrap();
+    let store = open(image.path());
+    for start in (10..=last).step_by(10) {
+        store.write(commit(start, start + 5)).unwrap();
+    }
+    store.offer_idle_ts(CommitTs::new(last + 9));
+    barrier(&store);
+    assert_eq!((store.gaps(), store.pending_count()), (vec![], 0));
+    assert!(rows(&store).into_iter().eq((10..=last).step_by(10).map(|start| Row::of(start, start + 5))));
+}
+
 /// Keeps what it is told.
 #[derive(Default)]
 struct Answers(Mutex<Vec<(u64, WriteResult)>>);

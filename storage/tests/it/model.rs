@@ -1,9 +1,13 @@
-//! A store against a model in memory: writes in any honest order, repeated writes, collections, restarts, crashes.
+//! A store against a model in memory: writes in any honest order and some dishonest ones, small and in pieces, one by one and by
+//! several threads at once; repeated writes, collections, restarts, crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use binlog_storage::{Store, Write};
-use binlog_types::CommitTs;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use binlog_storage::{Error, Store, Write};
+use binlog_types::{CommitTs, GapReason};
+use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tempfile::TempDir;
@@ -20,6 +24,18 @@ enum Step {
     Rollback(Index),
     /// Anything that was sent before is sent again.
     Repeat(Index),
+    /// A commit is sent again, alone.
+    RepeatCommit(Index),
+    /// A commit whose prewrite is not here.
+    CommitAlone,
+    /// That prewrite comes after all.
+    PrewriteAfterAll(Index),
+    /// A transaction gets both timestamps before its prewrite is sent, as none should.
+    Reserve,
+    /// It is sent: too late, if others were faster.
+    SendReserved(Index),
+    /// Several threads write whole transactions.
+    Many,
     Fake,
     Offer,
     Gc(Index),
@@ -38,6 +54,12 @@ fn step() -> impl Strategy<Value = Step> {
         8 => at().prop_map(Step::Commit),
         2 => at().prop_map(Step::Rollback),
         3 => at().prop_map(Step::Repeat),
+        3 => at().prop_map(Step::RepeatCommit),
+        1 => Just(Step::CommitAlone),
+        1 => at().prop_map(Step::PrewriteAfterAll),
+        2 => Just(Step::Reserve),
+        2 => at().prop_map(Step::SendReserved),
+        1 => Just(Step::Many),
         1 => Just(Step::Fake),
         1 => Just(Step::Offer),
         1 => at().prop_map(Step::Gc),
@@ -48,6 +70,23 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A body of one piece, of several, or so large that it is written piece by piece.
+fn body(start: u64) -> Bytes {
+    match start % 11 {
+        0 => large_payload(start),
+        1 | 2 => large_payload(start).slice(..3000),
+        _ => payload(start),
+    }
+}
+
+fn p(start: u64) -> Write {
+    prewrite_of(start, body(start))
+}
+
+fn row(start: u64, commit: u64) -> Row {
+    Row { payload: body(start), ..Row::of(start, commit) }
+}
+
 struct World {
     dir: TempDir,
     store: Store,
@@ -56,6 +95,11 @@ struct World {
     committing: Vec<(u64, u64)>,
     /// Every record that was acknowledged, by commit_ts.
     records: BTreeMap<u64, Row>,
+    /// Commits without prewrite: commit_ts and start_ts.
+    missing: BTreeMap<u64, u64>,
+    /// Commits that came too late and that no collection has passed since.
+    late: BTreeSet<u64>,
+    reserved: Vec<(u64, u64)>,
     rolled_back: BTreeSet<u64>,
     watermark: u64,
 }
@@ -71,6 +115,9 @@ impl World {
             undecided: Vec::new(),
             committing: Vec::new(),
             records: BTreeMap::new(),
+            missing: BTreeMap::new(),
+            late: BTreeSet::new(),
+            reserved: Vec::new(),
             rolled_back: BTreeSet::new(),
             watermark: 0,
         }
@@ -86,7 +133,7 @@ impl World {
         match step {
             Step::Prewrite => {
                 let ts = self.next_ts();
-                self.store.write(prewrite(ts)).unwrap();
+                self.store.write(p(ts)).unwrap();
                 self.undecided.push(ts);
             }
             Step::TakeCommitTs(at) => {
@@ -100,7 +147,7 @@ impl World {
                 if let Some(at) = pick(at, self.committing.len()) {
                     let (start, at) = self.committing.remove(at);
                     self.store.write(commit(start, at)).unwrap();
-                    self.records.insert(at, Row::of(start, at));
+                    self.records.insert(at, row(start, at));
                 }
             }
             Step::Rollback(at) => {
@@ -113,7 +160,7 @@ impl World {
             Step::Repeat(at) => {
                 if let Some(at) = pick(at, self.undecided.len() + self.records.len()) {
                     if let Some(start) = self.undecided.get(at) {
-                        self.store.write(prewrite(*start)).unwrap();
+                        self.store.write(p(*start)).unwrap();
                         return;
                     }
                     let row = self.records.values().nth(at - self.undecided.len()).unwrap().clone();
@@ -121,10 +168,88 @@ impl World {
                         self.store.write(Write::Fake(CommitTs::new(row.commit))).unwrap();
                     } else {
                         // A repeated prewrite that was forgotten stands until its outcome is repeated too.
-                        self.store.write(prewrite(row.start)).unwrap();
-                        self.store.write(commit(row.start, row.commit)).unwrap();
+                        let known = self.late.contains(&row.commit);
+                        let again = self.store.write(p(row.start));
+                        assert_eq!(matches!(again, Err(Error::Late { .. })), known, "{again:?}");
+                        self.commit_again(&row);
                     }
                 }
+            }
+            Step::RepeatCommit(at) => {
+                if let Some(at) = pick(at, self.records.len()) {
+                    let row = self.records.values().nth(at).unwrap().clone();
+                    if !row.fake {
+                        let known = self.late.contains(&row.commit);
+                        self.commit_again(&row);
+                        assert_eq!(
+                            self.late.contains(&row.commit),
+                            known,
+                            "a repetition without prewrite is one"
+                        );
+                    }
+                }
+            }
+            Step::CommitAlone => {
+                let (start, at) = (self.next_ts(), self.next_ts());
+                self.store.write(commit(start, at)).unwrap();
+                self.missing.insert(at, start);
+            }
+            Step::PrewriteAfterAll(at) => {
+                barrier(&self.store);
+                let (safe_point, watermark) = (self.store.safe_point().raw(), self.store.watermark().raw());
+                let known: Vec<_> =
+                    self.missing.range(safe_point + 1..).map(|(at, start)| (*at, *start)).collect();
+                if let Some(at) = pick(at, known.len()) {
+                    let (at, start) = known[at];
+                    let answer = self.store.write(p(start));
+                    if at <= watermark {
+                        assert!(matches!(answer, Err(Error::Late { .. })), "{answer:?}");
+                    } else {
+                        answer.unwrap();
+                        self.missing.remove(&at);
+                        self.records.insert(at, row(start, at));
+                    }
+                }
+            }
+            Step::Reserve => {
+                let (start, at) = (self.next_ts(), self.next_ts());
+                self.reserved.push((start, at));
+            }
+            Step::SendReserved(at) => {
+                if let Some(at) = pick(at, self.reserved.len()) {
+                    let (start, at) = self.reserved.remove(at);
+                    barrier(&self.store);
+                    let late = at <= self.store.watermark().raw();
+                    self.store.write(p(start)).unwrap();
+                    let answer = self.store.write(commit(start, at));
+                    if late {
+                        assert!(matches!(answer, Err(Error::Late { .. })), "{answer:?}");
+                        self.late.insert(at);
+                    } else {
+                        answer.unwrap();
+                        self.records.insert(at, row(start, at));
+                    }
+                }
+            }
+            Step::Many => {
+                let (store, tso) = (&self.store, AtomicU64::new(self.tso));
+                let next = || tso.fetch_add(1, Ordering::SeqCst) + 1;
+                let write = || {
+                    (0..5).map(|_| {
+                        let start = next();
+                        store.write(p(start)).unwrap();
+                        let at = next();
+                        store.write(commit(start, at)).unwrap();
+                        (at, row(start, at))
+                    })
+                };
+                let written = std::thread::scope(|threads| {
+                    let writers: Vec<_> =
+                        (0..4).map(|_| threads.spawn(|| write().collect::<Vec<_>>())).collect();
+                    writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
+                });
+                self.tso = tso.into_inner();
+                self.records.extend(written);
             }
             Step::Fake => {
                 let ts = self.next_ts();
@@ -142,6 +267,9 @@ impl World {
                 assert!(
                     after >= before && after <= before.max(target) && after <= self.store.watermark().raw()
                 );
+                if after > before {
+                    self.late.retain(|at| *at > after);
+                }
             }
             Step::Flush => self.store.flush().unwrap(),
             Step::Reopen => {
@@ -150,6 +278,7 @@ impl World {
                 self.store.close().unwrap();
                 self.store = Store::open(self.dir.path(), unsynced()).unwrap();
                 assert!(self.store.watermark() >= before, "a close stores the watermark");
+                self.forget_late();
             }
             Step::Crash => {
                 let image = crash_image(self.dir.path());
@@ -158,6 +287,7 @@ impl World {
                 self.dir = image;
                 // What was shown may be hidden again for a while, never changed: `check` compares it.
                 self.watermark = 0;
+                self.forget_late();
             }
             Step::Look => {
                 barrier(&self.store);
@@ -167,8 +297,36 @@ impl World {
                 let shown: Vec<_> = self.shown(dead.safe_point().raw(), dead.watermark().raw());
                 assert_eq!(seen, shown);
                 assert_eq!(dead.pending_count(), self.undecided.len() + self.committing.len());
+                let late = self.late.range(dead.safe_point().raw() + 1..).copied().collect();
+                assert_eq!(holes(&dead), self.missing_in(&dead, &late));
+                assert_eq!(dead.verify().unwrap().damage, []);
             }
         }
+    }
+
+    /// The commit of a record, again: too late where the record is purged and its prewrite came again too.
+    fn commit_again(&mut self, row: &Row) {
+        match self.store.write(commit(row.start, row.commit)) {
+            Ok(()) => {}
+            Err(Error::Late { .. }) if row.commit <= self.store.safe_point().raw() => {
+                self.late.insert(row.commit);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A restart deletes what a collection had passed.
+    fn forget_late(&mut self) {
+        let safe_point = self.store.safe_point().raw();
+        self.late.retain(|at| *at > safe_point);
+    }
+
+    /// Where something must be missing.
+    fn missing_in(&self, store: &Store, late: &BTreeSet<u64>) -> BTreeMap<u64, GapReason> {
+        let (safe_point, watermark) = (store.safe_point().raw(), store.watermark().raw());
+        let missing = self.missing.range(safe_point + 1..).filter(|(at, _)| **at <= watermark);
+        let missing = missing.map(|(at, _)| (*at, GapReason::MissingPrewrite));
+        missing.chain(late.iter().map(|at| (*at, GapReason::LateCommit))).collect()
     }
 
     fn shown(&self, after: u64, through: u64) -> Vec<Row> {
@@ -192,11 +350,21 @@ impl World {
         assert_eq!(open, expected);
         if open.is_empty() {
             let last = self.records.last_key_value().map_or(0, |(at, _)| *at);
+            let last = self.missing.last_key_value().map_or(last, |(at, _)| last.max(*at));
             assert!(watermark >= last, "nothing holds it back");
         }
-        assert_eq!(self.store.gaps(), []);
+        assert_eq!(holes(&self.store), self.missing_in(&self.store, &self.late));
         assert_eq!(self.store.poisoned(), None);
     }
+}
+
+/// Every commit_ts at which something is missing.
+fn holes(store: &Store) -> BTreeMap<u64, GapReason> {
+    let gaps = store.gaps();
+    let points = gaps
+        .iter()
+        .flat_map(|gap| (gap.range.after.raw() + 1..=gap.range.through.raw()).map(|at| (at, gap.reason)));
+    points.collect()
 }
 
 proptest! {
@@ -212,7 +380,7 @@ proptest! {
         }
         for (start, at) in std::mem::take(&mut world.committing) {
             world.store.write(commit(start, at)).unwrap();
-            world.records.insert(at, Row::of(start, at));
+            world.records.insert(at, row(start, at));
         }
         for start in std::mem::take(&mut world.undecided) {
             world.store.write(rollback(start)).unwrap();
