@@ -82,6 +82,7 @@ fn ddl_stands_after_its_database() {
             schema_version: SchemaVersion(1),
             query: query.to_owned(),
             typed: String::new(),
+            zone: None,
             changes: vec![],
         })
     };

@@ -23,8 +23,8 @@ pub use filter::{SYSTEM_SCHEMAS, TableFilter};
 pub use history::{SchemaHistory, made_by, same_object};
 pub use interpret::{Blob, Interpreter, Large, LargeStep, SkipReason, Start, Step, UnknownDdl};
 pub use model::{
-    ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Part, Row, RowChange, SchemaChange,
-    Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
+    ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Moment, Part, Row, RowChange,
+    SchemaChange, Table, TableBuilder, TableKind, TableRef, Transaction, flag, tp,
 };
 pub use row::Projection;
 pub use value::Value;

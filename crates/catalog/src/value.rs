@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::codec::{Duration, JsonBinary, PackedTime, TimeKind, float_text};
-use crate::{Column, tp};
+use crate::{Column, Error, tp};
 
 /// A decoded column value.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,22 @@ impl Value {
             }
             Value::Json(json) => json.text().unwrap_or_else(|e| e.to_string()).into_bytes(),
         })
+    }
+
+    /// Reads what [`Value::to_text`] writes for a value of `column`.
+    ///
+    /// # Errors
+    /// When the text is none of the column's values.
+    pub fn from_text(text: &[u8], column: &Column) -> Result<Self, Error> {
+        let ty = &column.ty;
+        match ty.tp {
+            tp::ENUM if text.is_empty() && !ty.elems.iter().any(String::is_empty) => Ok(Value::Enum(0)),
+            tp::YEAR => match std::str::from_utf8(text).map(str::parse) {
+                Ok(Ok(year)) => Ok(Value::Year(year)),
+                _ => column.value_of(text),
+            },
+            _ => column.value_of(text),
+        }
     }
 
     /// `FLOAT(M, D)` and `DOUBLE(M, D)` show D digits behind the point.

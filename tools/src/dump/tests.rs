@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use binlog_catalog::{ChangeKind, ColumnType, Ddl, Part, RowChange, TableBuilder, TableRef, Transaction, Value};
+use binlog_catalog::{
+    ChangeKind, ColumnType, Ddl, Part, RowChange, TableBuilder, TableRef, Transaction, Value,
+};
 use binlog_proto::Body;
 use binlog_proto::binlog::{PrewriteValue, TableMutation};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
@@ -43,6 +45,7 @@ fn events() -> Vec<Event> {
             schema_version: SchemaVersion(2),
             query: "CREATE TABLE t(id INT)".to_owned(),
             typed: String::new(),
+            zone: None,
             changes: vec![],
         }),
         Event::Transaction(Transaction {

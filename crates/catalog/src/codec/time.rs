@@ -26,6 +26,10 @@ pub struct PackedTime {
     pub micros: u32,
 }
 
+/// Days from the first of March of the year 0 to 1970.
+const DAYS_TO_1970: i64 = 719_468;
+const DAYS_OF_400_YEARS: i64 = 146_097;
+
 impl PackedTime {
     /// Takes a packed time apart: `(((year * 13 + month) << 5 | day) << 17 | hour << 12 | minute << 6 | second) << 24 | micros`.
     ///
@@ -82,6 +86,59 @@ impl PackedTime {
         parse().ok_or_else(|| CodecError::invalid(format!("{text:?} is no date or datetime")))
     }
 
+    /// Seconds since 1970 of what the parts show, as if it were UTC; `None` where month or day is 0.
+    pub fn seconds(&self) -> Option<i64> {
+        if self.month == 0 || self.day == 0 {
+            return None;
+        }
+        // Years begin in March, so that the day of a leap year comes last.
+        let (year, month) = (i64::from(self.year), i64::from(self.month));
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+            + year.div_euclid(400)
+            + (153 * month + 2) / 5
+            + i64::from(self.day)
+            - 1
+            - DAYS_TO_1970;
+        Some(
+            days * 86_400
+                + i64::from(self.hour) * 3600
+                + i64::from(self.minute) * 60
+                + i64::from(self.second),
+        )
+    }
+
+    /// The time so many seconds since 1970, as UTC shows it; `None` beyond the years 0 to 9999.
+    pub fn of_seconds(seconds: i64, micros: u32) -> Option<Self> {
+        let (days, rest) =
+            (seconds.div_euclid(86_400).checked_add(DAYS_TO_1970)?, seconds.rem_euclid(86_400));
+        let era = days.div_euclid(DAYS_OF_400_YEARS);
+        let day = days.rem_euclid(DAYS_OF_400_YEARS);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let year = year + era * 400 + i64::from(month > 9);
+        (0..=9999).contains(&year).then(|| PackedTime {
+            year: year as u16,
+            month: if month > 9 { month - 9 } else { month + 3 } as u8,
+            day: (day_of_year - (153 * month + 2) / 5 + 1) as u8,
+            hour: (rest / 3600) as u8,
+            minute: (rest / 60 % 60) as u8,
+            second: (rest % 60) as u8,
+            micros,
+        })
+    }
+
+    /// Rounded to so many digits of a second, halves up, as TiDB rounds; `None` where that goes beyond the calendar.
+    pub fn rounded(self, fsp: u8) -> Option<Self> {
+        let unit = 10u32.pow(6 - u32::from(fsp.min(6)));
+        let micros = (self.micros + unit / 2) / unit * unit;
+        if micros < 1_000_000 {
+            return Some(PackedTime { micros, ..self });
+        }
+        Self::of_seconds(self.seconds()? + 1, 0)
+    }
+
     /// `YYYY-MM-DD`, and for the other kinds ` hh:mm:ss` with `fsp` digits of a fraction.
     pub fn text(&self, kind: TimeKind, fsp: u8) -> String {
         let mut text = format!("{:04}-{:02}-{:02}", self.year, self.month, self.day);
@@ -135,6 +192,13 @@ impl Duration {
         text
     }
 
+    /// Rounded to so many digits of a second, halves away from zero, as TiDB rounds.
+    pub fn rounded(self, fsp: u8) -> Self {
+        let unit = 10i64.pow(9 - u32::from(fsp.min(6)));
+        let half = if self.nanos < 0 { -unit / 2 } else { unit / 2 };
+        Duration { nanos: self.nanos.saturating_add(half) / unit * unit }
+    }
+
     /// Reads what [`Duration::text`] writes.
     ///
     /// # Errors
@@ -173,7 +237,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rounding_carries() {
+        let time = PackedTime::parse("2024-02-28 23:59:59.999950").unwrap();
+        assert_eq!(time.rounded(4).unwrap().text(TimeKind::DateTime, 6), "2024-02-29 00:00:00.000000");
+        assert_eq!(time.rounded(5).unwrap().text(TimeKind::DateTime, 6), "2024-02-28 23:59:59.999950");
+        assert_eq!(PackedTime::parse("9999-12-31 23:59:59.5").unwrap().rounded(0), None);
+        assert_eq!(PackedTime::default().rounded(0), Some(PackedTime::default()));
+        let duration = |text: &str, fsp| Duration::parse(text).unwrap().rounded(fsp).text(6);
+        assert_eq!(duration("-00:59:59.5", 0), "-01:00:00.000000");
+        assert_eq!(duration("00:00:01.2345", 3), "00:00:01.235000");
+    }
+
     proptest! {
+        #[test]
+        fn seconds_come_back(seconds in -62_167_219_200i64..253_402_300_800) {
+            let time = PackedTime::of_seconds(seconds, 7).unwrap();
+            prop_assert_eq!(PackedTime::unpack(time.pack()).unwrap(), time);
+            prop_assert_eq!(time.seconds(), Some(seconds));
+        }
+
         #[test]
         fn packed_times_come_back(packed: u64) {
             if let Ok(time) = PackedTime::unpack(packed) {

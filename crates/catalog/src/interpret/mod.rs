@@ -237,6 +237,7 @@ impl Interpreter {
             schema_version: job.version,
             query,
             typed: job.query.clone(),
+            zone: job.zone.clone(),
             changes,
         })))
     }

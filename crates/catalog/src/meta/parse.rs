@@ -126,6 +126,9 @@ pub fn parse_table(json: &Bytes, version: SchemaVersion) -> Result<Table, Error>
         collate: info.collate,
         comment: info.comment,
         partitioned: info.partition.is_some_and(|p| p.enable),
+        foreign_keys: info.fk_info.unwrap_or_default().into_iter().map(|key| key.fk_name.0).collect(),
+        checks: info.constraint_info.unwrap_or_default().into_iter().map(|c| c.constraint_name.0).collect(),
+        temporary: info.temp_table_type != 0,
         json: json.clone(),
     })
 }

@@ -57,8 +57,24 @@ pub(super) struct TableInfo {
     #[serde(default)]
     pub(super) comment: String,
     pub(super) partition: Option<Partition>,
+    pub(super) fk_info: Option<Vec<ForeignKeyInfo>>,
+    pub(super) constraint_info: Option<Vec<ConstraintInfo>>,
+    #[serde(default)]
+    pub(super) temp_table_type: u8,
     pub(super) view: Option<Value>,
     pub(super) sequence: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ForeignKeyInfo {
+    #[serde(default)]
+    pub(super) fk_name: Name,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConstraintInfo {
+    #[serde(default)]
+    pub(super) constraint_name: Name,
 }
 
 #[derive(Deserialize)]

@@ -142,7 +142,27 @@ pub struct Column {
     pub comment: String,
 }
 
+/// A default that is the moment of the insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// CURRENT_TIMESTAMP, of TIMESTAMP and DATETIME columns.
+    Timestamp,
+    /// CURRENT_DATE, of DATE and DATETIME columns.
+    Date,
+}
+
 impl Column {
+    /// Which moment a default's text stands for, which TiDB does not mark as an expression; `None`: it is a value.
+    pub fn moment(&self, default: &[u8]) -> Option<Moment> {
+        let begins = |word: &str| {
+            default.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        match self.ty.tp {
+            tp::TIMESTAMP | tp::DATETIME if begins("CURRENT_TIMESTAMP") => Some(Moment::Timestamp),
+            tp::DATE | tp::NEW_DATE | tp::DATETIME if begins("CURRENT_DATE") => Some(Moment::Date),
+            _ => None,
+        }
+    }
     /// Whether its value is computed.
     pub fn is_generated(&self) -> bool {
         !self.generated_expr.is_empty()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
+use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, Zone};
 
 use super::{Database, Table};
 use crate::Value;
@@ -150,6 +150,8 @@ pub struct Ddl {
     pub query: String,
     /// The statement as it was typed; empty where that is not known.
     pub typed: String,
+    /// The time zone of its session, where the job says it and it is not UTC: in it, changed types show and read TIMESTAMPs.
+    pub zone: Option<Zone>,
     /// What it did; empty for jobs that change nothing a sink holds (placement, TiFlash, …).
     pub changes: Vec<SchemaChange>,
 }

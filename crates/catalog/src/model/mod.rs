@@ -6,6 +6,6 @@ mod event;
 mod table;
 
 pub use build::TableBuilder;
-pub use column::{Column, ColumnType, flag, tp};
+pub use column::{Column, ColumnType, Moment, flag, tp};
 pub use event::{ChangeKind, Ddl, Event, Part, Row, RowChange, SchemaChange, TableRef, Transaction};
 pub use table::{Database, Index, IndexColumn, Table, TableKind};

@@ -77,6 +77,12 @@ pub struct Table {
     pub auto_increment: bool,
     /// It has partitions; what they are is in `json`. Rows always carry the table's own id.
     pub partitioned: bool,
+    /// Names of its foreign keys.
+    pub foreign_keys: Vec<String>,
+    /// Names of its CHECK constraints.
+    pub checks: Vec<String>,
+    /// GLOBAL TEMPORARY: its rows are in no binlog.
+    pub temporary: bool,
     /// TiDB's own JSON.
     pub json: bytes::Bytes,
 }

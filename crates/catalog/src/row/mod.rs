@@ -3,6 +3,7 @@
 //! TiDB writes rows in its old format, `(column id, value)` pairs of datums. An insert begins with the row's handle; an update is the old
 //! row and then the new one; a delete is the old row. Inserts and deletes in row format 2 (first byte 0x80) are read too.
 
+mod cast;
 mod convert;
 mod decode;
 mod format2;

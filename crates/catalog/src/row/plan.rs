@@ -102,6 +102,7 @@ fn absent(column: &Column, source: &Table) -> Absent {
         return Absent::Value(Value::Null);
     }
     match &column.origin_default {
+        Some(raw) if column.moment(raw).is_some() => Absent::Unbound,
         Some(raw) => value_of_text(raw, &column.ty).map_or_else(Absent::Unreadable, Absent::Value),
         None if column.ty.is_not_null() => Absent::Value(zero_value(&column.ty)),
         None => Absent::Value(Value::Null),

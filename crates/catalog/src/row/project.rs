@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use binlog_types::Zone;
+
+use super::cast::{cast, same_type};
 use super::text::{value_of_text, zero_value};
-use crate::{Column, ColumnType, Error, Row, Table, Value, tp};
+use crate::{Column, Error, Row, Table, Value};
 
 /// What becomes of one column of the target.
 #[derive(Debug)]
@@ -14,7 +17,7 @@ enum Origin {
     Converted(usize),
     /// Newer than the row: what existing rows took when the column came.
     Added(Value),
-    /// In no row of the stream: virtual, hidden, or not yet public.
+    /// In no row of the stream (virtual, hidden, not yet public), or of a value that nothing tells.
     Unbound,
 }
 
@@ -28,6 +31,7 @@ pub struct Projection {
     to: Arc<Table>,
     columns: Vec<Origin>,
     dropped: Vec<usize>,
+    zone: Option<Zone>,
 }
 
 impl Projection {
@@ -51,17 +55,23 @@ impl Projection {
                     if let Some(kept) = kept.get_mut(at) {
                         *kept = true;
                     }
-                    let same = from.columns.get(at).is_some_and(|c| same_type(&c.ty, &column.ty));
+                    let same = from.columns.get(at).is_some_and(|c| c.passes_to(column));
                     if same { Origin::Same(at) } else { Origin::Converted(at) }
                 }
                 None if !column.is_visible() || column.is_generated() => Origin::Unbound,
-                None => Origin::Added(added(column)?),
+                None => column.origin_value()?.map_or(Origin::Unbound, Origin::Added),
             });
         }
         let dropped = (0..from.columns.len())
             .filter(|at| !kept[*at] && from.columns.get(*at).is_some_and(Column::is_writable))
             .collect();
-        Ok(Projection { from, to, columns, dropped })
+        Ok(Projection { from, to, columns, dropped, zone: None })
+    }
+
+    /// With the zone of the session that changed types; without, it is UTC.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<Zone>) -> Self {
+        Projection { zone, ..self }
     }
 
     /// The version of the rows that go in.
@@ -99,7 +109,7 @@ impl Projection {
         let value = |(origin, column): (&Origin, &Column)| match origin {
             Origin::Same(at) => Ok(row.get(*at).cloned().flatten()),
             Origin::Converted(at) => match (row.get(*at), self.from.columns.get(*at)) {
-                (Some(Some(value)), Some(old)) => convert(value, old, column).map(Some),
+                (Some(Some(value)), Some(old)) => old.cast(value, column, self.zone.as_ref()).map(Some),
                 _ => Ok(None),
             },
             Origin::Added(value) => Ok(fill.then(|| value.clone())),
@@ -109,42 +119,49 @@ impl Projection {
     }
 }
 
-fn same_type(a: &ColumnType, b: &ColumnType) -> bool {
-    let scaled = matches!(
-        a.tp,
-        tp::NEW_DECIMAL | tp::DATETIME | tp::TIMESTAMP | tp::DURATION | tp::BIT | tp::ENUM | tp::SET
-    );
-    a.tp == b.tp
-        && a.is_unsigned() == b.is_unsigned()
-        && a.is_bytes() == b.is_bytes()
-        && (!scaled || a.decimal == b.decimal && a.elems == b.elems && (a.tp != tp::BIT || a.flen == b.flen))
-}
-
-fn added(column: &Column) -> Result<Value, Error> {
-    Ok(match &column.origin_default {
-        Some(raw) => value_of_text(raw, &column.ty)
-            .map_err(|source| Error::Column { column: column.name.clone(), source })?,
-        None if column.ty.is_not_null() => zero_value(&column.ty),
-        None => Value::Null,
-    })
-}
-
-/// Through the text that both types show, as the server itself converts.
-fn convert(value: &Value, old: &Column, new: &Column) -> Result<Value, Error> {
-    let text = match value {
-        Value::Null => return Ok(Value::Null),
-        // Between strings nothing is read.
-        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_text() => {
-            return Ok(Value::Text(bytes.clone()));
+impl Column {
+    /// What rows hold that were there before the column; `None`: the moment of something, which the column does not say.
+    ///
+    /// # Errors
+    /// When the text does not fit the column's type.
+    pub fn origin_value(&self) -> Result<Option<Value>, Error> {
+        match &self.origin_default {
+            Some(raw) if self.moment(raw).is_some() => Ok(None),
+            Some(raw) => self.value_of(raw).map(Some),
+            None if self.ty.is_not_null() => Ok(Some(self.zero())),
+            None => Ok(Some(Value::Null)),
         }
-        Value::Text(bytes) | Value::Bytes(bytes) if new.ty.is_bytes() => {
-            return Ok(Value::Bytes(bytes.clone()));
+    }
+
+    /// The value of a default's text; BIT: of its big-endian bytes.
+    ///
+    /// # Errors
+    /// When the text does not fit the column's type.
+    pub fn value_of(&self, text: &[u8]) -> Result<Value, Error> {
+        value_of_text(text, &self.ty).map_err(|source| Error::Column { column: self.name.clone(), source })
+    }
+
+    /// What a NOT NULL column without a default holds where nothing is said.
+    pub fn zero(&self) -> Value {
+        zero_value(&self.ty)
+    }
+
+    /// Whether values of this column are values of `new` as they are.
+    pub fn passes_to(&self, new: &Column) -> bool {
+        same_type(&self.ty, &new.ty)
+    }
+
+    /// What a value of this column becomes where its type becomes that of `new`. `zone`: of the session that changed the type, which TIMESTAMPs
+    /// are shown in; `None`: UTC.
+    ///
+    /// # Errors
+    /// When the value does not fit the new type.
+    pub fn cast(&self, value: &Value, new: &Column, zone: Option<&Zone>) -> Result<Value, Error> {
+        if self.passes_to(new) {
+            return Ok(value.clone());
         }
-        Value::Bit(number) if new.ty.tp != tp::BIT => number.to_string().into_bytes(),
-        Value::Bit(number) => number.to_be_bytes().to_vec(),
-        other => other.to_text(old).unwrap_or_default(),
-    };
-    value_of_text(&text, &new.ty).map_err(|source| Error::Column { column: new.name.clone(), source })
+        cast(value, self, new, zone).map_err(|source| Error::Column { column: new.name.clone(), source })
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +169,7 @@ mod tests {
     use binlog_types::{SchemaVersion, TableId};
 
     use super::*;
-    use crate::TableBuilder;
+    use crate::{ColumnType, TableBuilder};
 
     fn table(columns: &[(i64, &str, ColumnType)]) -> Arc<Table> {
         let mut builder = TableBuilder::new(TableId(1), "t", SchemaVersion(1));

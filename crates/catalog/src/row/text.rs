@@ -37,7 +37,7 @@ pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecE
         tp::TINY | tp::SHORT | tp::INT24 | tp::LONG | tp::LONGLONG => {
             Value::Int(text.parse().map_err(|_| bad())?)
         }
-        tp::YEAR => Value::Year(text.parse().map_err(|_| bad())?),
+        tp::YEAR => Value::Year(year_of_text(text).ok_or_else(bad)?),
         tp::FLOAT => Value::Float(text.parse().map_err(|_| bad())?),
         tp::DOUBLE => Value::Double(text.parse().map_err(|_| bad())?),
         tp::NEW_DECIMAL => {
@@ -75,13 +75,57 @@ pub(crate) fn value_of_text(raw: &[u8], ty: &ColumnType) -> Result<Value, CodecE
 }
 
 /// The place of a name of an ENUM or SET: as it is written, else as most collations see it.
-fn name_of(ty: &ColumnType, name: &str) -> Option<usize> {
+pub(super) fn name_of(ty: &ColumnType, name: &str) -> Option<usize> {
     let exact = ty.elems.iter().position(|e| e == name);
     exact.or_else(|| ty.elems.iter().position(|e| e.eq_ignore_ascii_case(name)))
 }
 
+/// A year as TiDB reads it: of two digits it is in 1970 to 2069, and only `0000` is the year 0.
+pub(super) fn year_of_text(text: &str) -> Option<i64> {
+    let rounded = plain_decimal(text)?;
+    let rounded = round_decimal(&rounded, 0)?;
+    let year: i64 = rounded.strip_suffix('.').unwrap_or(&rounded).parse().ok()?;
+    Some(match year {
+        0 if text.len() == 4 || !text.starts_with('0') => 0,
+        0..=69 => year + 2000,
+        70..=99 => year + 1900,
+        _ => year,
+    })
+}
+
+/// A number without exponent, plus sign and needless zeros in front; `None`: it is no number.
+pub(super) fn plain_decimal(text: &str) -> Option<String> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => {
+            (mantissa, exponent.parse::<i32>().ok().filter(|e| (-400..=400).contains(e))?)
+        }
+        None => (text, 0),
+    };
+    let (sign, unsigned) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let mut digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // Where the point stands, counted from the first digit.
+    let mut point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    if point < 0 {
+        digits.insert_str(0, &"0".repeat(point.unsigned_abs() as usize));
+        point = 0;
+    }
+    let point = point as usize;
+    let digits = format!("{digits:0<point$}");
+    let (whole, fraction) = digits.split_at_checked(point)?;
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
+}
+
 /// A decimal with no more digits behind the point than `scale`, rounded half away from zero, as TiDB does when it stores one.
-fn round_decimal(text: &str, scale: usize) -> Option<Cow<'_, str>> {
+pub(super) fn round_decimal(text: &str, scale: usize) -> Option<Cow<'_, str>> {
     let Some((whole, fraction)) = text.split_once('.') else { return Some(text.into()) };
     let Some(next) = fraction.as_bytes().get(scale) else { return Some(text.into()) };
     let (sign, whole) = match whole.strip_prefix('-') {
@@ -148,6 +192,31 @@ mod tests {
             charset: "binary".into(),
             elems: vec!["a".into(), "b".into()],
             ..ColumnType::default()
+        }
+    }
+
+    #[test]
+    fn numbers_lose_their_exponent() {
+        for (text, plain) in [
+            ("1e3", "1000"),
+            ("-1.5E-3", "-0.0015"),
+            ("+007.50", "7.50"),
+            (".5", "0.5"),
+            ("12.345e1", "123.45"),
+            ("5.", "5"),
+        ] {
+            assert_eq!(plain_decimal(text).as_deref(), Some(plain), "{text}");
+        }
+        for bad in ["", "-", ".", "1e", "e5", "x", "1e9999999999", "1 2"] {
+            assert_eq!(plain_decimal(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn years_of_two_digits_are_of_this_time() {
+        let years = [("24", 2024), ("70", 1970), ("0", 2000), ("00", 2000), ("0000", 0), ("1999", 1999)];
+        for (text, year) in years {
+            assert_eq!(year_of_text(text), Some(year), "{text}");
         }
     }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use binlog_catalog::{
-    ChangeKind, Ddl, Event, Part, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction, Value,
+    ChangeKind, Ddl, Event, Part, Row, RowChange, SchemaChange, Table, TableBuilder, TableRef, Transaction,
+    Value,
 };
 use binlog_sink::{MySqlTarget, Sink, SinkOptions, Target};
 use binlog_testkit::{Mariadb, Truth};
@@ -127,6 +128,7 @@ pub(crate) fn ddl(commit_ts: u64, query: &str, changes: Vec<SchemaChange>) -> Ev
         schema_version: SchemaVersion(1),
         query: query.into(),
         typed: String::new(),
+        zone: None,
         changes,
     })
 }
