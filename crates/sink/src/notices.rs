@@ -15,4 +15,10 @@ impl Notices {
             tracing::warn!("{text}");
         }
     }
+
+    /// What was reported, in no order.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.iter().cloned().collect()
+    }
 }

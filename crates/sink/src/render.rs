@@ -10,6 +10,7 @@ use crate::ddl::recycle::Bin;
 use crate::ddl::{self};
 use crate::dml::statement;
 use crate::layout::Layout;
+use crate::literal;
 use crate::notices::Notices;
 
 /// Session settings that the texts of this crate rely on, MySQL dialect, for the head of a script: those that a [`Sink`](crate::Sink) asks of its own
@@ -90,7 +91,10 @@ pub fn render_ddl_sql(ddl: &Ddl, dialect: SqlDialect) -> Vec<String> {
                 if let Some(schema) = &step.default_schema {
                     lines.push(format!("USE {};", crate::names::backtick(schema)));
                 }
+                let zone = step.zone.as_ref().map(|zone| literal::text(zone.name()));
+                lines.extend(zone.iter().map(|name| format!("SET time_zone = {name};")));
                 lines.push(format!("{};", step.sql.trim().trim_end_matches(';')));
+                lines.extend(zone.map(|_| "SET time_zone = '+00:00';".to_owned()));
             }
             lines
         }

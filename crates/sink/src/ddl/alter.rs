@@ -3,10 +3,11 @@
 //! One clause a statement: a statement that is repeated after a crash then either was done as a whole or not at all, and "is there
 //! already" can be said of it.
 
-use binlog_catalog::{Column, Ddl, Index, Table, TableRef};
+use binlog_catalog::{Column, Ddl, Index, Table, TableRef, tp};
 
-use super::column::{DefaultOf, definition};
-use super::create::{index_text, indexes, leads_index, table_options, visible, whose};
+use super::Statement;
+use super::column::{DefaultOf, definition, moment_of};
+use super::create::{index_text, indexes, keyed, table_options, visible, whose};
 use super::dialect::Dialect;
 use super::table_diff::TableDiff;
 use crate::names::{backtick, mysql_table};
@@ -19,19 +20,20 @@ pub(super) fn statements(
     after: &TableRef,
     ddl: &Ddl,
     notices: &mut Notices,
-) -> Vec<String> {
+) -> Vec<Statement> {
     let diff = TableDiff::new(&before.table, &after.table, ddl);
     let whose = whose(after);
     let old_indexes: Vec<&Index> = indexes(&before.table, &whose, notices).collect();
     let new_indexes: Vec<&Index> = indexes(&after.table, &whose, notices).collect();
     let index_diff = IndexDiff::new(&diff, &before.table, &old_indexes, &after.table, &new_indexes);
 
-    let mut clauses = Vec::new();
+    let mut clauses: Vec<Statement> = Vec::new();
     for index in &index_diff.dropped {
-        clauses.push(format!("DROP INDEX {}", backtick(&index.name)));
+        clauses.push(format!("DROP INDEX {}", backtick(&index.name)).into());
     }
     let mut columns = Columns {
         dialect,
+        ddl,
         diff: &diff,
         before: &before.table,
         after: &after.table,
@@ -42,16 +44,16 @@ pub(super) fn statements(
     columns.run();
     clauses = columns.clauses;
     match (index_diff.old_primary, index_diff.new_primary) {
-        (Some(_), Some(new)) => clauses.push(format!("DROP PRIMARY KEY, ADD {}", index_text(new))),
-        (Some(_), None) => clauses.push("DROP PRIMARY KEY".to_owned()),
-        (None, Some(new)) => clauses.push(format!("ADD {}", index_text(new))),
+        (Some(_), Some(new)) => clauses.push(format!("DROP PRIMARY KEY, ADD {}", index_text(new)).into()),
+        (Some(_), None) => clauses.push("DROP PRIMARY KEY".to_owned().into()),
+        (None, Some(new)) => clauses.push(format!("ADD {}", index_text(new)).into()),
         (None, None) => {}
     }
     for (old, new) in &index_diff.renamed {
-        clauses.push(format!("RENAME INDEX {} TO {}", backtick(&old.name), backtick(&new.name)));
+        clauses.push(format!("RENAME INDEX {} TO {}", backtick(&old.name), backtick(&new.name)).into());
     }
     for index in &index_diff.added {
-        clauses.push(format!("ADD {}", index_text(index)));
+        clauses.push(format!("ADD {}", index_text(index)).into());
     }
     let (old, new) = (&before.table, &after.table);
     if (&old.charset, &old.collate, &old.comment) != (&new.charset, &new.collate, &new.comment) {
@@ -59,27 +61,30 @@ pub(super) fn statements(
         if new.comment.is_empty() && !old.comment.is_empty() {
             options.push_str(" COMMENT=''");
         }
-        clauses.push(options.trim_start().to_owned());
+        clauses.push(options.trim_start().to_owned().into());
     }
     let head = format!("ALTER TABLE {}", mysql_table(&before.schema, &before.table.name));
-    clauses.into_iter().filter(|c| !c.is_empty()).map(|clause| format!("{head} {clause}")).collect()
+    clauses.retain(|clause| !clause.sql.is_empty());
+    clauses.iter_mut().for_each(|clause| clause.sql = format!("{head} {}", clause.sql));
+    clauses
 }
 
 /// Walks the new columns from left to right while keeping the list that the target has by then.
 struct Columns<'a, 'n> {
     dialect: &'a Dialect,
+    ddl: &'a Ddl,
     diff: &'a TableDiff<'a>,
     before: &'a Table,
     after: &'a Table,
     whose: &'a str,
     notices: &'n mut Notices,
-    clauses: Vec<String>,
+    clauses: Vec<Statement>,
 }
 
 impl Columns<'_, '_> {
     fn run(&mut self) {
         for column in &self.diff.dropped {
-            self.clauses.push(format!("DROP COLUMN {}", backtick(&column.name)));
+            self.clauses.push(format!("DROP COLUMN {}", backtick(&column.name)).into());
         }
         // Names by which the target knows the kept columns, by the new id; old order.
         let mut current: Vec<(i64, String)> = visible(self.before)
@@ -99,10 +104,7 @@ impl Columns<'_, '_> {
                     let moved = found != at;
                     let old = self.diff.old_of(column);
                     if moved || known_as != column.name || self.changed(old, column) {
-                        let definition = self.definition(column, DefaultOf::Column);
-                        let place = if moved { place.as_str() } else { "" };
-                        self.clauses
-                            .push(format!("CHANGE COLUMN {} {definition}{place}", backtick(&known_as)));
+                        self.change(&known_as, old, column, if moved { place.as_str() } else { "" });
                         let entry = current.remove(found);
                         current.insert(at.min(current.len()), (entry.0, column.name.clone()));
                     }
@@ -127,41 +129,57 @@ impl Columns<'_, '_> {
                 continue;
             }
             let parked = format!("_binlog_rename_{}", new.id);
-            let definition =
-                self.definition(&Column { name: parked.clone(), ..(*new).clone() }, DefaultOf::Column);
-            self.clauses.push(format!("CHANGE COLUMN {} {definition}", backtick(&old.name)));
+            self.change(&old.name, Some(old), &Column { name: parked.clone(), ..(*new).clone() }, "");
             if let Some(entry) = current.iter_mut().find(|(id, _)| *id == new.id) {
                 entry.1 = parked;
             }
         }
     }
 
+    /// A column that is called `known_as` becomes `column`.
+    fn change(&mut self, known_as: &str, old: Option<&Column>, column: &Column, place: &str) {
+        let definition = self.definition(column, DefaultOf::Column);
+        let sql = format!("CHANGE COLUMN {} {definition}{place}", backtick(known_as));
+        let is_stamp = |c: &Column| c.ty.tp == tp::TIMESTAMP;
+        let zoned = self.ddl.zone.is_some() && old.is_some_and(|old| is_stamp(old) != is_stamp(column));
+        self.clauses.push(Statement { zoned, ..Statement::from(sql) });
+        let default = column.default.as_deref().filter(|text| column.moment(text).is_none());
+        if zoned && is_stamp(column) && default.is_some() {
+            // The default is of UTC, and was taken for one of the zone.
+            self.clauses.push(format!("CHANGE COLUMN {} {definition}", backtick(&column.name)).into());
+        }
+    }
+
     /// Rows that are there get what the source gave them, which the default of later rows need not be.
     fn add(&mut self, column: &Column, place: &str) {
+        let is_moment = |text: &Option<Vec<u8>>| text.as_deref().is_some_and(|t| column.moment(t).is_some());
         let same = column.is_generated()
             || (column.origin_default == column.default
                 && !column.default_is_expr
-                && !column.default.as_deref().is_some_and(|d| super::column::is_now(column, d)));
+                && !is_moment(&column.default));
         let first = if same { DefaultOf::Column } else { DefaultOf::Origin };
-        let definition = self.definition(column, first);
-        self.clauses.push(format!("ADD COLUMN {definition}{place}"));
+        let mut origin = column.clone();
+        if is_moment(&column.origin_default) {
+            origin.origin_default = moment_of(self.ddl, column).and_then(|value| value.to_text(column));
+        }
+        let definition = self.definition(&origin, first);
+        self.clauses.push(format!("ADD COLUMN {definition}{place}").into());
         if !same {
-            let definition = self.definition(column, DefaultOf::Column);
-            self.clauses.push(format!("CHANGE COLUMN {} {definition}", backtick(&column.name)));
+            self.change(&column.name, None, column, "");
         }
     }
 
     fn changed(&mut self, old: Option<&Column>, new: &Column) -> bool {
         let Some(old) = old else { return true };
         let renamed = Column { name: new.name.clone(), ..old.clone() };
-        let led = leads_index(self.before, old);
-        let before = definition(self.dialect, &renamed, self.whose, led, DefaultOf::Column, self.notices);
+        let keys = keyed(self.before, old);
+        let before = definition(self.dialect, &renamed, self.whose, keys, DefaultOf::Column, self.notices);
         before != self.definition(new, DefaultOf::Column)
     }
 
     fn definition(&mut self, column: &Column, default: DefaultOf) -> String {
-        let indexed = leads_index(self.after, column);
-        definition(self.dialect, column, self.whose, indexed, default, self.notices)
+        let keys = keyed(self.after, column);
+        definition(self.dialect, column, self.whose, keys, default, self.notices)
     }
 }
 
@@ -226,7 +244,7 @@ mod tests {
     use std::sync::Arc;
 
     use binlog_catalog::{ColumnType, TableBuilder};
-    use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
+    use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId, Zone};
 
     use super::*;
     use crate::ddl::dialect::Kind;
@@ -242,6 +260,15 @@ mod tests {
     }
 
     fn alter(query: &str, job_type: u8, after: impl FnOnce(&mut Table)) -> Vec<String> {
+        alter_in(None, query, job_type, after)
+    }
+
+    fn alter_in(
+        zone: Option<Zone>,
+        query: &str,
+        job_type: u8,
+        after: impl FnOnce(&mut Table),
+    ) -> Vec<String> {
         let before = table();
         let mut next = before.clone();
         after(&mut next);
@@ -258,11 +285,16 @@ mod tests {
             schema_version: SchemaVersion(2),
             query: query.into(),
             typed: String::new(),
+            zone,
             changes: Vec::new(),
         };
         let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
         let statements = statements(&dialect, &of(before), &of(next), &ddl, &mut Notices::default());
-        statements.iter().map(|s| s.replace("ALTER TABLE `d`.`t` ", "")).collect()
+        let shown = |s: &Statement| {
+            let zone = if s.zoned { "zoned: " } else { "" };
+            format!("{zone}{}", s.sql.replace("ALTER TABLE `d`.`t` ", ""))
+        };
+        statements.iter().map(shown).collect()
     }
 
     #[test]
@@ -281,6 +313,42 @@ mod tests {
         assert_eq!(
             clauses,
             ["ADD COLUMN `c` INT(11) NULL DEFAULT '1'", "CHANGE COLUMN `c` `c` INT(11) NULL DEFAULT '2'"]
+        );
+    }
+
+    #[test]
+    fn timestamps_change_their_type_where_their_session_was() {
+        let zone = Zone::of_location("UTC", 28_800);
+        let clauses = alter_in(zone, "", 12, |t| {
+            t.columns[1].ty = ColumnType::timestamp(0);
+            t.columns[1].default = Some(b"2020-01-01 00:00:00".to_vec());
+            t.columns[2].ty = ColumnType::bigint();
+        });
+        let definition = "CHANGE COLUMN `a` `a` TIMESTAMP NULL DEFAULT '2020-01-01 00:00:00'";
+        assert_eq!(
+            clauses,
+            [
+                format!("zoned: {definition}"),
+                definition.to_owned(),
+                "CHANGE COLUMN `b` `b` BIGINT(20) NULL DEFAULT NULL".to_owned()
+            ]
+        );
+    }
+
+    #[test]
+    fn a_date_of_the_insert_is_no_text() {
+        let clauses = alter("", 5, |t| {
+            let mut c = t.columns[1].clone();
+            (c.id, c.name, c.ty) = (9, "c".into(), ColumnType::date());
+            (c.default, c.origin_default) = (Some(b"CURRENT_DATE".to_vec()), Some(b"CURRENT_DATE".to_vec()));
+            t.columns.push(c);
+        });
+        assert_eq!(
+            clauses,
+            [
+                "ADD COLUMN `c` DATE NULL DEFAULT '1970-01-01'",
+                "CHANGE COLUMN `c` `c` DATE NULL DEFAULT (CURRENT_DATE)"
+            ]
         );
     }
 

@@ -1,6 +1,7 @@
 //! A column's definition, MySQL dialect.
 
-use binlog_catalog::{Column, flag, tp};
+use binlog_catalog::{Column, Moment, Value, codec::PackedTime, flag, tp};
+use binlog_catalog::{Ddl, TimeKind};
 
 use super::dialect::{Dialect, Kind};
 use crate::literal;
@@ -16,18 +17,27 @@ pub(super) enum DefaultOf {
     Origin,
 }
 
-/// `` `name` TYPE … `` as in CREATE TABLE. `whose` names the table in reports; `indexed`: the column leads an index.
+/// What the indexes of a table mean for one of its columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Keyed {
+    /// An index leads with it, as AUTO_INCREMENT asks for.
+    pub(super) leads: bool,
+    /// A unique index with it would be too long if its characters took four bytes.
+    pub(super) too_wide: bool,
+}
+
+/// `` `name` TYPE … `` as in CREATE TABLE. `whose` names the table in reports.
 pub(super) fn definition(
     dialect: &Dialect,
     column: &Column,
     whose: &str,
-    indexed: bool,
+    keyed: Keyed,
     default: DefaultOf,
     notices: &mut Notices,
 ) -> String {
     let mut out = backtick(&column.name);
     out.push(' ');
-    out.push_str(&type_text(dialect, column, whose, notices));
+    out.push_str(&type_text(dialect, column, whose, keyed, notices));
     if column.is_generated() {
         let kind = if column.generated_stored { "STORED" } else { "VIRTUAL" };
         out.push_str(&format!(" GENERATED ALWAYS AS ({}) {kind}", column.generated_expr));
@@ -37,7 +47,7 @@ pub(super) fn definition(
     } else {
         out.push_str(if column.ty.is_not_null() { " NOT NULL" } else { " NULL" });
         if column.ty.flag & flag::AUTO_INCREMENT != 0 {
-            if indexed {
+            if keyed.leads {
                 out.push_str(" AUTO_INCREMENT");
             } else {
                 notices.report(format!(
@@ -65,10 +75,27 @@ fn now(column: &Column) -> String {
     }
 }
 
-/// Whether the default is the time of the insert.
-pub(super) fn is_now(column: &Column, default: &[u8]) -> bool {
-    matches!(column.ty.tp, tp::TIMESTAMP | tp::DATETIME)
-        && default.to_ascii_uppercase().starts_with(b"CURRENT_TIMESTAMP")
+/// The moment of a DDL as a value of the column, for rows that were there before the column and whose default is the time of an insert. `None`:
+/// the column is no time.
+pub(super) fn moment_of(ddl: &Ddl, column: &Column) -> Option<Value> {
+    let millis = ddl.commit_ts.raw() >> 18;
+    let utc = i64::try_from(millis / 1000).ok()?;
+    let kind = match column.ty.tp {
+        tp::TIMESTAMP => TimeKind::Timestamp,
+        tp::DATETIME => TimeKind::DateTime,
+        tp::DATE | tp::NEW_DATE => TimeKind::Date,
+        _ => return None,
+    };
+    let shift = match (kind, &ddl.zone) {
+        (TimeKind::Timestamp, _) | (_, None) => 0,
+        (_, Some(zone)) => zone.offset_at(utc).unwrap_or(0),
+    };
+    let mut time = PackedTime::of_seconds(utc + shift, (millis % 1000) as u32 * 1000)?;
+    let moment = column.origin_default.as_deref().and_then(|text| column.moment(text));
+    if kind == TimeKind::Date || moment == Some(Moment::Date) {
+        time = PackedTime { hour: 0, minute: 0, second: 0, micros: 0, ..time };
+    }
+    Some(Value::Time { kind, packed: time.pack(), fsp: column.ty.fsp() })
 }
 
 fn default_text(
@@ -86,8 +113,16 @@ fn default_text(
         // MariaDB gives the first TIMESTAMP a default of its own where none is said.
         return if column.ty.is_not_null() { String::new() } else { " DEFAULT NULL".to_owned() };
     };
-    if is_now(column, value) {
-        return format!(" DEFAULT {}", now(column));
+    match column.moment(value) {
+        Some(Moment::Timestamp) => return format!(" DEFAULT {}", now(column)),
+        Some(Moment::Date) if dialect.has_expression_defaults() => {
+            return " DEFAULT (CURRENT_DATE)".to_owned();
+        }
+        Some(Moment::Date) => {
+            report_expression(dialect, column, whose, notices);
+            return String::new();
+        }
+        None => {}
     }
     let text = String::from_utf8_lossy(value);
     if expression {
@@ -98,6 +133,10 @@ fn default_text(
                 column.name,
                 dialect.name()
             ));
+            return String::new();
+        }
+        if !dialect.has_expression_defaults() {
+            report_expression(dialect, column, whose, notices);
             return String::new();
         }
         return format!(" DEFAULT ({text})");
@@ -120,12 +159,20 @@ fn default_text(
     out
 }
 
+fn report_expression(dialect: &Dialect, column: &Column, whose: &str, notices: &mut Notices) {
+    notices.report(format!(
+        "{whose}: the default of `{}` is left out: it is an expression, which this {} does not take",
+        column.name,
+        dialect.name()
+    ));
+}
+
 /// A BIT default's number, from its big-endian bytes.
 pub(super) fn bit_value(bytes: &[u8]) -> u64 {
     bytes.iter().rev().take(8).rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
-fn type_text(dialect: &Dialect, column: &Column, whose: &str, notices: &mut Notices) -> String {
+fn type_text(dialect: &Dialect, column: &Column, whose: &str, keyed: Keyed, notices: &mut Notices) -> String {
     let ty = &column.ty;
     let bytes = ty.charset == "binary";
     let length = |name: &str| if ty.flen > 0 { format!("{name}({})", ty.flen) } else { name.to_owned() };
@@ -191,12 +238,17 @@ fn type_text(dialect: &Dialect, column: &Column, whose: &str, notices: &mut Noti
     }
     let has_charset = ty.is_text() || matches!(ty.tp, tp::ENUM | tp::SET);
     if has_charset && !bytes && !ty.charset.is_empty() {
-        let (charset, collate) = dialect.collation(
-            &ty.charset,
-            &ty.collate,
-            &format!("{whose}, column `{}`", column.name),
-            notices,
-        );
+        let whose = format!("{whose}, column `{}`", column.name);
+        let (charset, collate) = if keyed.too_wide && dialect.widens(&ty.charset) {
+            notices.report(format!(
+                "{whose}: it stays in character set {}, for its unique index would be too long in utf8mb4: characters that {} does not hold in it are lost",
+                ty.charset,
+                dialect.name()
+            ));
+            (ty.charset.to_ascii_lowercase(), format!("{}_bin", ty.charset.to_ascii_lowercase()))
+        } else {
+            dialect.collation(&ty.charset, &ty.collate, &whose, notices)
+        };
         out.push_str(&format!(" CHARACTER SET {charset}"));
         if !collate.is_empty() {
             out.push_str(&format!(" COLLATE {collate}"));

@@ -1,8 +1,8 @@
 //! CREATE TABLE, MySQL dialect.
 
-use binlog_catalog::{Column, Index, Table, TableRef, flag};
+use binlog_catalog::{Column, Index, IndexColumn, Table, TableRef, flag};
 
-use super::column::{DefaultOf, definition};
+use super::column::{DefaultOf, Keyed, definition};
 use super::dialect::Dialect;
 use crate::literal;
 use crate::names::{backtick, mysql_table};
@@ -20,7 +20,7 @@ pub(super) fn table(dialect: &Dialect, table: &TableRef, notices: &mut Notices) 
         notices.report(format!("{whose}: the partitions are left out"));
     }
     let mut lines: Vec<String> = visible(&table.table)
-        .map(|c| definition(dialect, c, &whose, leads_index(&table.table, c), DefaultOf::Column, notices))
+        .map(|c| definition(dialect, c, &whose, keyed(&table.table, c), DefaultOf::Column, notices))
         .collect();
     lines.extend(indexes(&table.table, &whose, notices).map(index_text));
     let options = table_options(dialect, &table.table, &whose, notices);
@@ -58,12 +58,33 @@ fn is_over_columns(table: &Table, index: &Index) -> bool {
         && index.columns.iter().all(|part| table.columns.get(part.offset).is_some_and(Column::is_visible))
 }
 
-/// Whether an index leads with the column, as AUTO_INCREMENT asks for.
-pub(super) fn leads_index(table: &Table, column: &Column) -> bool {
-    let leads = |i: &Index| {
-        i.public && is_over_columns(table, i) && i.columns.first().is_some_and(|p| p.offset == column.offset)
+/// Bytes of an index entry at most: InnoDB's limit.
+const KEY_BYTES: u64 = 3072;
+
+/// What the table's indexes mean for the column.
+pub(super) fn keyed(table: &Table, column: &Column) -> Keyed {
+    let of_columns = || table.indexes.iter().filter(|i| i.public && is_over_columns(table, i));
+    let leads = |i: &Index| i.columns.first().is_some_and(|part| part.offset == column.offset);
+    let too_wide = |i: &Index| {
+        i.unique
+            && i.columns.iter().any(|part| part.offset == column.offset)
+            && i.columns.iter().map(|part| widest(table, part)).sum::<u64>() > KEY_BYTES
     };
-    column.ty.flag & flag::AUTO_INCREMENT != 0 && table.indexes.iter().any(leads)
+    Keyed {
+        leads: column.ty.flag & flag::AUTO_INCREMENT != 0 && of_columns().any(leads),
+        too_wide: column.ty.is_text() && of_columns().any(too_wide),
+    }
+}
+
+/// Bytes of a part of an index if each character took four.
+fn widest(table: &Table, part: &IndexColumn) -> u64 {
+    let Some(column) = table.columns.get(part.offset) else { return 0 };
+    let length = part.prefix.map_or(column.ty.flen, i64::from).max(0).unsigned_abs();
+    match &column.ty {
+        ty if ty.is_text() => length * 4,
+        ty if ty.is_bytes() => length,
+        _ => 8,
+    }
 }
 
 /// `` UNIQUE KEY `u` (`a`,`b`(5)) ``.

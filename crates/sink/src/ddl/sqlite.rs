@@ -4,11 +4,13 @@
 //! which SQLite would round or refuse. Keys are compared as bytes, for SQLite knows none of the source's collations: what was unique
 //! there is unique here.
 
-use binlog_catalog::{Column, Ddl, Index, Table, TableRef, tp};
+use binlog_catalog::{Column, Ddl, Error, Index, Moment, Table, TableRef, Value, tp};
 
-use super::column::{bit_value, is_now};
+use super::Statement;
+use super::column::moment_of;
 use super::create::{indexes, visible, whose};
 use super::rename::Rename;
+use super::sqlite_copy::{Copy, Source};
 use super::table_diff::TableDiff;
 use crate::literal::{push_hex_digits, sqlite_text};
 use crate::names::{double_quote, sqlite_table, sqlite_table_name};
@@ -51,30 +53,46 @@ fn is_portable(table: &Table, column: &Column) -> bool {
         && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '+' | '-' | '*' | '(' | ')'))
 }
 
-fn literal(column: &Column, value: &[u8]) -> String {
-    if column.ty.tp == tp::BIT {
-        let number = bit_value(value);
-        return if is_wide_number(column) { format!("'{number}'") } else { number.to_string() };
-    }
-    match (affinity(column), std::str::from_utf8(value)) {
-        ("INTEGER" | "REAL", Ok(text)) if text.parse::<f64>().is_ok() => text.to_owned(),
-        ("BLOB", _) | (_, Err(_)) => {
-            let mut out = "x'".to_owned();
-            push_hex_digits(&mut out, value);
-            out.push('\'');
-            out
-        }
-        (_, Ok(text)) => sqlite_text(text),
+fn literal(column: &Column, value: &Value) -> String {
+    let text = || value.to_text(column).unwrap_or_default();
+    let number = || match value {
+        Value::Bit(v) => v.to_string(),
+        _ => String::from_utf8_lossy(&text()).into_owned(),
+    };
+    match affinity(column) {
+        _ if *value == Value::Null => "NULL".to_owned(),
+        "INTEGER" | "REAL" => number(),
+        "BLOB" => blob(&text()),
+        _ if matches!(value, Value::Bit(_)) => sqlite_text(&number()),
+        _ => String::from_utf8(text()).map_or_else(|e| blob(e.as_bytes()), |text| sqlite_text(&text)),
     }
 }
 
-fn default_text(column: &Column) -> String {
-    match &column.default {
-        Some(value) if is_now(column, value) => " DEFAULT CURRENT_TIMESTAMP".to_owned(),
+fn blob(bytes: &[u8]) -> String {
+    let mut out = "x'".to_owned();
+    push_hex_digits(&mut out, bytes);
+    out.push('\'');
+    out
+}
+
+fn default_text(column: &Column, whose: &str, notices: &mut Notices) -> String {
+    let Some(text) = &column.default else { return String::new() };
+    match column.moment(text) {
+        Some(Moment::Date) if column.ty.tp == tp::DATETIME => {
+            return " DEFAULT (CURRENT_DATE || ' 00:00:00')".to_owned();
+        }
+        Some(Moment::Date) => return " DEFAULT CURRENT_DATE".to_owned(),
+        Some(Moment::Timestamp) => return " DEFAULT CURRENT_TIMESTAMP".to_owned(),
         // An expression of MySQL's means something else here, or nothing.
-        Some(_) if column.default_is_expr => String::new(),
-        Some(value) => format!(" DEFAULT {}", literal(column, value)),
-        None => String::new(),
+        None if column.default_is_expr => return String::new(),
+        None => {}
+    }
+    match column.value_of(text) {
+        Ok(value) => format!(" DEFAULT {}", literal(column, &value)),
+        Err(error) => {
+            notices.report(format!("{whose}: the default of `{}` is left out: {error}", column.name));
+            String::new()
+        }
     }
 }
 
@@ -96,7 +114,7 @@ fn definition(table: &Table, column: &Column, whose: &str, notices: &mut Notices
     if column.ty.is_not_null() {
         out.push_str(" NOT NULL");
     }
-    out + &default_text(column)
+    out + &default_text(column, whose, notices)
 }
 
 fn table_text(name: &str, table: &Table, whose: &str, notices: &mut Notices) -> String {
@@ -165,68 +183,75 @@ pub(super) fn rename(step: &Rename) -> Vec<String> {
 }
 
 /// Makes `after` out of `before`: nothing where SQLite sees no difference, else a new table into which the rows are copied.
-pub(super) fn alter(before: &TableRef, after: &TableRef, ddl: &Ddl, notices: &mut Notices) -> Vec<String> {
+///
+/// # Errors
+/// When the default of a new column does not fit its type.
+pub(super) fn alter(
+    before: &TableRef,
+    after: &TableRef,
+    ddl: &Ddl,
+    notices: &mut Notices,
+) -> Result<Vec<Statement>, Error> {
     let whose = whose(after);
     let (schema, name) = (&after.schema, &after.table.name);
     let old_name = sqlite_table(&before.schema, &before.table.name);
     let as_before = table_text("t", &before.table, &whose, &mut Notices::default());
     let as_after = table_text("t", &after.table, &whose, notices);
-    let mut statements = Vec::new();
+    let diff = TableDiff::new(&before.table, &after.table, ddl);
+    let casts = diff.kept.iter().any(|(old, new)| !old.passes_to(new) && new.is_writable());
+    let mut statements: Vec<Statement> = Vec::new();
     for index in &before.table.indexes {
-        statements.push(format!(
-            "DROP INDEX IF EXISTS {}",
-            index_name(&before.schema, &before.table.name, &index.name)
-        ));
+        let name = index_name(&before.schema, &before.table.name, &index.name);
+        statements.push(format!("DROP INDEX IF EXISTS {name}").into());
     }
-    if as_before != as_after {
-        let diff = TableDiff::new(&before.table, &after.table, ddl);
+    if as_before != as_after || casts {
         let fresh = double_quote(&format!("{}#new", sqlite_table_name(schema, name)));
-        let mut to = Vec::new();
-        let mut from = Vec::new();
-        for column in visible(&after.table) {
-            if column.is_generated() && is_portable(&after.table, column) {
-                continue;
-            }
-            let source = match diff.old_of(column) {
-                Some(old) => converted(old, column),
-                None => match &column.origin_default {
-                    Some(value) => literal(column, value),
-                    None if column.ty.is_not_null() => zero(column).to_owned(),
-                    None => "NULL".to_owned(),
-                },
-            };
-            to.push(double_quote(&column.name));
-            from.push(source);
-        }
-        statements.push(table_text(&fresh, &after.table, &whose, &mut Notices::default()));
-        statements.push(format!(
-            "INSERT INTO {fresh} ({}) SELECT {} FROM {old_name}",
-            to.join(", "),
-            from.join(", ")
-        ));
-        statements.push(format!("DROP TABLE {old_name}"));
-        statements.push(format!("ALTER TABLE {fresh} RENAME TO {}", sqlite_table(schema, name)));
+        statements.push(table_text(&fresh, &after.table, &whose, &mut Notices::default()).into());
+        let copy = copy(&old_name, &fresh, &diff, before, after, ddl)?;
+        let sql = format!("INSERT INTO {fresh} SELECT … FROM {old_name}");
+        statements.push(Statement { copy: Some(Box::new(copy)), ..Statement::from(sql) });
+        statements.push(format!("DROP TABLE {old_name}").into());
+        statements.push(format!("ALTER TABLE {fresh} RENAME TO {}", sqlite_table(schema, name)).into());
     }
-    statements.extend(index_texts(schema, name, &after.table, &whose, notices));
     statements
+        .extend(index_texts(schema, name, &after.table, &whose, notices).into_iter().map(Statement::from));
+    Ok(statements)
 }
 
-/// An old value in the new column's type. Column affinity does the rest of the work.
-fn converted(old: &Column, new: &Column) -> String {
-    let name = double_quote(&old.name);
-    let (from, to) = (affinity(old), affinity(new));
-    let value = if from == to { name } else { format!("CAST({name} AS {to})") };
-    if new.ty.is_not_null() && !old.ty.is_not_null() {
-        // The source has refused the change where there were NULLs; what a hole of the stream left must not stop it.
-        return format!("coalesce({value}, {})", zero(new));
+fn copy(
+    from: &str,
+    to: &str,
+    diff: &TableDiff<'_>,
+    before: &TableRef,
+    after: &TableRef,
+    ddl: &Ddl,
+) -> Result<Copy, Error> {
+    let mut columns = Vec::new();
+    for column in visible(&after.table) {
+        if column.is_generated() && is_portable(&after.table, column) {
+            continue;
+        }
+        let source = match diff.old_of(column) {
+            Some(old) if old.passes_to(column) || column.is_generated() => {
+                // The source has refused the change where there were NULLs; what a hole of the stream left must not stop it.
+                let filler = (column.ty.is_not_null() && !old.ty.is_not_null()).then(|| column.zero());
+                Source::Same(double_quote(&old.name), filler)
+            }
+            Some(old) => Source::Cast(double_quote(&old.name), Box::new(old.clone())),
+            None if column.is_generated() => Source::Value(Value::Null),
+            None => match column.origin_value()? {
+                Some(value) => Source::Value(value),
+                None => Source::Value(moment_of(ddl, column).unwrap_or(Value::Null)),
+            },
+        };
+        columns.push((column.clone(), source));
     }
-    value
+    let row_id = row_id(&before.table);
+    Ok(Copy { from: from.to_owned(), to: to.to_owned(), columns, row_id, zone: ddl.zone.clone() })
 }
 
-fn zero(column: &Column) -> &'static str {
-    match affinity(column) {
-        "INTEGER" | "REAL" => "0",
-        "BLOB" => "x''",
-        _ => "''",
-    }
+/// A name of SQLite's row id that no column takes.
+pub(crate) fn row_id(table: &Table) -> Option<&'static str> {
+    let taken = |id: &&str| table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(id));
+    ["rowid", "_rowid_", "oid"].into_iter().find(|id| !taken(id))
 }

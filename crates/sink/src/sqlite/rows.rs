@@ -2,12 +2,13 @@
 
 use binlog_catalog::{ChangeKind, Row};
 use binlog_types::CommitTs;
-use sqlx::{AssertSqlSafe, Row as _};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::value::bind;
 use crate::Error;
+use crate::ddl::row_id;
 use crate::dml::batch::{Batch, Keyed, Ordered};
 use crate::dml::fold::Net;
 use crate::dml::multiset::{Counted, net};
@@ -241,15 +242,9 @@ fn condition(layout: &Layout, row: &Row, copies: u64) -> (String, Vec<usize>) {
         Some(key) => (equal(layout, key), key.clone()),
         None => {
             let columns = layout.bound(row);
-            let id = row_id(layout);
+            let id = row_id(&layout.table.table).unwrap_or("rowid");
             let all = equal(layout, &columns);
             (format!("{id} IN (SELECT {id} FROM {} WHERE {all} LIMIT {copies})", table(layout)), columns)
         }
     }
-}
-
-/// A name of the row id that no column takes.
-fn row_id(layout: &Layout) -> &'static str {
-    let taken = |id: &&str| layout.table.table.columns.iter().any(|c| c.name.eq_ignore_ascii_case(id));
-    ["rowid", "_rowid_", "oid"].into_iter().find(|id| !taken(id)).unwrap_or("rowid")
 }
