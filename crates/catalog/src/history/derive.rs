@@ -146,7 +146,7 @@ impl SchemaHistory {
 
     fn database_named(&self, name: &str, version: SchemaVersion) -> Option<i64> {
         let named = |id: &i64| {
-            let database = self.database_before(*id, SchemaVersion(version.0 + 1));
+            let database = self.database_before(*id, SchemaVersion(version.0.saturating_add(1)));
             database.is_some_and(|d| d.name.eq_ignore_ascii_case(name))
         };
         self.databases.keys().copied().find(named)

@@ -147,7 +147,7 @@ impl SchemaHistory {
                 *versions = versions.split_off(&last);
                 return true;
             }
-            *versions = versions.split_off(&SchemaVersion(newest.0 + 1));
+            *versions = versions.split_off(&SchemaVersion(newest.0.saturating_add(1)));
             !versions.is_empty()
         });
         for versions in self.databases.values_mut() {
@@ -183,12 +183,12 @@ impl SchemaHistory {
 
     /// The newest version below `version`, with its database; None: unknown, or dropped.
     pub(crate) fn table_before(&self, id: TableId, version: SchemaVersion) -> Option<(i64, Arc<Table>)> {
-        let found = newest(self.tables.get(&id)?, SchemaVersion(version.0 - 1))?;
+        let found = newest(self.tables.get(&id)?, SchemaVersion(version.0.saturating_sub(1)))?;
         Some((found.parent_id, found.value.clone()?))
     }
 
     pub(crate) fn database_before(&self, id: i64, version: SchemaVersion) -> Option<Arc<Database>> {
-        newest(self.databases.get(&id)?, SchemaVersion(version.0 - 1))?.value.clone()
+        newest(self.databases.get(&id)?, SchemaVersion(version.0.saturating_sub(1)))?.value.clone()
     }
 
     /// Exactly that version of the database.

@@ -47,14 +47,22 @@ struct Effect {
     after: Option<TableRef>,
 }
 
-/// Moves the state to the job's version.
-pub(super) fn apply(state: &mut State, history: &SchemaHistory, job: &Job) -> Vec<SchemaChange> {
+/// Moves the state to the job's version. An error says what is missing; the state is as before.
+pub(super) fn apply(
+    state: &mut State,
+    history: &SchemaHistory,
+    job: &Job,
+    wanted: impl FnMut(&TableRef) -> bool,
+) -> Result<Vec<SchemaChange>, String> {
     let mut changes = Vec::new();
     let touched = &job.touched;
     let before_of = |state: &State, id| before(state, history, job, id);
     let carried = touched.iter().filter(|o| o.kind == ObjectKind::Table).map(|o| TableId(o.id));
     let derived = history.derived(JobId(job.id)).iter().copied();
     let ids: Vec<TableId> = carried.chain(derived).collect();
+    if job.job_type == job_type::EXCHANGE_TABLE_PARTITION {
+        check_exchange(state, history, job, &ids, wanted)?;
+    }
     // Names before the job are taken before anything moves: a job may swap them.
     let befores: Vec<(TableId, Option<TableRef>)> =
         ids.iter().map(|id| (*id, before_of(state, *id))).collect();
@@ -103,11 +111,46 @@ pub(super) fn apply(state: &mut State, history: &SchemaHistory, job: &Job) -> Ve
     if invisible(job.job_type) {
         changes.clear();
     }
-    changes
+    Ok(changes)
+}
+
+/// An exchange moves rows between two tables without a binlog: both must be known, or what a sink holds would be wrong without a word.
+fn check_exchange(
+    state: &State,
+    history: &SchemaHistory,
+    job: &Job,
+    ids: &[TableId],
+    mut wanted: impl FnMut(&TableRef) -> bool,
+) -> Result<(), String> {
+    let after = |id: &TableId| {
+        let version = history.table_version(*id, job.version)?;
+        Some(state.reference(version.parent_id, version.value.clone()?))
+    };
+    let tables: Vec<TableRef> = ids.iter().filter_map(after).collect();
+    if tables.len() >= 2 || tables.iter().all(|table| !wanted(table)) {
+        return Ok(());
+    }
+    let named =
+        tables.first().map_or_else(|| "a table".to_owned(), |t| format!("{}.{}", t.schema, t.table.name));
+    Err(format!(
+        "job {} exchanged a partition of {named} for a table of which the schema history does not know anything ({}): copy both tables anew \
+         and begin behind this record, or leave them out",
+        job.id, job.query
+    ))
+}
+
+/// Jobs before which what they carry was not there. What a snapshot shows of it may be the job at work.
+fn creates(job_type: u8) -> bool {
+    use job_type::*;
+    matches!(job_type, CREATE_TABLE | CREATE_TABLES | CREATE_VIEW | CREATE_SEQUENCE)
 }
 
 /// The table before the job: as the state has it, unless the state was made from a time at which the job was already visible.
 fn before(state: &State, history: &SchemaHistory, job: &Job, id: TableId) -> Option<TableRef> {
+    let carried = || job.touched.iter().any(|o| o.kind == ObjectKind::Table && o.id == id.0 && !o.dropped);
+    if creates(job.job_type) && carried() {
+        return None;
+    }
     match state.table(id) {
         Some(table) if table.table.version < job.version => Some(table),
         _ => {

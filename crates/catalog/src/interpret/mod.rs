@@ -5,6 +5,7 @@ mod ddl;
 mod large;
 mod rows;
 mod state;
+mod wanted;
 
 use binlog_proto::{Body, store::SchemaObject};
 use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
@@ -14,6 +15,7 @@ use crate::{Ddl, Error, Event, Part, SchemaHistory, TableRef, Transaction, sql};
 pub use large::{Blob, Large, LargeStep};
 use rows::Plans;
 use state::{Gone, State};
+use wanted::Wanted;
 
 /// Where the stream is taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,7 @@ pub struct Interpreter {
     seen: SchemaVersion,
     skipped_rows: u64,
     unknown: UnknownDdl,
+    wanted: Wanted,
     /// DDLs since the history was last cut.
     since_forgotten: usize,
 }
@@ -116,8 +119,15 @@ impl Interpreter {
             seen: SchemaVersion(0),
             skipped_rows: 0,
             unknown: UnknownDdl::default(),
+            wanted: Wanted::default(),
             since_forgotten: 0,
         }
+    }
+
+    /// Only rows of tables for which `wants` says yes, by database and table, are decoded; those of others are passed over, whatever
+    /// is in them. DDL is interpreted as ever.
+    pub fn set_wanted(&mut self, wants: impl Fn(&str, &str) -> bool + Send + Sync + 'static) {
+        self.wanted = Wanted::new(Box::new(wants));
     }
 
     /// What becomes of DDLs of kinds that are not known.
@@ -187,7 +197,8 @@ impl Interpreter {
         if body.ddl_schema_state == DELETE_ONLY {
             return Ok(Step::no_effect(format!("job {id} is not done yet")));
         }
-        if job.job_type == job_type::FLASHBACK_CLUSTER {
+        // It makes no version, so that it is not effective.
+        if job.job_type == job_type::FLASHBACK_CLUSTER && job.done {
             return Err(Error::Schema(format!(
                 "record with commit_ts {commit_ts}: job {id} is FLASHBACK CLUSTER: rows went back to an earlier time without a \
                  binlog; copy the data anew and start behind this record"
@@ -218,7 +229,8 @@ impl Interpreter {
         if unknown && self.unknown == UnknownDdl::Stop {
             return Err(unknown_ddl(commit_ts, &job, &query));
         }
-        let mut changes = ddl::apply(state, &self.history, &job);
+        let mut changes = ddl::apply(state, &self.history, &job, |table| self.wanted.holds(table))
+            .map_err(|why| Error::Schema(format!("record with commit_ts {commit_ts}: {why}")))?;
         self.moved = true;
         self.forget();
         if unknown {
@@ -251,7 +263,9 @@ impl Interpreter {
         self.since_forgotten = 0;
         let Some(state) = &self.state else { return };
         self.history.forget(SchemaVersion(state.version.0 - HISTORY_BEHIND));
-        self.plans.retain(|id| state.table(id).is_some() || state.gone(id) != Some(Gone::Dropped));
+        let keep = |id| state.table(id).is_some() || state.gone(id) != Some(Gone::Dropped);
+        self.plans.retain(keep);
+        self.wanted.retain(keep);
     }
 
     /// A job that is there and says nothing that can be read.

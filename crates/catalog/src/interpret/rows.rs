@@ -59,7 +59,7 @@ impl Interpreter {
         Ok(changes)
     }
 
-    /// The table that rows of `id` belong to, and how they are read; None: all `rows` of them are left out.
+    /// The table that rows of `id` belong to, and how they are read; None: all `rows` of them are left out, or not wanted.
     pub(super) fn plan(
         &mut self,
         commit_ts: CommitTs,
@@ -74,6 +74,9 @@ impl Interpreter {
             }
             return Ok(None);
         };
+        if !self.wanted.holds(&table) {
+            return Ok(None);
+        }
         let source = self.history.table_near(id, version).unwrap_or_else(|| Arc::clone(&table.table));
         let plan = self.plans.get(id, source, &table.table);
         let plan = plan.map_err(|e| in_table(commit_ts, id, &table, "schema".into(), e))?;

@@ -142,6 +142,77 @@ fn what_has_no_effect_says_why() {
     }
 }
 
+/// It makes no version; only one that was done stops the stream.
+#[test]
+fn a_flashback_of_the_cluster_stops_unless_it_was_cancelled() {
+    let mut interpreter = fed(Start::Version(SchemaVersion(4)));
+    for (id, state) in [(110, 6), (111, 5), (112, 3)] {
+        let json = format!(
+            r#"{{"id":{id},"type":62,"state":{state},"query":"flashback cluster …","binlog":{{"SchemaVersion":0,"FinishedTS":50}}}}"#
+        );
+        interpreter.extend(objects_of_job(json.as_bytes()).unwrap(), SchemaVersion(4)).unwrap();
+    }
+    let error = step(&mut interpreter, 50, &ddl(110)).unwrap_err().to_string();
+    assert!(error.contains("commit_ts 50") && error.contains("FLASHBACK CLUSTER"), "{error}");
+    for id in [111, 112] {
+        assert!(matches!(step(&mut interpreter, 51, &ddl(id)), Ok(Step::Skipped(_))), "{id}");
+    }
+}
+
+/// A pump that starts while a table is created sees it in its first snapshot, maybe half done; the job says that it is new.
+#[test]
+fn a_table_that_a_snapshot_showed_too_early_is_still_created() {
+    let mut early = table(30, "n", 0);
+    early.indexes.iter_mut().for_each(|index| index.public = false);
+    let snapshot = SchemaObject {
+        kind: ObjectKind::Table as i32,
+        id: 30,
+        parent_id: DB,
+        json: crate::meta::table_json(&early).into(),
+        ..SchemaObject::default()
+    };
+    let mut interpreter = fed(Start::Version(SchemaVersion(4)));
+    let mut objects = vec![snapshot];
+    objects.extend(job(120, job_type::CREATE_TABLE, 30, 5, Some(&table(30, "n", 5))));
+    interpreter.extend(objects, SchemaVersion(5)).unwrap();
+    let Event::Ddl(ddl) = event(&mut interpreter, 50, &ddl(120)) else { panic!() };
+    assert!(
+        matches!(&ddl.changes[..], [SchemaChange::CreateTable(t)] if t.table.id.0 == 30),
+        "{:?}",
+        ddl.changes
+    );
+}
+
+/// Rows change places without a binlog: whoever has one of the tables must not go on as if nothing had happened.
+#[test]
+fn an_exchange_with_a_table_that_is_not_known_is_an_error() {
+    let exchange = || job(130, job_type::EXCHANGE_TABLE_PARTITION, 99, 5, Some(&table(11, "u", 5)));
+    let mut interpreter = fed(Start::Version(SchemaVersion(4)));
+    interpreter.extend(exchange(), SchemaVersion(5)).unwrap();
+    let error = step(&mut interpreter, 50, &ddl(130)).unwrap_err().to_string();
+    assert!(error.contains("commit_ts 50") && error.contains("job 130") && error.contains("d.u"), "{error}");
+    assert_eq!(interpreter.schema_version(), SchemaVersion(4), "the state is as before");
+
+    let mut others = fed(Start::Version(SchemaVersion(4)));
+    others.set_wanted(|_, name| name != "u");
+    others.extend(exchange(), SchemaVersion(5)).unwrap();
+    let Event::Ddl(ddl) = event(&mut others, 50, &ddl(130)) else { panic!() };
+    assert_eq!((ddl.changes.len(), others.schema_version()), (0, SchemaVersion(5)));
+}
+
+/// What is not wanted is not decoded, under whatever name the table has by then.
+#[test]
+fn rows_that_are_not_wanted_are_not_looked_at() {
+    let mut interpreter = fed(Start::Version(SchemaVersion(3)));
+    interpreter.set_wanted(|schema, name| schema == "d" && name != "t");
+    let torn = || dml(3, 11, vec![Mutation::Insert(vec![8].into())]);
+    let Event::Transaction(rows) = event(&mut interpreter, 35, &torn()) else { panic!() };
+    assert_eq!((rows.changes.len(), interpreter.skipped_rows()), (0, 0));
+    assert!(matches!(event(&mut interpreter, 40, &ddl(102)), Event::Ddl(d) if d.changes.len() == 1));
+    let error = step(&mut interpreter, 50, &torn()).unwrap_err();
+    assert!(matches!(error, Error::Record { .. }), "renamed to a name that is wanted: {error}");
+}
+
 #[test]
 fn errors_name_the_record() {
     let mut interpreter = fed(Start::Version(SchemaVersion(4)));

@@ -117,7 +117,7 @@ impl Parsed {
                 query: job.text("query"),
                 version: SchemaVersion(version),
                 done,
-                effective: done && version != 0,
+                effective: done && version > 0,
                 zone: zone(job.0),
                 touched: Vec::new(),
                 carried: multiple.iter().filter_map(id).collect(),
