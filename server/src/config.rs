@@ -1,6 +1,6 @@
 //! The settings of a pump, checked.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use crate::Error;
+use crate::free_space::SpaceProbe;
 
 const DEFAULT_PORT: u16 = 8250;
 
@@ -30,7 +31,7 @@ pub enum PurgedPull {
 pub struct StorageConfig {
     /// Sync before acknowledging. `false` is unsafe: a power cut loses acknowledged binlogs. Default: true.
     pub sync_log: bool,
-    /// Accepted for compatibility; queues here are bounded by bytes.
+    /// Accepted for compatibility; what waits here is bounded by bytes.
     #[serde(rename = "kv_chan_cap")]
     pub kv_chan_cap: i64,
     /// Seconds after which a write is logged as slow. Default: 1.
@@ -107,6 +108,10 @@ pub struct Config {
     pub security: Security,
     /// `[storage]`.
     pub storage: StorageConfig,
+    /// For tests: how much room the disk has.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub space: SpaceProbe,
 }
 
 impl Default for Config {
@@ -134,6 +139,7 @@ impl Default for Config {
             enable_debug: false,
             security: Security::default(),
             storage: StorageConfig::default(),
+            space: SpaceProbe::default(),
         }
     }
 }
@@ -165,6 +171,7 @@ pub(crate) struct Settings {
     /// A pushgateway and how often to push to it.
     pub(crate) push: Option<(String, Duration)>,
     pub(crate) security: Security,
+    pub(crate) space: SpaceProbe,
 }
 
 /// A checked `host:port`.
@@ -290,6 +297,7 @@ impl Config {
             sync: self.storage.sync_log,
             push: self.push()?,
             security: self.security.clone(),
+            space: self.space.clone(),
         })
     }
 }
@@ -370,14 +378,38 @@ fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
     Ok(checked)
 }
 
-/// The address that this machine's default route leaves from. Connecting a datagram socket sends nothing.
+/// The address that this machine's default route leaves from, or else the first that is not for this machine alone.
 fn first_address() -> String {
-    let probe = || -> std::io::Result<std::net::IpAddr> {
+    // Connecting a datagram socket sends nothing.
+    let probe = || -> std::io::Result<IpAddr> {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect("192.0.2.1:9")?;
         Ok(socket.local_addr()?.ip())
     };
-    probe().map_or_else(|_| "127.0.0.1".to_owned(), |ip| ip.to_string())
+    let local = || local_address(&std::fs::read_to_string("/proc/net/fib_trie").ok()?).map(IpAddr::V4);
+    probe().ok().or_else(local).unwrap_or(Ipv4Addr::LOCALHOST.into()).to_string()
+}
+
+/// The first address in the kernel's table that is one of this machine's and no loopback. An address stands before what it is:
+///
+/// ```text
+/// |-- 10.0.0.5
+///    /32 host LOCAL
+/// ```
+fn local_address(table: &str) -> Option<Ipv4Addr> {
+    let mut address: Option<Ipv4Addr> = None;
+    for line in table.lines().map(str::trim) {
+        match line.strip_prefix("|-- ") {
+            Some(text) => address = text.parse().ok(),
+            None if line == "/32 host LOCAL" => {
+                if let Some(found) = address.filter(|address| !address.is_loopback()) {
+                    return Some(found);
+                }
+            }
+            None => {}
+        }
+    }
+    None
 }
 
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
@@ -405,6 +437,13 @@ mod tests {
 
     fn text_of(result: Result<Settings, Error>) -> String {
         result.expect_err("should be refused").to_string()
+    }
+
+    #[test]
+    fn without_a_default_route_there_is_an_address_all_the_same() {
+        let table = "Local:\n  +-- 0.0.0.0/0 3 0 5\n  |-- 127.0.0.1\n    /32 host LOCAL\n  +-- 10.0.0.0/30 2 0 2\n    |-- 10.0.0.0\n       /24 link UNICAST\n    |-- 10.0.0.5\n       /32 host LOCAL\n";
+        assert_eq!(local_address(table), Some(Ipv4Addr::new(10, 0, 0, 5)));
+        assert_eq!(local_address(&table[..70]), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use binlog_types::{ClockHandle, ClusterId, JobId, SchemaVersion, Ts};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::config::Settings;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) gc: GcTrigger,
     pub(crate) drain: Drain,
     pub(crate) counts: Counts,
+    /// What requests may take at once.
+    pub(crate) budget: Budget,
     /// One turn: whose drainer may have a transaction put together that is larger than all others.
     pub(crate) oversize: Arc<Semaphore>,
     /// When this pump registered; 0 before.

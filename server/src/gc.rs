@@ -9,6 +9,8 @@ use crate::context::Shared;
 use crate::grpc::schema;
 use crate::metrics::gauge_of;
 
+/// Not at once: a pump that has just started has other things to do, but one that restarts every hour must collect too.
+const FIRST: Duration = Duration::from_secs(90);
 const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// What one collection may drop, and whose unread binlogs it drops by the cap.
@@ -25,7 +27,6 @@ struct Plan {
 fn plan(watermark: CommitTs, retention: Retention, cap: Option<Retention>, drainers: &[NodeStatus]) -> Plan {
     let back =
         |by: Retention| watermark.ts().minus_millis(u64::try_from(by.as_millis()).unwrap_or(u64::MAX >> 18));
-    let checkpoint = |node: &NodeStatus| CommitTs::new(u64::try_from(node.max_commit_ts).unwrap_or(0));
     let reading = || drainers.iter().filter(|node| node.state != NodeState::Offline);
     let wanted = CommitTs::from(back(retention));
     let read = reading().map(checkpoint).min().unwrap_or(CommitTs::MAX);
@@ -34,14 +35,21 @@ fn plan(watermark: CommitTs, retention: Retention, cap: Option<Retention>, drain
     Plan { target, overtaken: reading().filter(|node| checkpoint(node) < target).cloned().collect() }
 }
 
-/// Collects every hour and on request, until the pump stops.
+/// What a drainer has read.
+fn checkpoint(node: &NodeStatus) -> CommitTs {
+    CommitTs::new(u64::try_from(node.max_commit_ts).unwrap_or(0))
+}
+
+/// Collects soon after the start, then every hour, and on request, until the pump stops.
 pub(crate) async fn run(context: Shared) {
+    let mut wait = FIRST;
     loop {
         tokio::select! {
             () = context.stop.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = tokio::time::sleep(wait) => {}
             () = context.gc.asked() => {}
         }
+        wait = INTERVAL;
         context.gc.set_working(true);
         collect(&context).await;
         context.gc.set_working(false);
@@ -76,15 +84,15 @@ async fn collect(context: &Shared) {
             "drainer's checkpoint is older than pump gc ts, some binlogs are purged; take it offline if it is gone for good"
         );
     }
+    // What some of them had not read stays on record as a gap.
+    let read = plan.overtaken.iter().map(checkpoint).min();
     let (store, target) = (context.store.clone(), plan.target);
     let collect = move || {
         let before = log_keys(&store);
-        let safe_point = store.gc(target)?;
+        let safe_point = read.map_or_else(|| store.gc(target), |read| store.gc_past(target, read))?;
         let deleted = before.saturating_sub(log_keys(&store));
         // What is behind every record that is kept, and every prewrite that may still become one.
-        let open = store.unresolved(usize::MAX);
-        let oldest =
-            open.iter().map(|open| CommitTs::from(open.start_ts.ts())).min().unwrap_or(CommitTs::MAX);
+        let oldest = store.oldest_undecided().map_or(CommitTs::MAX, |start_ts| start_ts.ts().into());
         let entries = schema::collect(&store, schema_point(safe_point.min(oldest)))?;
         Ok::<_, binlog_storage::Error>((safe_point, deleted, entries))
     };

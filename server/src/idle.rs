@@ -52,7 +52,7 @@ pub(crate) async fn offer(context: &Shared) -> Option<CommitTs> {
 /// Measures the free space of the data directory's disk. Where it runs out, garbage is collected at once, and again now and then
 /// until there is more: prewrites are refused meanwhile, and taken again by themselves.
 pub(crate) async fn watch_disk(context: Shared) {
-    let mut asked: Option<Duration> = None;
+    let (mut full, mut asked) = (false, None);
     loop {
         match context.settings.space.measure(&context.settings.data_dir) {
             Ok(FreeSpace { available, capacity }) => {
@@ -65,23 +65,24 @@ pub(crate) async fn watch_disk(context: Shared) {
         }
         match context.disk.exhausted() {
             Some((available, limit)) => {
-                if asked.is_none() {
+                if !full {
                     tracing::warn!(
                         available,
                         limit,
                         "no available space: prewrite binlogs are refused until there is more"
                     );
                 }
+                full = true;
                 if asked.is_none_or(|asked| context.elapsed_since(asked) >= COLLECT_AGAIN) && context.gc.ask()
                 {
                     asked = Some(context.clock.monotonic());
                 }
             }
-            None => {
-                if asked.take().is_some() {
-                    tracing::info!("there is space again: prewrite binlogs are taken");
-                }
+            None if full => {
+                (full, asked) = (false, None);
+                tracing::info!("there is space again: prewrite binlogs are taken");
             }
+            None => {}
         }
         tokio::select! {
             () = context.stop.cancelled() => return,

@@ -13,6 +13,7 @@
 //! **Invariant:** no stream ever passes the store's watermark.
 
 mod bridge;
+mod budget;
 mod config;
 mod context;
 mod data_dir;
@@ -20,6 +21,7 @@ mod drain;
 mod error;
 mod flags;
 mod follower;
+mod free_space;
 mod gc;
 mod grpc;
 mod http;
@@ -40,4 +42,5 @@ pub use binlog_cli::tls::Security;
 pub use config::{Config, PurgedPull, StorageConfig};
 pub use error::Error;
 pub use flags::PROGRAM;
+pub use free_space::{FreeSpace, SpaceProbe};
 pub use run::{Running, run, start};

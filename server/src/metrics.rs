@@ -10,6 +10,7 @@ use prometheus::{
     TextEncoder, exponential_buckets,
 };
 
+use crate::budget::Budget;
 use crate::runtime_metrics::RuntimeMetrics;
 
 /// All metrics; cheap to clone.
@@ -156,12 +157,13 @@ impl Metrics {
         })
     }
 
-    /// Adds what the store counts, asked for at each scrape.
+    /// Adds what the store counts and what requests take, asked for at each scrape.
     ///
     /// # Errors
     /// When it was added before.
-    pub(crate) fn watch_store(&self, store: Store) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(StoreNumbers { store, max_commit_ts: self.max_commit_ts.clone() }))
+    pub(crate) fn watch(&self, store: Store, budget: Budget) -> Result<(), prometheus::Error> {
+        let max_commit_ts = self.max_commit_ts.clone();
+        self.registry.register(Box::new(StoreNumbers { store, budget, max_commit_ts }))
     }
 
     /// The text exposition.
@@ -178,10 +180,11 @@ pub(crate) fn gauge_of(ts: CommitTs) -> i64 {
     i64::try_from(ts.ts().physical()).unwrap_or(i64::MAX)
 }
 
-/// The figures of the engine, which has its own names for them.
+/// The figures of the engine, which has its own names for them, and of what waits for it.
 #[derive(Debug)]
 struct StoreNumbers {
     store: Store,
+    budget: Budget,
     max_commit_ts: IntGauge,
 }
 
@@ -192,16 +195,28 @@ impl Collector for StoreNumbers {
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.max_commit_ts.set(gauge_of(self.store.watermark()));
+        let counts = self.store.counts();
+        let mut numbers = self.store.numbers();
+        numbers.retain(|(name, _)| !counts.iter().any(|(count, _)| count == name));
+        numbers.push(("queued_bytes".to_owned(), self.budget.taken()));
         let mut families = Vec::new();
-        for (name, value) in self.store.numbers() {
-            let name: String =
-                name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-            let opts = Opts::new(format!("binlog_pump_storage_{name}"), "a figure of the storage engine");
-            if let Ok(gauge) = IntGauge::with_opts(opts) {
+        for (name, value) in counts {
+            if let Ok(counter) = IntCounter::with_opts(figure(&name)) {
+                counter.inc_by(value);
+                families.extend(counter.collect());
+            }
+        }
+        for (name, value) in numbers {
+            if let Ok(gauge) = IntGauge::with_opts(figure(&name)) {
                 gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
                 families.extend(gauge.collect());
             }
         }
         families
     }
+}
+
+fn figure(name: &str) -> Opts {
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    Opts::new(format!("binlog_pump_storage_{name}"), "a figure of the storage engine")
 }

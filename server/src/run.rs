@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::config::{Config, Settings};
 use crate::context::{Context, Counts, DiskSpace, GcTrigger, SchemaHub, Shared};
 use crate::data_dir::{DataDir, original};
@@ -31,6 +32,8 @@ use crate::{follower, gc, idle, peers, registrar, resolver, tick};
 
 /// How long open requests may take when the pump stops.
 const SERVICE_DEADLINE: Duration = Duration::from_secs(10);
+/// What requests may take at once: far more than fit into a batch of the store, and far less than would hurt.
+const REQUESTS_MIB: u32 = 256;
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -112,7 +115,8 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
     let store = open_store(&data_dir, &settings, options).await?;
     let time = time_source(&surroundings, &store, &node_id, &settings, &clock)?;
     let previous = own.map_or(NodeState::Offline, |status| status.state);
-    metrics.watch_store(store.clone()).map_err(metrics_error)?;
+    let budget = Budget::new(REQUESTS_MIB);
+    metrics.watch(store.clone(), budget.clone()).map_err(metrics_error)?;
     let context = Arc::new(Context {
         cluster: surroundings.cluster,
         embedded: surroundings.embedded.is_some(),
@@ -127,6 +131,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         gc: GcTrigger::default(),
         drain: Drain::default(),
         counts: Counts::default(),
+        budget,
         oversize: Arc::new(Semaphore::new(1)),
         registration_ts: AtomicU64::new(0),
         stop: CancellationToken::new(),

@@ -11,6 +11,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::thread;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::{Request, Response};
 use binlog_cli::tls::{Connection, Handshake};
 use binlog_proto::binlog::pump_server::PumpServer;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body as Received;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
@@ -28,13 +30,16 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::bridge::Bridge;
+use crate::budget::Budget;
 use crate::context::Shared;
 use crate::error::Error;
 use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
 use crate::http;
 
-const STREAM_WINDOW: u32 = 8 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
+/// What a request that waits for its share of the budget may have sent. It is small, and the window of a connection as large as
+/// can be, so that requests that wait do not take the connection from those that have their share.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME_BYTES: u32 = 1 << 20;
 
 /// A peer that is gone without a word is noticed after about this long, so that its stream does not stay for ever.
@@ -227,25 +232,30 @@ fn routes(context: Shared, bridge: Bridge) -> Routes {
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
+    let budget = context.budget.clone();
     let store = StoreServer::new(StoreService::new(context.clone()))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    Routes::from(http::router(context)).add_service(Edge(pump)).add_service(Edge(store)).prepare()
+    Routes::from(http::router(context))
+        .add_service(Edge(pump, budget.clone()))
+        .add_service(Edge(store, budget))
+        .prepare()
 }
 
-/// Makes a service answer as grpc-go does: compressed only if the request was, and oversize in grpc-go's words.
+/// Makes a service answer as grpc-go does: compressed only if the request was, and oversize in grpc-go's words. Large requests
+/// take their share of the budget.
 #[derive(Clone, Debug)]
-struct Edge<S>(S);
+struct Edge<S>(S, Budget);
 
 impl<S: NamedService> NamedService for Edge<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S, B, R> Service<Request<B>> for Edge<S>
+impl<S, R> Service<Request<Received>> for Edge<S>
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<R>, Error = Infallible>,
     S::Future: Send + 'static,
     R: 'static,
 {
@@ -257,12 +267,18 @@ where
         self.0.poll_ready(task)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Received>) -> Self::Future {
         if !request.headers().contains_key("grpc-encoding") {
             request.headers_mut().remove("grpc-accept-encoding");
         }
-        let response = self.0.call(request);
-        Box::pin(async move { response.await.map(oversize_as_the_original) })
+        let (head, body) = request.into_parts();
+        let (body, share) = self.1.guard(body);
+        let response = self.0.call(Request::from_parts(head, body));
+        Box::pin(async move {
+            let response = response.await.map(oversize_as_the_original);
+            drop(share);
+            response
+        })
     }
 }
 

@@ -91,7 +91,10 @@ impl PumpService {
     }
 
     fn refused(&self, error: &Error) -> Status {
-        tracing::error!(%error, "write binlog failed");
+        // The store says that itself, and no more often than it must.
+        if !matches!(error, Error::Late { .. }) {
+            tracing::error!(%error, "write binlog failed");
+        }
         Status::unknown(error.to_string())
     }
 

@@ -3,6 +3,7 @@
 
 mod commands;
 mod crash;
+mod disk;
 mod harness;
 mod http;
 mod life;

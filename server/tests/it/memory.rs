@@ -79,3 +79,53 @@ async fn many_drainers_of_a_large_transaction_and_a_slow_one_cost_little() {
     assert!(peak > LARGE && peak < DRAINERS * LARGE, "{} MiB more than before", peak / MIB);
     assert!(slow.message().await.unwrap().is_some());
 }
+
+/// A figure of the engine.
+async fn figure(addr: &str, name: &str) -> usize {
+    let reply = crate::http::request(addr, "GET", "/metrics").await;
+    let name = format!("binlog_pump_storage_{name} ");
+    let value = reply.lines().find_map(|line| line.strip_prefix(&*name)).unwrap();
+    value.parse::<f64>().unwrap() as usize
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_prewrites_at_once_wait_outside() {
+    const WRITERS: usize = 20;
+    /// What requests may take.
+    const BUDGET: usize = 256 * MIB;
+    let root = Root::new();
+    let port = binlog_testkit::free_port();
+    let (_process, mut client) = start(&root, port).await;
+    let addr = format!("127.0.0.1:{port}");
+    let before = in_use(&addr).await;
+    let mut prewrites = Vec::new();
+    for _ in 0..WRITERS {
+        prewrites.push(crate::harness::prewrite(client.ts().await, 1, LARGE));
+    }
+    // Half of them over one connection: those that wait must not keep it from those that are on their way.
+    let mut writers = Vec::new();
+    for n in 0..WRITERS {
+        writers.push(if n % 2 == 0 { client.clone() } else { Client::connect(&addr).await });
+    }
+    let sent = join_all(writers.iter_mut().zip(&prewrites).map(|(writer, p)| writer.send(p)));
+    let mut sending = std::pin::pin!(timeout(PATIENCE, sent));
+    let (mut peak, mut queued) = (0, 0);
+    let answers = loop {
+        tokio::select! {
+            answers = &mut sending => break answers.expect("some writer starves"),
+            now = in_use(&addr) => {
+                peak = peak.max(now.saturating_sub(before));
+                queued = queued.max(figure(&addr, "queued_bytes").await);
+                // A small one is not kept waiting.
+                let p = crate::harness::prewrite(client.ts().await, 1, 100);
+                timeout(Duration::from_secs(20), client.send(&p)).await.expect("a small one starves").unwrap();
+            }
+        }
+    };
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    println!("{} MiB more than before, {} MiB of it requests", peak / MIB, queued / MIB);
+    assert!(queued > LARGE && queued <= BUDGET, "{} MiB queued", queued / MIB);
+    // Besides, the engine has what it is about to write.
+    assert!(peak < WRITERS * LARGE * 3 / 4, "{} MiB more than before", peak / MIB);
+    assert_eq!(figure(&addr, "queued_bytes").await, 0);
+}
