@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use binlog_cli::ReadLock;
 use binlog_storage::Store;
+use binlog_types::{CommitTs, GapReason, Range};
 
 /// Reads each store (a pump's data directory, of a pump that is stopped) and prints what is damaged or missing.
 ///
@@ -30,15 +31,26 @@ pub fn run(stores: &[PathBuf]) -> anyhow::Result<()> {
             found.bytes
         )?;
         for damage in &found.damage {
-            writeln!(out, "DAMAGED {}: {}", damage.range, damage.what)?;
+            writeln!(out, "DAMAGED {}: {}", place(damage.range), damage.what)?;
         }
         for gap in &found.gaps {
             writeln!(out, "GAP {gap}")?;
         }
-        bad += found.damage.len() + found.gaps.len();
+        // That somebody had not read what was purged says nothing of what is here.
+        let missing = found.gaps.iter().filter(|gap| gap.reason != GapReason::Purged);
+        bad += found.damage.len() + missing.count();
     }
     if bad > 0 {
         bail!("{bad} stretch(es) damaged or missing: restore them from another pump or a replica");
     }
     Ok(())
+}
+
+/// A range, where it has an end.
+fn place(range: Range) -> String {
+    match (range.after, range.through) {
+        (CommitTs::ZERO, CommitTs::MAX) => "everywhere".to_owned(),
+        (after, CommitTs::MAX) => format!("above {after}"),
+        _ => range.to_string(),
+    }
 }

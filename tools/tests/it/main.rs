@@ -4,6 +4,7 @@
 
 mod binlogctl;
 mod playground;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
