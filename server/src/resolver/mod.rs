@@ -50,8 +50,11 @@ pub(crate) async fn run(context: Shared, pd: PdClient) {
             _ = ticks.tick() => {
                 let open = context.store.unresolved(LIMIT);
                 let room = PARALLEL.saturating_sub(asking.len());
-                // Without a timestamp nobody is old, and the questions that change nothing are asked all the same.
-                let ts = if open.iter().any(|orphan| orphan.recovered) { context.time.now().await.ok() } else { None };
+                let ts = if schedule::needs_time(&open) {
+                    context.stop.run_until_cancelled(context.time.now()).await.and_then(Result::ok)
+                } else {
+                    None
+                };
                 for (orphan, question) in schedule.due(&open, context.clock.monotonic(), ts, room) {
                     asking.spawn(resolve(context.clone(), authority.clone(), orphan, question));
                 }

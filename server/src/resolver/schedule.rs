@@ -128,6 +128,12 @@ impl Schedule {
     }
 }
 
+/// Whether [`Schedule::due`] needs to know the oracle's time.
+pub(super) fn needs_time(open: &[Unresolved]) -> bool {
+    let ages = RECOVERED_HOPELESS_AFTER..HOPELESS_AFTER;
+    open.iter().any(|orphan| orphan.recovered && ages.contains(&orphan.age))
+}
+
 /// Measured by this machine's steady clock, where it has seen the prewrite binlog come: the oracle's may jump.
 fn is_hopeless(orphan: &Unresolved, ts: Option<Ts>) -> bool {
     let began = orphan.start_ts.ts().physical();
@@ -199,6 +205,9 @@ mod tests {
         assert!(!is_hopeless(&found(S * 60), later(599)));
         assert!(!is_hopeless(&found(S * 60), None));
         assert!(is_hopeless(&found(S * 600), None));
+        for (age, needed) in [(S * 59, false), (S * 60, true), (S * 599, true), (S * 600, false)] {
+            assert_eq!(needs_time(&[found(age)]), needed);
+        }
         assert!(!is_hopeless(&Unresolved { recovered: false, ..found(S * 599) }, later(3_600)));
     }
 

@@ -1,10 +1,73 @@
-//! What dashboards look for, against what an original pump showed.
+//! What scripts and dashboards look for, against what an original pump showed.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
-use crate::harness::TestPump;
+use binlog_testkit::fixtures::testdata_dir;
+
+use crate::harness::{Root, TestPump, config};
 use crate::http::request;
+
+fn original(name: &str) -> String {
+    fs::read_to_string(testdata_dir().join("surface").join(name)).unwrap()
+}
+
+/// Status line, headers that matter, and body.
+fn parts(reply: &str) -> (String, BTreeMap<String, String>, String) {
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().to_owned();
+    let mut headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(k, v)| (k.to_lowercase(), v.to_owned()))
+        .collect();
+    // Each request has a time and, here, a connection of its own.
+    headers.retain(|name, _| name != "date" && name != "connection");
+    (status, headers, body.to_owned())
+}
+
+/// Timestamps differ from run to run; everything else is compared.
+fn without_numbers(json: &str) -> String {
+    let mut out = String::new();
+    for part in json.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let digits = part.trim_end_matches(|c: char| !c.is_ascii_digit());
+        out.push_str(if digits.len() >= 15 { "TS" } else { digits });
+        out.push_str(&part[digits.len()..]);
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_are_the_originals() {
+    let root = Root::new();
+    let mut settings = config(&root);
+    settings.node_id = "pump0".to_owned();
+    let pump = TestPump::start_with(root, settings).await;
+    for (method, path, file) in [
+        ("GET", "/nothing", "pump-404.txt"),
+        ("PUT", "/state/pump0/nonsense", "pump-state-nonsense.txt"),
+        ("PUT", "/state/wrong/pause", "pump-state-wrong-node.txt"),
+    ] {
+        let reply = request(&pump.addr, method, path).await;
+        assert_eq!(parts(&reply), parts(&original(file)), "{method} {path}");
+    }
+    let status = request(&pump.addr, "GET", "/status").await;
+    let expected = original("pump-status.json").replace("127.0.0.1:18250", &pump.addr);
+    assert_eq!(without_numbers(&parts(&status).2), without_numbers(&expected));
+    // The registry as the original's drainers had written it.
+    let keys = original("etcd-keys.txt");
+    let mut lines = keys.lines();
+    while let (Some(key), Some(value)) = (lines.next(), lines.next()) {
+        if let Some(name) = key.strip_prefix("/tidb-binlog/v1/drainers/") {
+            let folder = pump.root.cluster_dir().join("drainers");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(format!("{name}.json")), value).unwrap();
+        }
+    }
+    let drainers = request(&pump.addr, "GET", "/drainers").await;
+    assert_eq!(parts(&drainers).2, original("pump-drainers.json"));
+    pump.stop().await;
+}
 
 /// Names of Go's runtime that have no meaning here.
 fn is_only_gos(family: &str) -> bool {
@@ -33,8 +96,7 @@ fn sorted_labels(sample: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_original_is_there() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/surface/pump-metrics.txt");
-    let original = std::fs::read_to_string(path).unwrap();
+    let original = original("pump-metrics.txt");
     let mut pump = TestPump::start().await;
     let (through, _) = pump.client.transaction(1, 10).await;
     pump.client.pull(0, through).await;
