@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use binlog_cluster::{EmbeddedCluster, Oracle, PdClient, Registry, TlsFiles};
-use binlog_pull::SchemaSource;
-use binlog_types::ClusterId;
+use binlog_pull::{SchemaSource, TikvSchema};
+use binlog_types::{ClusterId, SystemClock};
 
 use crate::Error;
-use crate::schema::TikvSchema;
 use crate::settings::Settings;
 
 /// The cluster as it was found.
@@ -41,7 +40,7 @@ impl Cluster {
         let (urls, tls) = (&settings.pd_urls, tls.as_ref());
         let pd = PdClient::connect(urls, tls).await.map_err(Error::cluster("connect to PD"))?;
         let registry = Registry::etcd(urls, tls).await.map_err(Error::cluster("connect to PD's etcd"))?;
-        let schema: Arc<dyn SchemaSource> = Arc::new(TikvSchema::new(pd.clone()));
+        let schema: Arc<dyn SchemaSource> = Arc::new(TikvSchema::new(pd.clone(), SystemClock::handle()));
         Ok(Cluster { id: pd.cluster_id(), registry, oracle: Oracle::pd(pd), schema: Some(schema) })
     }
 }

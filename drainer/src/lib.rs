@@ -28,7 +28,6 @@ mod metrics;
 mod node;
 mod registrar;
 mod run;
-mod schema;
 mod select;
 mod serve;
 mod settings;

@@ -29,6 +29,7 @@ mod skips;
 mod source;
 mod spool;
 mod stream;
+mod tikv;
 mod work;
 
 pub use arrivals::Arrivals;
@@ -45,3 +46,4 @@ pub use schema::{SchemaBase, SchemaFetcher, SchemaSource};
 pub use selector::Selector;
 pub use skips::Skips;
 pub use stream::{Member, MergedStream, StreamOptions};
+pub use tikv::TikvSchema;
