@@ -97,6 +97,10 @@ pub struct SchemaFollower<K> {
     mark: Option<i64>,
     /// The version at which jobs were last looked at with overlap, and when.
     looked_at: (SchemaVersion, Duration),
+    /// Where who reads the history begins.
+    begin: (SchemaVersion, Ts),
+    /// What no job ever made has been read.
+    begun: bool,
 }
 
 impl<K: SchemaKeeper> SchemaFollower<K> {
@@ -105,7 +109,27 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         let reader = MetaReader::new(TikvClient::new(pd.clone()));
         let ledger = Ledger::new(keeper.complete());
         let looked_at = (SchemaVersion(-1), Duration::ZERO);
-        SchemaFollower { keeper, clock, pd, reader, requests, ledger, mark: None, looked_at }
+        let begin = (SchemaVersion(0), Ts::ZERO);
+        SchemaFollower {
+            keeper,
+            clock,
+            pd,
+            reader,
+            requests,
+            ledger,
+            mark: None,
+            looked_at,
+            begin,
+            begun: false,
+        }
+    }
+
+    /// For who begins to read the history behind `version`, or behind the jobs that were finished by `ts`: the steps up to there are not
+    /// read one by one. The jobs are, for the objects that they left.
+    #[must_use]
+    pub fn beginning_behind(mut self, version: SchemaVersion, ts: Ts) -> Self {
+        self.begin = (version, ts);
+        self
     }
 
     /// Reads what is new at one timestamp; false when versions are still open.
@@ -117,11 +141,13 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         let wanted = self.requests.due();
         let at = self.pd.ts().await?;
         let Some(version) = self.reader.version(at).await? else { return Ok(true) };
-        let first = self.mark.is_none();
         self.read_jobs(version, at).await?;
         self.read_wanted(wanted, at).await?;
-        if first {
+        if !self.begun {
             self.read_snapshot(at).await?;
+            let (version, ts) = self.begin;
+            self.ledger.begin_behind(version, ts);
+            self.begun = true;
         }
         if version <= self.ledger.complete() {
             return Ok(true);
@@ -155,7 +181,8 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         loop {
             let page = self.reader.jobs(from, at).await?;
             let Some(last) = page.last().map(|job| job.id) else { break };
-            self.take_jobs(page).await?;
+            let new = page.into_iter().filter(|job| !self.ledger.knows_job(job.id)).collect();
+            self.take_jobs(new).await?;
             highest = highest.max(last);
             from = last + 1;
         }
@@ -166,16 +193,15 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         if overlap {
             self.looked_at = (version, now);
         }
+        self.ledger.forget_jobs(highest - JOB_OVERLAP);
         Ok(())
     }
 
-    /// Jobs that somebody asked for, wherever their ids lie.
+    /// Jobs that somebody asked for, wherever their ids lie; also those that were read before, for the keeper may have let go of them.
     async fn read_wanted(&mut self, wanted: Vec<JobId>, at: Ts) -> Result<(), FollowError> {
         for id in wanted {
-            if !self.ledger.knows_job(id.0) {
-                let Some(job) = self.reader.job(id, at).await? else { continue };
-                self.take_jobs(vec![job]).await?;
-            }
+            let Some(job) = self.reader.job(id, at).await? else { continue };
+            self.take_jobs(vec![job]).await?;
             self.requests.found(id);
         }
         Ok(())
@@ -185,7 +211,7 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
     async fn take_jobs(&mut self, jobs: Vec<RawJob>) -> Result<(), FollowError> {
         let mut objects = Vec::new();
         let mut taken = Vec::new();
-        for raw in jobs.into_iter().filter(|raw| !self.ledger.knows_job(raw.id)) {
+        for raw in jobs {
             let read = meta::objects_of_job(&raw.json).and_then(|made| Ok((Job::parse(&raw.json)?, made)));
             match read {
                 Ok((job, made)) => {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use binlog_catalog::meta::{Job, SchemaDiff};
+use binlog_catalog::meta::{Job, SchemaDiff, job_type};
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{SchemaVersion, TableId, Ts};
 
@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     /// The last version of a finished job on each table (or database, by its negated id).
     finished: HashMap<i64, SchemaVersion>,
     settled: bool,
+    /// Of versions up to here, what their jobs carry is enough for whoever reads the history.
+    behind: SchemaVersion,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ struct OpenVersion {
     job: Option<JobVersion>,
     /// A job that was rolled back ended with it: the table is what it was before the job.
     rolled_back: bool,
+    /// Its job does not carry all that it changed.
+    exchange: bool,
     first_seen: Option<Duration>,
 }
 
@@ -85,6 +89,7 @@ impl Ledger {
             seen_jobs: BTreeSet::new(),
             finished: HashMap::new(),
             settled: true,
+            behind: SchemaVersion(0),
         }
     }
 
@@ -124,6 +129,7 @@ impl Ledger {
             if let Some(earlier) = open.job.take() {
                 tables.extend(earlier.tables);
             }
+            open.exchange |= job.job_type == job_type::EXCHANGE_TABLE_PARTITION;
             open.job = Some(JobVersion { tables, started: Ts::new(started) });
         }
     }
@@ -140,10 +146,23 @@ impl Ledger {
         self.seen_jobs.insert(id);
     }
 
-    /// The versions up to `through` that are open and whose diff is not read yet.
+    /// Whoever reads the history begins behind `version`, or behind the jobs that were finished by `ts`: the steps up to there are of no
+    /// use. To be called when all jobs were taken.
+    pub(super) fn begin_behind(&mut self, version: SchemaVersion, ts: Ts) {
+        let finished = |open: &OpenVersion| open.job.as_ref().is_some_and(|job| job.started <= ts);
+        let last = self.open.iter().rev().find(|(_, open)| finished(open)).map(|(version, _)| *version);
+        self.behind = last.map_or(version, |last| last.max(version));
+    }
+
+    /// The versions up to `through` that are open and whose diff is not read yet, as far as it may tell something.
     pub(super) fn without_diff(&self, through: SchemaVersion) -> Vec<SchemaVersion> {
+        // The last one says that there is a history at all.
+        let behind = self.behind.0.min(through.0 - 1);
+        let exchanges = self.open.range(..=SchemaVersion(behind)).filter(|(_, open)| open.exchange);
+        let exchanges = exchanges.filter(|(_, open)| open.diff.is_none()).map(|(version, _)| *version);
         let unread = |version: &SchemaVersion| self.open.get(version).is_none_or(|open| open.diff.is_none());
-        (self.complete.0.max(0) + 1..=through.0).map(SchemaVersion).filter(unread).collect()
+        let rest = (self.complete.0.max(behind).max(0) + 1..=through.0).map(SchemaVersion).filter(unread);
+        exchanges.chain(rest).collect()
     }
 
     /// Takes the diff of a version.
@@ -219,6 +238,12 @@ impl Ledger {
     pub(super) fn advance(&mut self, version: SchemaVersion) {
         self.complete = version;
         self.open = self.open.split_off(&SchemaVersion(version.0 + 1));
+        self.finished.retain(|_, last| *last > version);
+    }
+
+    /// Jobs below this id are not looked at again, unless somebody asks for one.
+    pub(super) fn forget_jobs(&mut self, below: i64) {
+        self.seen_jobs = self.seen_jobs.split_off(&below);
     }
 }
 
@@ -294,6 +319,32 @@ mod tests {
             ledger.job(&job, &objects);
         }
         ledger
+    }
+
+    #[test]
+    fn steps_behind_a_reader_are_not_looked_at() {
+        let begun = |version: i64, ts: u64| {
+            let mut ledger = ledger(&[], &[(3, 10), (6, 11), (9, 10)]);
+            ledger.begin_behind(v(version), Ts::new(ts));
+            ledger
+        };
+        let unread = |ledger: &Ledger| ledger.without_diff(v(12)).iter().map(|v| v.0).collect::<Vec<_>>();
+        assert_eq!(unread(&begun(0, 0)), (1..=12).collect::<Vec<_>>());
+        assert_eq!(unread(&begun(8, 0)), [9, 10, 11, 12]);
+        assert_eq!(unread(&begun(0, 650)), (7..=12).collect::<Vec<_>>());
+        assert_eq!(unread(&begun(20, 0)), [12], "the history ends before");
+        // The other table of an exchange is in no job.
+        let mut exchanged = begun(8, 0);
+        exchanged.open.entry(v(6)).or_default().exchange = true;
+        assert_eq!(unread(&exchanged), [6, 9, 10, 11, 12]);
+        for version in unread(&exchanged) {
+            exchanged.diff(v(version), None);
+        }
+        assert_eq!(exchanged.settle(v(12), Duration::ZERO), v(12));
+        exchanged.advance(v(12));
+        assert!(exchanged.finished.is_empty() && exchanged.open.is_empty());
+        exchanged.forget_jobs(1007);
+        assert!(!exchanged.knows_job(1006) && exchanged.knows_job(1009));
     }
 
     #[test]

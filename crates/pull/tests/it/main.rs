@@ -7,3 +7,4 @@ mod fake;
 mod large;
 mod original;
 mod stream;
+mod tikv;
