@@ -43,6 +43,8 @@ pub(crate) struct Applier {
     position: Checkpoint,
     saved: Checkpoint,
     saved_at: Instant,
+    /// The newest that was given to the sink is a part of a transaction, and not its last.
+    middle: bool,
 }
 
 impl Applier {
@@ -52,7 +54,15 @@ impl Applier {
             Checkpoint { commit_ts: CommitTs::ZERO, schema_version: SchemaVersion(0), consistent: false };
         let position = Checkpoint { consistent: false, ..checkpoint.unwrap_or(none) };
         let in_flight = VecDeque::new();
-        Applier { context, sink, in_flight, position, saved: position, saved_at: Instant::now() }
+        Applier {
+            context,
+            sink,
+            in_flight,
+            position,
+            saved: position,
+            saved_at: Instant::now(),
+            middle: false,
+        }
     }
 
     /// Runs until no more batches come, then saves a last time. Batches that are still queued when `hurry` is over are left to the next start.
@@ -93,7 +103,7 @@ impl Applier {
             self.acknowledge(done).await?;
         }
         if self.position.commit_ts > CommitTs::ZERO {
-            self.save(true).await?;
+            self.save(!self.middle).await?;
         }
         let after = self.position.commit_ts;
         self.sink.close().await.map_err(|source| Error::Sink { after, source })
@@ -108,6 +118,7 @@ impl Applier {
         }
         let Some(last) = batches.last() else { return Ok(()) };
         let (complete_through, schema_version) = (last.complete_through, last.schema_version);
+        self.middle = last.middle;
         if events.is_empty() && self.in_flight.is_empty() {
             self.reached(complete_through, schema_version);
             return Ok(());

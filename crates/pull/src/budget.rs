@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 /// One pump's part of the budget.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ struct State {
 pub(crate) struct Permit {
     share: Option<Arc<Share>>,
     bytes: usize,
-    /// The place for what was put aside, of which there is only so much.
-    aside: Option<OwnedSemaphorePermit>,
+    /// What is put aside of it, in bytes of the disk.
+    aside: Option<Box<Permit>>,
 }
 
 impl Share {
@@ -78,9 +78,19 @@ impl Permit {
         self.bytes
     }
 
-    /// What it is for is put aside, in this place.
-    pub(crate) fn put_aside(&mut self, place: OwnedSemaphorePermit) {
-        self.aside = Some(place);
+    /// What it is for is put aside, and takes this there.
+    pub(crate) fn put_aside(&mut self, aside: Permit) {
+        self.aside = Some(Box::new(aside));
+    }
+
+    /// Takes `bytes` in all, whether they fit or not: they are there already.
+    pub(crate) fn raise(&mut self, bytes: usize) {
+        if let Some(share) = &self.share {
+            let more = bytes.saturating_sub(self.bytes);
+            let mut state = share.state.lock();
+            state.used = state.used.saturating_add(more);
+            self.bytes += more;
+        }
     }
 
     /// Gives back all but `bytes`.
@@ -119,6 +129,20 @@ mod tests {
         assert!(!share.try_admit(&mut next, 1));
         drop(large);
         assert!(share.try_admit(&mut next, 1));
+    }
+
+    #[test]
+    fn what_is_put_aside_is_given_back_with_the_rest() {
+        let (memory, disk) = (Share::new(100), Share::new(1000));
+        let (mut permit, mut aside) = (Permit::default(), Permit::default());
+        assert!(memory.try_admit(&mut permit, 90) && disk.try_admit(&mut aside, 10));
+        aside.raise(1500);
+        permit.keep(5);
+        permit.put_aside(aside);
+        let mut next = Permit::default();
+        assert!(memory.try_admit(&mut next, 95) && !disk.try_admit(&mut Permit::default(), 1));
+        drop(permit);
+        assert!(disk.try_admit(&mut Permit::default(), 1000));
     }
 
     #[tokio::test]

@@ -42,6 +42,8 @@ pub struct EventBatch {
     pub recovered: Vec<TableId>,
     /// No more will come.
     pub end: bool,
+    /// More of a transaction follows, of which parts are in this or earlier batches: what is applied then is no state of the source.
+    pub middle: bool,
     /// About how much memory the events take.
     pub(crate) bytes: usize,
     pub(crate) permits: Vec<Permit>,
@@ -307,6 +309,7 @@ impl EventStream {
         let work = self.work.as_mut()?;
         let mut out = std::mem::take(&mut work.out);
         out.complete_through = self.passed;
+        out.middle = work.large.is_some();
         self.describe(&mut out);
         Some(out)
     }

@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
+use binlog_catalog::Blob as _;
 use binlog_proto::binlog::pump_client::PumpClient as OriginalClient;
 use binlog_proto::binlog::{Binlog, Pos, PullBinlogReq};
 use binlog_proto::{Body, split_prewrite};
 use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 
 use crate::budget::Permit;
-use crate::record::Held;
+use crate::record::{Held, RECORD_OVERHEAD};
 use crate::source::Run;
 use crate::spool::LARGE;
 use crate::{Error, PumpClient, Record};
@@ -40,11 +40,14 @@ pub(crate) async fn pull(run: &Run) -> Result<(), Error> {
         match receive(run, &client, most, None).await? {
             End::Done => return Ok(()),
             End::TooLarge => {
-                let place = run.place().await?;
+                // Before the turn: whoever has it must not wait for what the merge hands out.
+                let (mut permit, mut aside) = (Permit::default(), Permit::default());
+                run.admit(&mut permit, RECORD_OVERHEAD).await;
+                run.admit_aside(&mut aside, LARGE).await;
                 run.inbox.says("waiting until a large transaction of another pump is put aside", true);
                 let _turn = run.options.turn.acquire().await;
                 tracing::warn!(after = %run.inbox.position(), "the next transaction is large and comes in one message: it is taken into memory, alone, and put aside");
-                receive(run, &client, usize::MAX, Some(place)).await?;
+                receive(run, &client, usize::MAX, Some((permit, aside))).await?;
                 if run.is_done() {
                     return Ok(());
                 }
@@ -53,12 +56,12 @@ pub(crate) async fn pull(run: &Run) -> Result<(), Error> {
     }
 }
 
-/// Receives messages of at most `most` bytes; with a `place`, one that is put aside there.
+/// Receives messages of at most `most` bytes; with permits for what stays in memory and what is put aside, one.
 async fn receive(
     run: &Run,
     client: &PumpClient,
     most: usize,
-    mut place: Option<OwnedSemaphorePermit>,
+    mut aside: Option<(Permit, Permit)>,
 ) -> Result<End, Error> {
     let mut original = OriginalClient::new(client.channel.clone()).max_decoding_message_size(most);
     if run.options.dial.gzip {
@@ -83,13 +86,12 @@ async fn receive(
             read(entity.payload, run.inbox.position()).map_err(|what| run.corrupt(what))?;
         let commit_ts = record.commit_ts;
         let wanted = run.options.through.is_none_or(|through| commit_ts <= through) && !record.is_fake();
-        match (place.take(), &run.options.spool) {
-            (Some(place), Some(directory)) if wanted => {
-                let mut permit = Permit::default();
-                run.admit(&mut permit, record.cost()).await;
-                permit.put_aside(place);
+        match (aside.take(), &run.options.spool) {
+            (Some((mut permit, mut aside)), Some(directory)) if wanted => {
                 let spool = directory.create().await.map_err(Error::aside)?;
                 let spool = spool.append(pieces(body)).await.map_err(Error::aside)?;
+                aside.raise(spool.len() as usize);
+                permit.put_aside(aside);
                 run.put(Held { large: Some(Arc::new(spool)), ..Held::new(record, permit) });
                 run.inbox.advance(commit_ts);
                 return Ok(End::Done);

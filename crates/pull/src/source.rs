@@ -6,7 +6,7 @@ use std::time::Duration;
 use binlog_catalog::Blob as _;
 use binlog_types::{ClusterId, CommitTs, NodeId};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -17,7 +17,7 @@ use crate::feed::{Feed, pour};
 use crate::ledger::{Hole, PumpLedger};
 use crate::progress::MemberProgress;
 use crate::record::{Held, RECORD_OVERHEAD};
-use crate::spool::{LARGE, Spool, SpoolDir};
+use crate::spool::{ASIDE, LARGE, Spool, SpoolDir};
 use crate::{Arrivals, Dial, Error, Identity, Member, PumpClient, legacy};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -164,8 +164,8 @@ impl Source {
     pub(crate) fn spawn(inbox: Inbox, share: Arc<Share>, options: SourceOptions) -> Self {
         let inbox = Arc::new(inbox);
         let span = tracing::info_span!("pull", pump = %inbox.member.id);
-        let places = Arc::new(Semaphore::new(1));
-        let run = Run { inbox: Arc::clone(&inbox), share: Arc::clone(&share), options, places };
+        let aside = Share::new(ASIDE);
+        let run = Run { inbox: Arc::clone(&inbox), share: Arc::clone(&share), options, aside };
         let task = tokio::spawn(run.run().instrument(span));
         Source { inbox, share, task }
     }
@@ -198,8 +198,8 @@ pub(crate) struct Run {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) share: Arc<Share>,
     pub(crate) options: SourceOptions,
-    /// Of this pump, one transaction is put aside at a time: that bounds what lies on the disk.
-    places: Arc<Semaphore>,
+    /// What lies on the disk of this pump's transactions.
+    aside: Arc<Share>,
 }
 
 /// Tells the stream when the task ends in a panic, which would otherwise hold the stream back for ever.
@@ -371,14 +371,15 @@ impl Run {
 }
 
 impl Run {
-    /// Waits for the place of a transaction that is put aside.
-    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+    /// Waits until `bytes` more may be put aside.
+    pub(crate) async fn admit_aside(&self, permit: &mut Permit, bytes: usize) {
+        if self.aside.try_admit(permit, bytes) {
+            return;
+        }
         self.inbox.bell.notify_one();
-        self.inbox.says("waiting until the large transaction before this one is applied", true);
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        self.inbox.says("waiting until large transactions before this one are applied", true);
+        self.aside.admit(permit, bytes).await;
         self.inbox.says("connected, receiving a large transaction", true);
-        // It is never closed.
-        place.map_err(|_| Error::TaskDied { pump: self.pump().clone() })
     }
 }
 
@@ -388,8 +389,9 @@ struct Intake<'a> {
     assembler: Assembler,
     permit: Permit,
     oversize: bool,
-    /// Where the transaction goes, once it is known to be large.
+    /// Where the transaction goes, once it is known to be large, and what it takes there.
     spool: Option<Spool>,
+    aside: Permit,
 }
 
 impl<'a> Intake<'a> {
@@ -400,6 +402,7 @@ impl<'a> Intake<'a> {
             permit: Permit::default(),
             oversize: false,
             spool: None,
+            aside: Permit::default(),
         }
     }
 
@@ -408,14 +411,10 @@ impl<'a> Intake<'a> {
         let Some(directory) = &self.run.options.spool else { return Ok(()) };
         let spool = match self.spool.take() {
             Some(spool) => spool,
-            None if self.assembler.buffered() > LARGE => {
-                let place = self.run.place().await?;
-                let spool = directory.create().await.map_err(Error::aside)?;
-                self.permit.put_aside(place);
-                spool
-            }
+            None if self.assembler.buffered() > LARGE => directory.create().await.map_err(Error::aside)?,
             None => return Ok(()),
         };
+        self.run.admit_aside(&mut self.aside, self.assembler.buffered()).await;
         self.spool = Some(spool.append(self.assembler.take()).await.map_err(Error::aside)?);
         self.permit.keep(RECORD_OVERHEAD);
         Ok(())
@@ -442,8 +441,10 @@ impl<'a> Intake<'a> {
         let mut large = None;
         if let Some(spool) = self.spool.take() {
             let rest = std::mem::take(&mut record.payload);
+            self.run.admit_aside(&mut self.aside, rest.len()).await;
             let spool = spool.append(vec![rest]).await.map_err(Error::aside)?;
             self.permit.keep(record.cost());
+            self.permit.put_aside(std::mem::take(&mut self.aside));
             tracing::info!(commit_ts = %record.commit_ts, bytes = spool.len(), "a large transaction was put aside");
             large = Some(Arc::new(spool));
         }

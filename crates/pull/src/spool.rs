@@ -14,6 +14,9 @@ use bytes::Bytes;
 /// one run to the next.
 pub(crate) const LARGE: usize = 4 << 20;
 
+/// Bytes of the disk that one pump's transactions may take; one alone may take more.
+pub(crate) const ASIDE: usize = 1 << 30;
+
 /// Bytes that two payloads are compared by at once.
 const CHUNK: u64 = 256 << 10;
 

@@ -55,7 +55,7 @@ pub struct StreamOptions {
     pub arrivals: Option<Arc<dyn Arrivals>>,
     /// What an [`EventStream`](crate::EventStream) passes over.
     pub skips: Skips,
-    /// Where transactions of more than 4 MiB are put aside until their turn comes, each in a file without a name, one a pump. An
+    /// Where transactions of more than 4 MiB are put aside until their turn comes, each in a file without a name, up to 1 GiB a pump. An
     /// [`EventStream`](crate::EventStream) hands them out in parts then ([`Part`](binlog_catalog::Part)). None: they are handed out whole; a
     /// [`MergedStream`] always does that.
     pub put_aside: Option<PathBuf>,

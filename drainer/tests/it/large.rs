@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use binlog_catalog::encode::{Mutation, delete_row, insert_row, prewrite_value, update_row};
@@ -18,6 +19,7 @@ use binlog_proto::store::*;
 use binlog_testkit::Mariadb;
 use binlog_types::{NodeId, SchemaVersion, TableId};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -26,14 +28,14 @@ use tonic::{Request, Response, Status};
 
 const BUDGET_MIB: u64 = 16;
 /// What the program needs beside its budget: code, connections, buffers of statements, what the allocator keeps.
-const BESIDE_MIB: u64 = 112;
+const BESIDE_MIB: u64 = 72;
 const COMMIT: u64 = 20;
 const FRAGMENT: usize = 1 << 20;
 
 /// A pump with two DDLs and one large transaction.
 pub(crate) struct Pump {
     pub(crate) cluster: u64,
-    pub(crate) schema: Vec<SchemaObject>,
+    pub(crate) schema: Arc<Mutex<Vec<SchemaObject>>>,
     pub(crate) records: Vec<(u64, Bytes)>,
 }
 
@@ -88,7 +90,7 @@ impl Store for Pump {
             let job = o.kind == ObjectKind::Job as i32 && o.id == request.need_job;
             job || o.schema_version > request.after_version
         };
-        let objects = self.schema.iter().filter(wanted).cloned().collect();
+        let objects = self.schema.lock().iter().filter(wanted).cloned().collect();
         let all = SchemaResponse { objects, complete_version: 3 };
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(all)))))
     }
@@ -224,7 +226,11 @@ async fn a_transaction_far_beyond_the_budget_is_applied_once_within_it() {
     let payload: Bytes = Body { prewrite_value: Some(value), ..Body::default() }.encode_to_vec().into();
     let size = payload.len() >> 20;
     assert!(size >= mib * 9 / 10, "{size} MiB");
-    let pump = Pump { cluster: cluster.cluster_id().0, schema, records: vec![(COMMIT, payload)] };
+    let pump = Pump {
+        cluster: cluster.cluster_id().0,
+        schema: Arc::new(Mutex::new(schema)),
+        records: vec![(COMMIT, payload)],
+    };
     let host = serve(pump).await.to_string();
     let node = NodeStatus::new(NodeId::new("pump").unwrap(), host, NodeState::Online);
     cluster.registry().put(NodeKind::Pump, &node).await.unwrap();

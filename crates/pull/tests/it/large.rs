@@ -97,6 +97,7 @@ struct Got {
     events: Vec<Event>,
     complete_through: CommitTs,
     skipped: u64,
+    middle: bool,
 }
 
 async fn all(stream: &mut EventStream) -> Vec<Got> {
@@ -116,7 +117,7 @@ async fn all(stream: &mut EventStream) -> Vec<Got> {
 /// The batch itself is to go, and with it its bytes of the budget.
 fn got(batch: &EventBatch) -> Got {
     let events = batch.events.clone();
-    Got { events, complete_through: batch.complete_through, skipped: batch.skipped }
+    Got { events, complete_through: batch.complete_through, skipped: batch.skipped, middle: batch.middle }
 }
 
 fn transactions(batch: &Got) -> impl Iterator<Item = &Transaction> {
@@ -150,7 +151,7 @@ fn check(batches: &[Got]) {
             before += txn.changes.len() as u64;
             let last = before == ROWS as u64;
             assert_eq!(txn.part.through, (!last).then_some(before));
-            assert_eq!(batch.complete_through.raw() >= 20, last);
+            assert_eq!((batch.complete_through.raw() >= 20, batch.middle), (last, !last));
             parts += 1;
         }
     }
