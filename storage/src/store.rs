@@ -160,6 +160,19 @@ impl Store {
     /// # Errors
     /// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::Corrupt`], [`Error::DamagedWal`], [`Error::Internal`].
     pub fn open_read_only(dir: &Path) -> Result<Self, Error> {
+        Self::open_dead(dir, false)
+    }
+
+    /// The same of a pump that will not come back: prewrites whose outcome it never heard hold nothing up, and its last commit is the end. Each of
+    /// those prewrites is a gap, for it may have committed.
+    ///
+    /// # Errors
+    /// As those of [`Store::open_read_only`].
+    pub fn open_abandoned(dir: &Path) -> Result<Self, Error> {
+        Self::open_dead(dir, true)
+    }
+
+    fn open_dead(dir: &Path, abandoned: bool) -> Result<Self, Error> {
         let tuning = Tuning::default();
         let safe_point = Arc::new(AtomicU64::new(0));
         // Nothing is rewritten here.
@@ -187,6 +200,12 @@ impl Store {
             },
         )?;
         drop(batch);
+        if abandoned {
+            let end = pairing.max_commit();
+            for undecided in pairing.unresolved(usize::MAX, clock.monotonic()) {
+                pairing.lose(undecided.start_ts, end);
+            }
+        }
         let mut overlay = Overlay::build(&db, &mut pairing)?;
         if !unreadable.is_empty() {
             unreadable.retain(|found| found.part != Part::Prewrite || pairing.is_undecided(found.start_ts));
