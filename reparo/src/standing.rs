@@ -221,3 +221,26 @@ pub(crate) fn identity(config: &Config, selection: &Selection) -> String {
     // It is kept as it is compared.
     plain(&out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_continuation_starts_where_the_last_one_ended_or_began() {
+        let entry = |state, after: Option<u64>| Entry {
+            identity: "a".to_owned(),
+            state,
+            after: after.map(CommitTs::new),
+            through: CommitTs::new(9),
+            first: None,
+            holes: Vec::new(),
+        };
+        assert!(end(None).unwrap_err().to_string().contains("nothing was restored"));
+        assert_eq!(end(Some(&entry(State::Finished, Some(5)))).unwrap(), CommitTs::new(9));
+        for cut_off in [State::Begun, State::Beginning] {
+            assert_eq!(end(Some(&entry(cut_off, Some(5)))).unwrap(), CommitTs::new(5));
+            assert!(matches!(end(Some(&entry(cut_off, None))), Err(Error::Unfinished { .. })));
+        }
+    }
+}

@@ -10,9 +10,9 @@ use binlog_types::{CommitTs, Range};
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
 
-use super::pumps::missing;
+use super::missing::{Survey, missing};
 use super::reading::{Parcel, hand_over};
-use super::{Hole, Reading, Survey};
+use super::{Hole, Reading};
 use crate::{Error, utc};
 
 /// Payload of a batch.

@@ -1,6 +1,8 @@
 //! Where the binlogs of a range come from.
 
+mod asking;
 mod files;
+mod missing;
 mod pumps;
 mod reading;
 mod stores;
@@ -13,6 +15,8 @@ use binlog_types::{ClusterId, CommitTs, Range};
 use crate::{Config, DestType, Error, Origin};
 
 pub use files::Files;
+pub(crate) use missing::Survey;
+use missing::judge;
 pub use pumps::{PumpInfo, Pumps, Unreachable};
 pub use reading::Reading;
 pub use stores::{StoreRecords, Stores};
@@ -32,28 +36,6 @@ impl fmt::Display for Hole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} ({})", self.range, self.reason, self.holder)
     }
-}
-
-/// Something that a source lacks, and what a restore that is not told to do without it says.
-#[derive(Debug)]
-pub(crate) struct Finding {
-    pub(crate) hole: Hole,
-    pub(crate) refusal: Error,
-}
-
-/// What of a range is there, and all that is not.
-pub(crate) type Survey = (Range, Vec<Finding>);
-
-/// The first finding is an error, unless all are allowed.
-fn judge((range, findings): Survey, allow: bool) -> Result<(Range, Vec<Hole>), Error> {
-    let mut holes = Vec::with_capacity(findings.len());
-    for Finding { hole, refusal } in findings {
-        if !allow {
-            return Err(refusal);
-        }
-        holes.push(hole);
-    }
-    Ok((range, holes))
 }
 
 /// A source, open.
@@ -87,7 +69,7 @@ impl Input {
                 Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
             }
             Origin::Stores(dirs) => {
-                let mut stores = Stores::open(&dirs).await?;
+                let mut stores = Stores::open(&dirs, config.allow_gaps).await?;
                 stores.unknown_ddl = config.unknown_ddl()?;
                 Ok(Input::Stores(stores))
             }

@@ -1,16 +1,18 @@
 //! The pumps that a range is read from: who they are, what they hold and what they lack.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_catalog::{Start, TableFilter, UnknownDdl};
 use binlog_cli::tls::Security;
-use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, Registry, TlsFiles};
-use binlog_proto::store::{HelloResponse, StatsResponse};
-use binlog_pull::{Dial, EventStream, Member, PemFiles, PumpClient, StreamOptions};
-use binlog_types::{ClusterId, CommitTs, NodeId, Range, Ts};
+use binlog_cluster::NodeStatus;
+use binlog_pull::{Dial, EventStream, Member, PemFiles, PumpClient, SchemaSource, StreamOptions, TikvSchema};
+use binlog_types::{ClusterId, CommitTs, NodeId, Range, SystemClock, Ts};
 use tokio::time::Instant;
 
-use super::{Finding, Hole, Reading, Stores, Survey};
+use super::asking::{Answer, ask, describe, list, original, original_pd, unreachable};
+use super::missing::{Finding, Survey, absent, missing, purged, unknown};
+use super::{Hole, Reading, Stores};
 use crate::{Config, Error, Origin, utc};
 
 /// Bytes of payload in flight over all pumps.
@@ -33,8 +35,10 @@ pub struct PumpInfo {
     pub begins: CommitTs,
     /// What it knows to be missing, and why.
     pub gaps: Vec<(Range, String)>,
-    /// To ask again; none in tests.
-    client: Option<PumpClient>,
+    /// It is the original's, which serves binlogs and tells nothing of them. Its watermark is PD's time, its safe point not known.
+    pub original: bool,
+    /// To ask again; none of the original's.
+    pub(super) client: Option<PumpClient>,
 }
 
 /// All pumps of one cluster.
@@ -56,6 +60,8 @@ pub struct Pumps {
     pub unknown_ddl: UnknownDdl,
     /// How they are dialed.
     dial: Dial,
+    /// Of a cluster where some are the original's.
+    schema: Option<Arc<dyn SchemaSource>>,
 }
 
 /// A pump that does not answer.
@@ -99,7 +105,7 @@ impl Pumps {
     pub async fn connect(from: &Origin, config: &Config) -> Result<Self, Error> {
         let beside = match config.from_store.as_slice() {
             [] => None,
-            dirs => Some(Stores::open(dirs).await?),
+            dirs => Some(Stores::open(dirs, config.allow_gaps).await?),
         };
         let here = |id: &NodeId| beside.as_ref().is_some_and(|stores| stores.holds(id));
         let registry = match from {
@@ -115,7 +121,48 @@ impl Pumps {
             Origin::Addresses(hosts) => hosts.clone(),
             Origin::Stores(_) | Origin::Files(_) => return Err(Error::NoPump),
         };
-        let mut source = Self::ask(hosts, offline, registered, dial(&config.security)).await?;
+        let dial = dial(&config.security);
+        let (answers, unreachable) = ask(hosts, &dial).await;
+        let mut cluster = None;
+        let mut pumps: Vec<PumpInfo> = Vec::with_capacity(answers.len());
+        let mut schema = None;
+        for (host, answer) in answers {
+            let (info, of) = match answer {
+                Answer::Ours { client, hello, stats } => {
+                    let info = describe(client, host.clone(), &hello, &stats).await?;
+                    (info, ClusterId(hello.cluster_id))
+                }
+                Answer::Original => {
+                    let id = nodes.iter().find(|node| node.host == host).map(|node| node.node_id.clone());
+                    let pd = original_pd(config, &host).await?;
+                    let info = original(id, host.clone(), &pd).await?;
+                    let of = pd.cluster_id();
+                    schema.get_or_insert_with(|| TikvSchema::new(pd, SystemClock::handle()));
+                    (info, of)
+                }
+            };
+            let expected = *cluster.get_or_insert(of);
+            if expected != of {
+                return Err(Error::MixedClusters { host, cluster: of.0, expected: expected.0 });
+            }
+            if !pumps.iter().any(|p| p.member.id == info.member.id) {
+                pumps.push(info);
+            }
+        }
+        let Some(cluster) = cluster else {
+            return Err(unreachable.first().map_or(Error::NoPump, Unreachable::error));
+        };
+        let source = Pumps {
+            cluster,
+            pumps,
+            offline,
+            unreachable,
+            beside: None,
+            registered,
+            unknown_ddl: UnknownDdl::default(),
+            dial,
+            schema: schema.map(|schema| Arc::new(schema) as Arc<dyn SchemaSource>),
+        };
         let named = |node: &NodeStatus| {
             source.pumps.iter().any(|p| p.member.id == node.node_id)
                 || source.unreachable.iter().any(|lost| lost.host == node.host)
@@ -131,53 +178,10 @@ impl Pumps {
                 "-from-store is of cluster {ours}, the pumps are of {theirs}"
             )));
         }
-        source.beside = beside;
         match source.unreachable.first() {
             Some(lost) if !config.allow_gaps => Err(lost.error()),
-            _ => Ok(source),
+            _ => Ok(Pumps { beside, ..source }),
         }
-    }
-
-    /// Asks each of `hosts` what it holds.
-    async fn ask(
-        hosts: Vec<String>,
-        offline: Vec<(NodeId, Ts)>,
-        registered: bool,
-        dial: Dial,
-    ) -> Result<Self, Error> {
-        let mut cluster: Option<ClusterId> = None;
-        let mut pumps: Vec<PumpInfo> = Vec::with_capacity(hosts.len());
-        let mut unreachable = Vec::new();
-        for host in hosts {
-            let (client, hello, stats) = match hello(&host, &dial).await {
-                Ok(answer) => answer,
-                Err(message) => {
-                    unreachable.push(Unreachable { host, message });
-                    continue;
-                }
-            };
-            let expected = *cluster.get_or_insert(ClusterId(hello.cluster_id));
-            if expected.0 != hello.cluster_id {
-                return Err(Error::MixedClusters { host, cluster: hello.cluster_id, expected: expected.0 });
-            }
-            let info = describe(client, host, &hello, &stats).await?;
-            if !pumps.iter().any(|p| p.member.id == info.member.id) {
-                pumps.push(info);
-            }
-        }
-        let Some(cluster) = cluster else {
-            return Err(unreachable.first().map_or(Error::NoPump, Unreachable::error));
-        };
-        Ok(Pumps {
-            cluster,
-            pumps,
-            offline,
-            unreachable,
-            beside: None,
-            registered,
-            unknown_ddl: UnknownDdl::default(),
-            dial,
-        })
     }
 
     /// For the stream.
@@ -201,14 +205,23 @@ impl Pumps {
         });
         let named = "note: these pumps were named; binlogs of others in the cluster, if there are any, are not restored";
         let named = (!self.registered).then(|| named.to_owned());
-        let late = self.pumps.iter().filter(|p| range.after < p.begins && p.begins < range.through);
+        // A range without a start is all there is.
+        let started = range.after != CommitTs::ZERO;
+        let late = self
+            .pumps
+            .iter()
+            .filter(move |p| started && range.after < p.begins && p.begins < range.through);
         let late = late.map(|p| {
             let (pump, at) = (&p.member.id, utc(p.begins.ts()));
             format!(
                 "note: pump {pump} began at {at}, inside the range; if it took the place of another one, what that one held is not restored"
             )
         });
-        named.into_iter().chain(offline).chain(late).collect()
+        let blind = self.pumps.iter().filter(|p| p.original).map(|p| {
+            let pump = &p.member.id;
+            format!("note: pump {pump} is an original one and does not tell whether binlogs of the range were purged")
+        });
+        named.into_iter().chain(offline).chain(late).chain(blind).collect()
     }
 
     /// Starts pulling a range.
@@ -220,6 +233,7 @@ impl Pumps {
             budget: BUDGET,
             unknown_ddl: self.unknown_ddl,
             dial: self.dial.clone(),
+            schema: self.schema.clone(),
             ..StreamOptions::default()
         };
         let stream = EventStream::open(options, self.members(), Start::At(range.after), filter).await;
@@ -243,6 +257,10 @@ impl Pumps {
         let started = Instant::now();
         for pump in self.pumps.iter().filter(|p| p.watermark < through) {
             let member = &pump.member;
+            if pump.original {
+                let (holder, watermark) = (format!("pump {}", member.id), pump.watermark);
+                return Err(Error::NotYet { holder, watermark, through });
+            }
             while let Some(client) = &pump.client {
                 let hello = client.hello().await.map_err(|e| unreachable(&member.host, &e))?;
                 let watermark = CommitTs::new(hello.watermark);
@@ -291,145 +309,9 @@ impl Pumps {
     }
 }
 
-/// What a store no longer has.
-pub(super) fn purged(holder: &str, range: Range, safe_point: CommitTs) -> Option<Finding> {
-    let holder = holder.to_owned();
-    let hole = Range { after: range.after, through: safe_point.min(range.through) };
-    (safe_point > range.after).then(|| Finding {
-        hole: Hole { holder: holder.clone(), range: hole, reason: "purged by gc".to_owned() },
-        refusal: Error::Purged { holder, after: range.after, safe_point },
-    })
-}
-
-/// A gap that a store knows of, if it lies in the range.
-pub(super) fn missing(
-    holder: &str,
-    range: Range,
-    safe_point: CommitTs,
-    (gap, reason): (Range, &str),
-) -> Option<Finding> {
-    let (low, high) = (gap.after.max(range.after), gap.through.min(range.through));
-    if low >= high || gap.through <= safe_point {
-        return None;
-    }
-    let hole = Hole { holder: holder.to_owned(), range: gap, reason: reason.to_owned() };
-    Some(Finding { refusal: Error::Missing(hole.clone()), hole })
-}
-
-/// A pump that `holder` knows of and that is not read. One that was gone before the range began has nothing of it; where it is not known when it
-/// went (0), it may have.
-pub(super) fn absent(holder: &str, pump: &NodeId, seen: Ts, range: Range) -> Option<Finding> {
-    if seen <= range.after.ts() && seen != Ts::ZERO {
-        return None;
-    }
-    let holder = holder.to_owned();
-    let reason = format!("pump {pump} is not read");
-    let seen =
-        if seen == Ts::ZERO { "at an unknown time".to_owned() } else { format!("until {}", utc(seen)) };
-    Some(Finding {
-        hole: Hole { holder: holder.clone(), range, reason },
-        refusal: Error::PeerAbsent { holder, pump: pump.clone(), seen },
-    })
-}
-
-/// Whether the range was asked to start before any of those that are read took its first binlog: what others held then is not known. A range
-/// without a start is all there is.
-pub(super) fn unknown(begins: impl Iterator<Item = CommitTs>, range: Range) -> Option<Finding> {
-    let first = begins.min()?;
-    if range.after == CommitTs::ZERO || first <= range.after {
-        return None;
-    }
-    let hole = Range { after: range.after, through: first.min(range.through) };
-    let (holder, reason) = ("the pumps".to_owned(), "before the first of them began".to_owned());
-    Some(Finding {
-        hole: Hole { holder, range: hole, reason },
-        refusal: Error::Unknown { after: range.after, at: utc(first.ts()), first },
-    })
-}
-
-/// The registry's pumps: those to read, and names of those that are offline, with the time when each said so last.
-async fn list(config: &Config) -> Result<(Vec<NodeStatus>, Vec<(NodeId, Ts)>), Error> {
-    let registry = if config.cluster_dir.as_os_str().is_empty() {
-        let security = &config.security;
-        let tls = (!security.ssl_ca.is_empty()).then(|| TlsFiles {
-            ca: security.ssl_ca.clone(),
-            cert: security.ssl_cert.clone(),
-            key: security.ssl_key.clone(),
-        });
-        Registry::etcd(&config.pd_urls, tls.as_ref()).await?
-    } else {
-        EmbeddedCluster::open(&config.cluster_dir)?.registry()
-    };
-    let (mut nodes, mut offline) = (Vec::new(), Vec::new());
-    let listing = registry.listing(NodeKind::Pump).await?;
-    if let Some((key, why)) = listing.malformed.first() {
-        // It may be a pump whose binlogs would be missing.
-        return Err(Error::Registry { key: key.clone(), why: why.to_string() });
-    }
-    for node in listing.nodes {
-        if node.state == NodeState::Offline {
-            offline.push((node.node_id, Ts::new(u64::try_from(node.update_ts).unwrap_or_default())));
-        } else {
-            nodes.push(node);
-        }
-    }
-    Ok((nodes, offline))
-}
-
-fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
-    Error::Unreachable { host: host.to_owned(), message: error.to_string() }
-}
-
-/// Asks one pump; or says why it does not answer.
-async fn hello(host: &str, dial: &Dial) -> Result<(PumpClient, HelloResponse, StatsResponse), String> {
-    let text = |error: binlog_pull::Error| error.to_string();
-    let name = NodeId::new(host).map_err(|e| e.to_string())?;
-    let client = PumpClient::dial(&name, host, ClusterId(0), dial).await.map_err(text)?;
-    let hello = client.hello().await.map_err(text)?;
-    let stats = client.stats().await.map_err(text)?;
-    Ok((client, hello, stats))
-}
-
-/// After which position a pump took its first binlog: it was registered then. One that was offline for a while is registered again, and older
-/// binlogs are in its store then, as they are in one that was filled from elsewhere.
-async fn begins(client: &PumpClient, hello: &HelloResponse) -> Result<CommitTs, binlog_pull::Error> {
-    let registered = CommitTs::new(hello.registration_ts);
-    let (after, through) = (CommitTs::new(hello.safe_point), registered.min(CommitTs::new(hello.watermark)));
-    if after >= through {
-        return Ok(registered);
-    }
-    let mut scan = client.scan_with(after, Some(through), &[], 1, Duration::ZERO).await?;
-    while let Some(response) = scan.next().await? {
-        if let Some(first) = response.fragments.first() {
-            return Ok(CommitTs::from(CommitTs::new(first.commit_ts).ts().prev()).min(registered));
-        }
-    }
-    Ok(registered)
-}
-
-async fn describe(
-    client: PumpClient,
-    host: String,
-    hello: &HelloResponse,
-    stats: &StatsResponse,
-) -> Result<PumpInfo, Error> {
-    let id = NodeId::new(&hello.node_id)
-        .map_err(|e| Error::Unreachable { host: host.clone(), message: e.to_string() })?;
-    let range = |after, through| Range { after: CommitTs::new(after), through: CommitTs::new(through) };
-    let begins = begins(&client, hello).await.map_err(|error| unreachable(&host, &error))?;
-    Ok(PumpInfo {
-        member: Member { id, host },
-        watermark: CommitTs::new(hello.watermark),
-        safe_point: CommitTs::new(hello.safe_point),
-        begins,
-        gaps: stats.gaps.iter().map(|g| (range(g.after, g.through), g.reason.clone())).collect(),
-        client: Some(client),
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::judge;
+    use super::super::missing::judge;
     use super::*;
 
     fn range(after: u64, through: u64) -> Range {
@@ -443,6 +325,7 @@ mod tests {
             safe_point: CommitTs::new(safe_point),
             begins: CommitTs::ZERO,
             gaps: gaps.iter().map(|(a, t)| (range(*a, *t), "commit without prewrite".to_owned())).collect(),
+            original: false,
             client: None,
         };
         Pumps {
@@ -454,6 +337,7 @@ mod tests {
             registered: true,
             unknown_ddl: UnknownDdl::default(),
             dial: Dial::default(),
+            schema: None,
         }
     }
 

@@ -13,9 +13,9 @@ use binlog_types::{ClusterId, CommitTs, NodeId, Peers, REGISTRATION_META, Range,
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use super::pumps::{absent, missing, purged, unknown};
+use super::missing::{Finding, Survey, absent, judge, missing, purged, unknown};
 use super::reading::{Parcel, hand_over};
-use super::{Finding, Hole, Reading, Survey, judge};
+use super::{Hole, Reading};
 use crate::{Error, utc};
 
 /// Bytes read from a store at once, and payload of a batch.
@@ -46,7 +46,7 @@ struct Opened {
 }
 
 impl Opened {
-    fn open(dir: &Path) -> Result<Self, Error> {
+    fn open(dir: &Path, abandoned: bool) -> Result<Self, Error> {
         let inner = dir.join("binlog");
         let path = if inner.is_dir() { inner } else { dir.to_owned() };
         if !path.is_dir() {
@@ -57,7 +57,8 @@ impl Opened {
             why: "a pump is running on it: read its binlogs with -from-pump, or stop it first".to_owned(),
         })?;
         let failed = |source| Error::Store { path: path.clone(), source: Box::new(source) };
-        let store = Store::open_read_only(&path).map_err(failed)?;
+        let store = if abandoned { Store::open_abandoned(&path) } else { Store::open_read_only(&path) };
+        let store = store.map_err(failed)?;
         let begins = begins(&store).map_err(failed)?;
         Ok(Opened { path, store, begins, _lock: Arc::new(lock) })
     }
@@ -72,20 +73,21 @@ impl Opened {
 }
 
 impl Stores {
-    /// Opens directories read-only; each is a store, or a pump's data directory with a store in it.
+    /// Opens directories read-only; each is a store, or a pump's data directory with a store in it. Of `abandoned` ones nobody will hear any more what
+    /// became of their last prewrites: these are gaps, and the last commit is the end.
     ///
     /// # Errors
     /// When one of them is no store, is in use, or is of another cluster.
-    pub async fn open(dirs: &[PathBuf]) -> Result<Self, Error> {
+    pub async fn open(dirs: &[PathBuf], abandoned: bool) -> Result<Self, Error> {
         let dirs = dirs.to_vec();
-        let opened = tokio::task::spawn_blocking(move || Self::open_now(&dirs)).await;
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&dirs, abandoned)).await;
         opened.unwrap_or(Err(Error::ReaderDied { position: CommitTs::ZERO }))
     }
 
-    fn open_now(dirs: &[PathBuf]) -> Result<Self, Error> {
+    fn open_now(dirs: &[PathBuf], abandoned: bool) -> Result<Self, Error> {
         let mut stores: Vec<Opened> = Vec::new();
         for dir in dirs {
-            let opened = Opened::open(dir)?;
+            let opened = Opened::open(dir, abandoned)?;
             if let Some(first) = stores.first() {
                 let (ours, theirs) = (opened.store.cluster_id(), first.store.cluster_id());
                 if ours != theirs {
@@ -119,7 +121,11 @@ impl Stores {
             let watermark = s.store.watermark();
             format!("note: {} is complete only through {watermark} ({})", s.name(), utc(watermark.ts()))
         });
-        notes.collect()
+        let damaged = self.stores.iter().flat_map(|s| {
+            let damage = s.store.damage().into_iter();
+            damage.map(|damage| format!("note: {} is damaged: {}", s.name(), damage.what))
+        });
+        notes.chain(damaged).collect()
     }
 
     /// What all stores are complete through.
