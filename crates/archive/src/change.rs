@@ -74,6 +74,71 @@ impl Statement<'_> {
     }
 }
 
+impl Statement<'_> {
+    /// The columns that a CREATE TABLE or ALTER TABLE makes generated ones, and the table whose columns it copies (LIKE).
+    pub(crate) fn generated(&self) -> (Vec<String>, Option<Name>) {
+        let words: Vec<Token> = tokens(self.text).map(|(token, _)| token).collect();
+        let mut parser = Parser { words: &words, at: 0 };
+        let verb = ["create", "alter"].into_iter().find(|verb| parser.next_is(verb));
+        if verb.is_none() || parser.object_word() != Some("table") {
+            return (Vec::new(), None);
+        }
+        parser.if_exists();
+        if parser.table().is_none() {
+            return (Vec::new(), None);
+        }
+        let create = verb == Some("create");
+        let opened = create && parser.next_mark('(');
+        if create && parser.next_is("like") {
+            let own = |(database, table): Name| (database.or_else(|| self.database.clone()), table);
+            return (Vec::new(), parser.table().map(own));
+        }
+        let rest = words.get(parser.at..).unwrap_or_default();
+        let rest = if opened { rest.get(..closing(rest)).unwrap_or(rest) } else { rest };
+        (parts(rest).into_iter().filter_map(generated_column).collect(), None)
+    }
+}
+
+/// Where the bracket that is open closes.
+fn closing(words: &[Token]) -> usize {
+    let mut depth = 1u32;
+    let close = words.iter().position(|word| {
+        match word {
+            Token::Mark('(') => depth += 1,
+            Token::Mark(')') => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    close.unwrap_or(words.len())
+}
+
+/// The column that a part of a CREATE or ALTER TABLE makes, if it is a generated one.
+fn generated_column(part: &[Token]) -> Option<String> {
+    let mut parser = Parser { words: part, at: 0 };
+    if parser.any_of(&["add", "modify", "change"]) {
+        let changed = part.first().is_some_and(|word| word.is_word("change"));
+        parser.next_is("column");
+        parser.if_exists();
+        if changed {
+            parser.next_name()?;
+        }
+        // A list of new columns: only its first one is looked at.
+        parser.next_mark('(');
+    }
+    let mut depth = 0u32;
+    let expression = part.windows(2).any(|pair| {
+        match pair.first() {
+            Some(Token::Mark('(')) => depth += 1,
+            Some(Token::Mark(')')) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && matches!(pair, [word, Token::Mark('(')] if word.is_word("as"))
+    });
+    let name = parser.next_name()?;
+    expression.then(|| name.to_owned())
+}
+
 fn changes(words: &[Token]) -> Vec<Change> {
     let mut parser = Parser { words, at: 0 };
     let one = |change: Option<Change>| change.into_iter().collect();
@@ -225,6 +290,27 @@ mod tests {
 
     fn name(table: &str) -> Name {
         (Some("d".to_owned()), table.to_owned())
+    }
+
+    #[test]
+    fn generated_columns_are_known_by_their_expression() {
+        for (text, expected) in [
+            (
+                "CREATE TABLE t (`as` INT, g INT AS (`as` + 1), h INT GENERATED ALWAYS AS (g * 2) STORED, d INT DEFAULT (CAST(1 AS SIGNED)), PRIMARY KEY (h)) PARTITION BY HASH (h)",
+                vec!["g", "h"],
+            ),
+            (
+                "ALTER TABLE t ADD COLUMN c INT, ADD g INT AS (c), CHANGE a b INT GENERATED ALWAYS AS (c)",
+                vec!["g", "b"],
+            ),
+            ("ALTER TABLE t DROP COLUMN g, ADD INDEX (c)", vec![]),
+            ("CREATE VIEW v AS (SELECT 1)", vec![]),
+            ("CREATE TABLE t (a INT", vec![]),
+        ] {
+            assert_eq!(Statement::parse(text).generated().0, expected, "{text}");
+        }
+        let like = Statement::parse("use `d`; CREATE TABLE t LIKE u").generated();
+        assert_eq!(like, (Vec::new(), Some(name("u"))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Records to the events that pumps give, as far as the files tell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use prost::Message as _;
 
 use crate::column::{Reading, column};
-use crate::{Error, RawRecord};
+use crate::{Change, Error, Name, RawRecord, Statement, Subject};
 
 /// Makes events of records.
 ///
@@ -22,6 +22,8 @@ use crate::{Error, RawRecord};
 pub struct Decoder {
     reading: Reading,
     tables: HashMap<(String, String), Vec<TableRef>>,
+    /// Generated columns of the tables whose DDL went by, all in lower case.
+    generated: HashMap<(String, String), HashSet<String>>,
 }
 
 /// Shapes of one table that are kept: a row of each kind has its own set of columns.
@@ -30,12 +32,55 @@ const SHAPES: usize = 8;
 impl Decoder {
     /// Values as they stand in the file: what the original prints.
     pub fn as_written() -> Self {
-        Decoder { reading: Reading::Text, tables: HashMap::new() }
+        Self::new(Reading::Text)
     }
 
     /// Values as pumps give them. TIMESTAMPs, which the files hold in the zone of the drainer's host, become UTC.
     pub fn typed(zone: TimeZone) -> Self {
-        Decoder { reading: Reading::Typed(zone), tables: HashMap::new() }
+        Self::new(Reading::Typed(zone))
+    }
+
+    fn new(reading: Reading) -> Self {
+        Decoder { reading, tables: HashMap::new(), generated: HashMap::new() }
+    }
+
+    /// Keeps in mind which columns are generated: rows hold them, and no statement may write them.
+    fn ddl(&mut self, query: &str) {
+        let statement = Statement::parse(query);
+        let lower = |(schema, table): &Name| {
+            (schema.clone().unwrap_or_default().to_lowercase(), table.to_lowercase())
+        };
+        for change in statement.changes() {
+            match change {
+                Change::DropDatabase(schema) => {
+                    self.generated.retain(|(known, _), _| *known != schema.to_lowercase());
+                }
+                Change::CreateTable(name) | Change::CreateOther(name) | Change::Drop(name) => {
+                    self.generated.remove(&lower(&name));
+                }
+                Change::Rename { from, to } => {
+                    if let Some(columns) = self.generated.remove(&lower(&from)) {
+                        self.generated.insert(lower(&to), columns);
+                    }
+                }
+                Change::Columns(name, columns) => {
+                    if let Some(known) = self.generated.get_mut(&lower(&name)) {
+                        known.retain(|known| !columns.iter().any(|c| c.eq_ignore_ascii_case(known)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let (columns, like) = statement.generated();
+        let copied = like.and_then(|like| self.generated.get(&lower(&like)).cloned()).unwrap_or_default();
+        if let Subject::Tables(tables) = &statement.subject
+            && let Some(table) = tables.first()
+            && !(columns.is_empty() && copied.is_empty())
+        {
+            let known = self.generated.entry(lower(table)).or_default();
+            known.extend(columns.iter().map(|column| column.to_lowercase()).chain(copied));
+        }
+        self.tables.clear();
     }
 
     /// Reads one record of the file at `path`.
@@ -56,21 +101,23 @@ impl Decoder {
             what,
         };
         match pb_binlog::BinlogType::try_from(binlog.tp) {
-            Ok(pb_binlog::BinlogType::Ddl) => Ok(Event::Ddl(Ddl {
-                start_ts: StartTs::ZERO,
-                commit_ts,
-                job_id: JobId(0),
-                job_type: 0,
-                schema: String::new(),
-                schema_version: SchemaVersion(0),
-                query: match String::from_utf8(binlog.ddl_query.unwrap_or_default().into()) {
-                    Ok(query) => query,
-                    Err(error) => return Err(unreadable(format!("the DDL is not UTF-8: {error}"))),
-                },
-                typed: String::new(),
-                zone: None,
-                changes: Vec::new(),
-            })),
+            Ok(pb_binlog::BinlogType::Ddl) => {
+                let query = String::from_utf8(binlog.ddl_query.unwrap_or_default().into());
+                let query = query.map_err(|error| unreadable(format!("the DDL is not UTF-8: {error}")))?;
+                self.ddl(&query);
+                Ok(Event::Ddl(Ddl {
+                    start_ts: StartTs::ZERO,
+                    commit_ts,
+                    job_id: JobId(0),
+                    job_type: 0,
+                    schema: String::new(),
+                    schema_version: SchemaVersion(0),
+                    query,
+                    typed: String::new(),
+                    zone: None,
+                    changes: Vec::new(),
+                }))
+            }
             Ok(pb_binlog::BinlogType::Dml) => {
                 let events = binlog.dml_data.unwrap_or_default().events;
                 let changes = events.into_iter().map(|event| self.change(event));
@@ -130,7 +177,12 @@ impl Decoder {
                 type_byte.ok_or_else(|| format!("{schema}.{name}, column {}: no type", pb.name))?;
             Ok(column(at, &pb.name, type_byte, &pb.mysql_type))
         };
-        let columns: Vec<Column> = columns.iter().enumerate().map(made).collect::<Result<_, String>>()?;
+        let mut columns: Vec<Column> = columns.iter().enumerate().map(made).collect::<Result<_, String>>()?;
+        if let Some(generated) = self.generated.get(&(schema.to_lowercase(), name.to_lowercase())) {
+            for column in columns.iter_mut().filter(|c| generated.contains(&c.name.to_lowercase())) {
+                "(in the table's definition)".clone_into(&mut column.generated_expr);
+            }
+        }
         let shapes = self.tables.entry((schema.clone(), name.clone())).or_default();
         if let Some(known) = shapes.iter().find(|known| known.table.columns == columns) {
             return Ok(known.clone());
