@@ -163,8 +163,8 @@ impl Binder {
     }
 }
 
-/// What changes no row and no column, and only TiDB has: placement, TiFlash, sequences, resource groups, caching, attributes, views over its
-/// functions. Only where the whole statement is that: a table or column that is left out would take its rows along.
+/// What changes no row and no column, and not every server has: placement, TiFlash, sequences, resource groups, caching, attributes, the
+/// visibility of indexes, views over TiDB's functions. Only where the whole statement is that: a table or column that is left out would take its rows along.
 fn touches_no_rows(text: &str) -> bool {
     let upper = without_strings(&text.to_ascii_uppercase());
     let words: Vec<&str> = upper.split_whitespace().take(16).collect();
@@ -176,6 +176,7 @@ fn touches_no_rows(text: &str) -> bool {
         // Its list is one of labels.
         ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "SET", "TIFLASH", ..] => true,
         ["ALTER", "TABLE" | "DATABASE" | "SCHEMA", _, "PLACEMENT", ..]
+        | ["ALTER", "TABLE", _, "ALTER", "INDEX", _, "VISIBLE" | "INVISIBLE"]
         | ["ALTER", "TABLE", _, "REMOVE", "TTL"] => single,
         ["ALTER", "TABLE", _, "PARTITION", _, option, ..] | ["ALTER", "TABLE", _, option, ..]
             if TIDB_OPTIONS.contains(&option.split('=').next().unwrap_or_default()) =>
@@ -270,6 +271,7 @@ mod tests {
             "ALTER TABLE t PARTITION p0 ATTRIBUTES='merge_option=allow'",
             "ALTER TABLE t TTL=`c` + INTERVAL 1 DAY TTL_ENABLE = 'ON'",
             "ALTER TABLE t REMOVE TTL",
+            "ALTER TABLE `a` ALTER INDEX `i1r` INVISIBLE",
             "ALTER TABLE t SHARD_ROW_ID_BITS = 4",
             "CREATE ALGORITHM = UNDEFINED DEFINER = `root`@`%` SQL SECURITY DEFINER VIEW v (a) AS SELECT 1",
             "CREATE OR REPLACE VIEW v AS SELECT tidb_version()",
