@@ -15,6 +15,8 @@ use crate::{Error, utc};
 const HEAD: u64 = 1 << 20;
 /// BR's `backupmeta` of millions of tables is smaller.
 const LARGEST_META: u64 = 2 << 30;
+/// Files that the list of tables of a backup may lie in.
+const MOST_META_FILES: usize = 1000;
 /// Milliseconds since 1970 between which a TSO lies: 2010 and 2100. A position in a MySQL binlog is far below.
 const PLAUSIBLE: std::ops::Range<u64> = 1_262_304_000_000..4_102_444_800_000;
 
@@ -44,8 +46,27 @@ struct BackupMeta {
     schemas: Vec<Schema>,
     #[prost(bool, tag = "8")]
     is_raw_kv: bool,
+    /// Where the schemas of a backup of the second version lie.
+    #[prost(message, optional, tag = "14")]
+    schema_index: Option<MetaFile>,
     #[prost(bool, tag = "21")]
     is_txn_kv: bool,
+}
+
+/// `backup.MetaFile`: schemas, and files beside `backupmeta` with more of them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct MetaFile {
+    #[prost(message, repeated, tag = "1")]
+    meta_files: Vec<BackupFile>,
+    #[prost(message, repeated, tag = "3")]
+    schemas: Vec<Schema>,
+}
+
+/// `backup.File`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct BackupFile {
+    #[prost(string, tag = "1")]
+    name: String,
 }
 
 /// `backup.Schema`.
@@ -73,7 +94,7 @@ impl Backup {
                 return Err(failed(format!("{size} bytes are no backupmeta")));
             }
             let bytes = fs::read(&file).map_err(|e| failed(e.to_string()))?;
-            return of_br(&bytes).map_err(failed);
+            return of_br(&bytes, file.parent().unwrap_or(Path::new(""))).map_err(failed);
         }
         let mut head = Vec::new();
         let read = File::open(&file).and_then(|f| f.take(HEAD).read_to_end(&mut head));
@@ -90,7 +111,7 @@ fn in_directory(dir: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-fn of_br(bytes: &[u8]) -> Result<Backup, String> {
+fn of_br(bytes: &[u8], dir: &Path) -> Result<Backup, String> {
     let meta = BackupMeta::decode(bytes).map_err(|e| {
         format!("it is no backupmeta, or an encrypted one: {e}; give its end-version as -after-tso")
     })?;
@@ -98,13 +119,21 @@ fn of_br(bytes: &[u8]) -> Result<Backup, String> {
         return Err("it is a backup of raw keys: there are no tables in it".to_owned());
     }
     let at = plausible(meta.end_version, "end_version")?;
-    let tables = meta.schemas.iter().filter(|s| !s.table.is_empty()).count();
-    let mut databases: Vec<String> = meta.schemas.iter().filter_map(|s| name_of(&s.db)).collect();
+    let mut listed = meta.schemas.clone();
+    let unread = match &meta.schema_index {
+        Some(index) => match gather(index, dir, &mut 0, &mut listed) {
+            Ok(()) => String::new(),
+            Err(why) => format!(" (its list of tables is not whole: {why})"),
+        },
+        None => String::new(),
+    };
+    let tables = listed.iter().filter(|s| !s.table.is_empty()).count();
+    let mut databases: Vec<String> = listed.iter().filter_map(|s| name_of(&s.db)).collect();
     databases.sort();
     databases.dedup();
     let schemas = match databases.len() {
-        0 => String::new(),
-        _ => format!(" with {tables} tables of the databases {}", databases.join(", ")),
+        0 => unread,
+        _ => format!(" with {tables} tables of the databases {}{unread}", databases.join(", ")),
     };
     let part = match meta.start_version {
         0 => String::new(),
@@ -118,6 +147,29 @@ fn of_br(bytes: &[u8]) -> Result<Backup, String> {
     );
     let cluster = Some(ClusterId(meta.cluster_id)).filter(|c| c.0 != 0);
     Ok(Backup { at, cluster, note })
+}
+
+/// Reads the schemas that an index leads to. They only tell people what the backup holds: where they lie elsewhere, or are encrypted, the backup's
+/// TSO is known all the same.
+fn gather(index: &MetaFile, dir: &Path, files: &mut usize, out: &mut Vec<Schema>) -> Result<(), String> {
+    out.extend_from_slice(&index.schemas);
+    for BackupFile { name } in &index.meta_files {
+        *files += 1;
+        if *files > MOST_META_FILES {
+            return Err(format!("it has more than {MOST_META_FILES} files"));
+        }
+        // Names are those of files beside it.
+        let path = dir.join(Path::new(name).file_name().ok_or_else(|| format!("{name:?} is no file"))?);
+        let failed = |why: String| format!("{}: {why}", path.display());
+        let size = fs::metadata(&path).map_err(|e| failed(e.to_string()))?.len();
+        if size > LARGEST_META {
+            return Err(failed(format!("{size} bytes are no list of tables")));
+        }
+        let bytes = fs::read(&path).map_err(|e| failed(e.to_string()))?;
+        let below = MetaFile::decode(bytes.as_slice()).map_err(|e| failed(e.to_string()))?;
+        gather(&below, dir, files, out)?;
+    }
+    Ok(())
 }
 
 /// `{"db_name":{"O":"shop", …}, …}`.
@@ -211,13 +263,28 @@ mod tests {
         let mut bytes = meta.encode_to_vec();
         // A field that is not known here.
         bytes.extend([0x7a, 0x01, 0x78]);
+        let here = tempfile::tempdir().unwrap();
+        let of_br = |bytes: &[u8]| super::of_br(bytes, here.path());
         let backup = of_br(&bytes).unwrap();
         assert_eq!((backup.at.raw(), backup.cluster), (TSO, Some(ClusterId(7))));
         assert!(backup.note.contains("1 tables of the databases Shop"), "{}", backup.note);
         let raw = BackupMeta { is_raw_kv: true, ..meta.clone() };
         assert!(of_br(&raw.encode_to_vec()).unwrap_err().contains("raw keys"));
-        assert!(of_br(&BackupMeta { end_version: 0, ..meta }.encode_to_vec()).is_err());
+        assert!(of_br(&BackupMeta { end_version: 0, ..meta.clone() }.encode_to_vec()).is_err());
         assert!(of_br(b"\xff\xff\xff").is_err());
+
+        // The second version: an index that leads to files, which may lead to others.
+        let file = |name: &str| BackupFile { name: name.to_owned() };
+        let index = MetaFile { meta_files: vec![file("backupmeta.schema.1")], schemas: Vec::new() };
+        let second = BackupMeta { schemas: Vec::new(), schema_index: Some(index), ..meta.clone() };
+        let of_second = || of_br(&second.encode_to_vec()).unwrap();
+        assert!(of_second().note.contains("its list of tables is not whole"), "{}", of_second().note);
+        let first = MetaFile { meta_files: vec![file("backupmeta.schema.2")], schemas: meta.schemas.clone() };
+        fs::write(here.path().join("backupmeta.schema.1"), first.encode_to_vec()).unwrap();
+        let last = MetaFile { meta_files: Vec::new(), schemas: meta.schemas.clone() };
+        fs::write(here.path().join("backupmeta.schema.2"), last.encode_to_vec()).unwrap();
+        assert_eq!(of_second().at.raw(), TSO);
+        assert!(of_second().note.contains("2 tables of the databases Shop:"), "{}", of_second().note);
     }
 
     #[test]
