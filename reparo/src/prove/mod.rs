@@ -182,6 +182,10 @@ impl fmt::Display for Proofs {
         }
         for (name, c) in self.compared.iter().flatten() {
             let (expected, gone, wrong) = (c.expected, c.gone, c.wrong);
+            if *c == Compared::default() {
+                writeln!(f, "{name}: there is no such table, as it should be")?;
+                continue;
+            }
             write!(f, "{name}: of {expected} rows to be there and {gone} not to be there, {wrong} differ")?;
             match c.whole {
                 Some((expected, found)) => writeln!(f, "; in all {found} rows, expected {expected}")?,
