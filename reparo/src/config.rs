@@ -43,6 +43,9 @@ pub enum DestType {
     Sqlite,
 }
 
+/// The environment's name for the password of `[dest-db]`.
+pub(crate) const PASSWORD_VARIABLE: &str = "Reparo_DEST_DB_PASSWORD";
+
 /// `[dest-db]`.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +58,9 @@ pub struct DestDb {
     pub user: String,
     /// Never shown.
     pub password: String,
+    /// A file that holds the password, in place of `password`; a line's end behind it is not a part of it.
+    #[serde(rename = "password-file")]
+    pub password_file: PathBuf,
     /// TLS: `[dest-db.security]` with ssl-ca, ssl-cert, ssl-key.
     pub security: Security,
 }
@@ -221,6 +227,29 @@ impl Config {
         }
     }
 
+    /// Reads the password of `[dest-db]` where the file with the settings does not have it: from `password-file`, or from the environment.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for two passwords, and a file that cannot be read.
+    pub fn find_password(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+        let Some(db) = &mut self.dest_db else { return Ok(()) };
+        let path = &db.password_file;
+        if path.as_os_str().is_empty() {
+            if db.password.is_empty() {
+                db.password = env(PASSWORD_VARIABLE).unwrap_or_default();
+            }
+            return Ok(());
+        }
+        if !db.password.is_empty() {
+            return invalid("[dest-db] has both password and password-file: give one of them");
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Error::Config(format!("[dest-db] password-file {}: {e}", path.display())))?;
+        db.password =
+            text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t)).to_owned();
+        Ok(())
+    }
+
     /// Checks what can be checked without asking anyone, and says where to read from.
     ///
     /// # Errors
@@ -342,7 +371,7 @@ impl Config {
             "csv" => Ok(DestType::Csv),
             "memory" => Ok(DestType::Memory),
             "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => invalid(
-                "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, password",
+                "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, and password, password-file or Reparo_DEST_DB_PASSWORD in the environment",
             ),
             "mysql" | "tidb" => Ok(DestType::MySql),
             "sqlite" if self.dest_path.as_os_str().is_empty() => {

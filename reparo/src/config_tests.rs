@@ -93,6 +93,28 @@ fn passwords_are_not_shown() {
 }
 
 #[test]
+fn a_password_need_not_stand_in_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, " of a file\r\n").unwrap();
+    let found = |db: DestDb| {
+        let mut config = Config { dest_db: Some(db), ..Config::default() };
+        let env = |name: &str| (name == "Reparo_DEST_DB_PASSWORD").then(|| "of the environment".to_owned());
+        config
+            .find_password(env)
+            .map(|()| config.dest_db.unwrap_or_default().password)
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(found(DestDb::default()).unwrap(), "of the environment");
+    let given = DestDb { password: "given".into(), ..DestDb::default() };
+    assert_eq!(found(given.clone()).unwrap(), "given");
+    assert_eq!(found(DestDb { password_file: path.clone(), ..DestDb::default() }).unwrap(), " of a file");
+    assert!(found(DestDb { password_file: path, ..given }).unwrap_err().contains("give one of them"));
+    let missing = DestDb { password_file: folder.path().join("x"), ..DestDb::default() };
+    assert!(found(missing).unwrap_err().contains("password-file"));
+}
+
+#[test]
 fn a_check_finds_what_a_run_would_refuse() {
     let refused = |command: Command, args: &[&str]| {
         let args = [args, &["-config-check", "-from-pump", "-cluster-dir", "d"]].concat();

@@ -68,8 +68,8 @@ pub(crate) const ACTIVITY: Program = Program {
 /// `reparo prove`.
 pub(crate) const PROVE: Program = Program {
     name: "reparo prove",
-    about: "Counts and digests of what a range did to each table. With -dest-type=mysql, also whether the destination holds what the range leaves: \
-            each row that it touched, and all rows of tables that began in it. The exit code says so.",
+    about: "Counts and digests of what a range did to each table. With -dest-type=mysql or sqlite, also whether the destination holds what the range leaves: \
+            each row that it touched, all rows of tables that began in it, and no table that it dropped. The exit code says so; what was not compared is said.",
     flags: &PROVE_FLAGS,
     ..PROGRAM
 };

@@ -14,11 +14,12 @@ fn main() -> ExitCode {
     let (command, args) = Command::split(std::env::args_os().skip(1));
     let environment = |name: &str| std::env::var(name).ok();
     let check = |config: &Config| config.check(command).map_err(|error| error.to_string());
-    let config: Config = match command.program().load_checked(prepare_args(args), environment, check) {
+    let mut config: Config = match command.program().load_checked(prepare_args(args), environment, check) {
         Ok(loaded) => loaded.config,
         Err(stop) => return stop.exit(LogTo::Stderr),
     };
-    match run(command, &config) {
+    let run = config.find_password(environment).map_err(Into::into).and_then(|()| run(command, &config));
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "reparo failed: {error:#}");
