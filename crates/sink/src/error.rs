@@ -142,14 +142,6 @@ pub enum Error {
         /// Columns of the table.
         columns: usize,
     },
-    /// A row lacks the value of a key column, so that it cannot be found downstream.
-    #[error("{place}: a row has no value for key column `{column}`")]
-    KeyUnbound {
-        /// Table and position.
-        place: Place,
-        /// Column.
-        column: String,
-    },
     /// The checkpoint table holds something else than a checkpoint.
     #[error("the checkpoint of cluster {cluster} is not readable ({why}): {text}")]
     BadCheckpoint {
@@ -211,7 +203,6 @@ impl Error {
             | Error::RowTooLarge { .. }
             | Error::Stopped
             | Error::RowShape { .. }
-            | Error::KeyUnbound { .. }
             | Error::BadCheckpoint { .. }
             | Error::CheckpointTaken { .. }
             | Error::SavepointIo { .. }

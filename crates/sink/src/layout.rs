@@ -23,6 +23,8 @@ pub(crate) struct Layout {
     pub(crate) writable: Vec<usize>,
     /// See [`Differences::has_more`].
     pub(crate) has_more: bool,
+    /// The target's JSON columns hold JSON, not text: a double that is whole stays one.
+    pub(crate) json_type: bool,
     /// Positions of the columns of the row key; `None`: the table has no key.
     pub(crate) key: Option<Vec<usize>>,
     /// What tells which rows must keep their order.
@@ -41,7 +43,7 @@ impl Layout {
         writable.retain(|at| !target.absent.contains(at));
         let key = row_key(&table.table, &writable);
         let uniques = Uniques::new(&table.table, key.as_deref());
-        Layout { table: table.clone(), writable, has_more: target.has_more, key, uniques }
+        Layout { table: table.clone(), writable, has_more: target.has_more, json_type: false, key, uniques }
     }
 
     pub(crate) fn place(&self, commit_ts: CommitTs) -> Place {
@@ -58,19 +60,29 @@ impl Layout {
         self.writable.iter().all(|at| row.get(*at).is_some_and(Option::is_some))
     }
 
-    /// Checks that a row fits the table, so that everything after may index by column.
+    /// Checks that a row has the shape of the table.
     pub(crate) fn check(&self, row: &Row, commit_ts: CommitTs) -> Result<(), Error> {
         let columns = self.table.table.columns.len();
         if row.len() != columns {
             return Err(Error::RowShape { place: self.place(commit_ts), found: row.len(), columns });
         }
-        for at in self.key.iter().flatten() {
-            if !row.get(*at).is_some_and(Option::is_some) {
-                let column = self.table.table.columns.get(*at).map(|c| c.name.clone()).unwrap_or_default();
-                return Err(Error::KeyUnbound { place: self.place(commit_ts), column });
-            }
-        }
         Ok(())
+    }
+
+    /// Whether the row can be found by its key: while TiDB drops a column of it, rows are told without.
+    pub(crate) fn binds_key(&self, row: &Row) -> bool {
+        self.key.iter().flatten().all(|at| row.get(*at).is_some_and(Option::is_some))
+    }
+
+    /// Positions of NOT NULL columns of unique keys of which `row` says nothing.
+    pub(crate) fn unbound_keys<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = usize> + 'a {
+        let column = |at: usize| self.table.table.columns.get(at);
+        let parts = self.uniques.parts().flatten().map(|(at, _)| *at);
+        parts.filter(move |at| {
+            self.writable.contains(at)
+                && column(*at).is_some_and(|c| c.ty.is_not_null())
+                && !row.get(*at).is_some_and(Option::is_some)
+        })
     }
 }
 

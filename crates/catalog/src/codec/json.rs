@@ -56,9 +56,21 @@ impl JsonBinary {
     /// # Errors
     /// When offsets lead outside of the body, or it is nested too deeply.
     pub fn text(&self) -> Result<String, CodecError> {
-        let mut out = String::with_capacity(self.body.len() + 16);
-        write(self.type_code, &self.body, 0, &mut Some(&mut out))?;
-        Ok(out)
+        self.written(false)
+    }
+
+    /// The same with a point in every double, so that whoever reads it makes doubles of them again: `1.0`.
+    ///
+    /// # Errors
+    /// As [`JsonBinary::text`].
+    pub fn typed_text(&self) -> Result<String, CodecError> {
+        self.written(true)
+    }
+
+    fn written(&self, pointed: bool) -> Result<String, CodecError> {
+        let mut text = String::with_capacity(self.body.len() + 16);
+        write(self.type_code, &self.body, 0, &mut Some(Text { text: &mut text, pointed }))?;
+        Ok(text)
     }
 
     /// Walks through the whole value without writing it.
@@ -107,19 +119,26 @@ fn body_len(type_code: u8, rest: &[u8]) -> Result<usize, CodecError> {
     }
 }
 
-/// Where the text goes; None: nowhere, and none is made.
-type Out<'a> = Option<&'a mut String>;
+/// Where the text goes.
+struct Text<'a> {
+    text: &'a mut String,
+    /// Doubles have a point.
+    pointed: bool,
+}
+
+/// None: nowhere, and no text is made.
+type Out<'a> = Option<Text<'a>>;
 
 fn put(out: &mut Out<'_>, piece: &str) {
     if let Some(out) = out {
-        out.push_str(piece);
+        out.text.push_str(piece);
     }
 }
 
 fn put_fmt(out: &mut Out<'_>, piece: std::fmt::Arguments<'_>) {
     if let Some(out) = out {
         // Writing to a string cannot fail.
-        let _ = std::fmt::Write::write_fmt(*out, piece);
+        let _ = std::fmt::Write::write_fmt(out.text, piece);
     }
 }
 
@@ -142,8 +161,12 @@ fn write(type_code: u8, body: &[u8], depth: usize, out: &mut Out<'_>) -> Result<
         UINT => put_fmt(out, format_args!("{}", u64_of(body)?)),
         DOUBLE => {
             let value = f64::from_bits(u64_of(body)?);
-            if out.is_some() {
-                put(out, &json_number_text(value));
+            if let Some(out) = out {
+                let text = json_number_text(value);
+                out.text.push_str(&text);
+                if out.pointed && !text.contains(['.', 'e']) {
+                    out.text.push_str(".0");
+                }
             }
         }
         STRING => write_string(counted_bytes(body)?, out),
@@ -217,7 +240,7 @@ fn counted_bytes(body: &[u8]) -> Result<&[u8], CodecError> {
 }
 
 fn write_string(bytes: &[u8], out: &mut Out<'_>) {
-    let Some(out) = out else { return };
+    let Some(Text { text: out, .. }) = out else { return };
     let text = String::from_utf8_lossy(bytes);
     out.push('"');
     let mut plain = 0;
@@ -261,6 +284,13 @@ fn core_time(bits: u64) -> PackedTime {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn whole_doubles_can_be_told_from_integers() {
+        let json = JsonBinary::try_from(&serde_json::json!({ "a": [1.0, 1, 1.5, -0.0, 1e30] })).unwrap();
+        assert_eq!(json.text().unwrap(), r#"{"a": [1, 1, 1.5, -0, 1e+30]}"#);
+        assert_eq!(json.typed_text().unwrap(), r#"{"a": [1.0, 1, 1.5, -0.0, 1e+30]}"#);
+    }
 
     #[test]
     fn times_and_opaque_values() {

@@ -469,7 +469,7 @@ mod tests {
             ("2.55", &decimal, &text, "2.55"),
             ("2.5", &double, &int, "2"),
             ("3.5", &double, &int, "4"),
-            ("1e20", &double, &text, "100000000000000000000"),
+            ("1e19", &double, &text, "10000000000000000000"),
             ("1.005", &double, &number(tp::DOUBLE, 10, 2), "1.00"),
             ("0.1", &number(tp::FLOAT, 12, -1), &decimal, "0.10"),
             (" 1.5e1 ", &text, &int, "15"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod conflict;
+pub(crate) mod filler;
 pub(crate) mod fold;
 pub(crate) mod multiset;
 pub(crate) mod statement;

@@ -45,6 +45,9 @@ pub(crate) fn push_values(out: &mut String, layout: &Layout, columns: &[usize], 
 
 fn push_value(out: &mut String, layout: &Layout, at: usize, row: &Row) {
     match (row.get(at), column(layout, at)) {
+        (Some(Some(Value::Json(json))), Some(_)) if layout.json_type => {
+            literal::push_text(out, &json.typed_text().unwrap_or_else(|e| e.to_string()));
+        }
         (Some(Some(value)), Some(column)) => literal::push_mysql(out, value, column),
         _ => out.push_str("DEFAULT"),
     }
@@ -171,4 +174,30 @@ pub(crate) fn whole_row_condition(layout: &Layout, row: &Row, json_type: bool) -
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use binlog_catalog::{ColumnType, JsonBinary, TableBuilder, TableRef};
+    use binlog_types::{SchemaVersion, TableId};
+
+    use super::*;
+
+    #[test]
+    fn whole_doubles_stay_doubles_where_json_is_a_type() {
+        let table =
+            TableBuilder::new(TableId(1), "t", SchemaVersion(1)).column("j", ColumnType::json()).build();
+        let table = TableRef { schema: "d".into(), table: Arc::new(table) };
+        let row =
+            vec![Some(Value::Json(JsonBinary { type_code: 0x0b, body: 1f64.to_le_bytes().to_vec().into() }))];
+        let written = |json_type| {
+            let layout = Layout { json_type, ..Layout::new(&table) };
+            let mut sql = String::new();
+            push_values(&mut sql, &layout, &[0], &row);
+            sql
+        };
+        assert_eq!((written(true).as_str(), written(false).as_str()), ("('1.0')", "('1')"));
+    }
 }

@@ -8,6 +8,7 @@ use super::job::{Duplicate, Job, Statement, StepSql, fits};
 use super::server::Server;
 use crate::Error;
 use crate::dml::batch::{Keyed, Ordered};
+use crate::dml::filler::filled;
 use crate::dml::fold::{Folded, Net};
 use crate::dml::statement;
 use crate::layout::Layout;
@@ -212,6 +213,15 @@ impl Writer<'_> {
         Ok(Some((Job::Rows(statement), Claim::Rows(name.clone(), open.keys))))
     }
 
+    /// What finds a row: its key or, where that is not in the row, all that is.
+    fn condition(&self, layout: &Layout, row: &Row) -> String {
+        if layout.binds_key(row) {
+            return statement::key_condition(layout, row);
+        }
+        let whole = statement::whole_row_condition(layout, row, self.server.dialect.has_json_type());
+        if whole.is_empty() { "TRUE LIMIT 1".to_owned() } else { format!("{whole} LIMIT 1") }
+    }
+
     /// A change that must not be folded, because an update leaves columns as they are that only the target knows.
     fn step(&self, step: &Ordered<'_>) -> Result<StepSql, Error> {
         let layout = &*step.layout;
@@ -228,13 +238,21 @@ impl Writer<'_> {
             format!("{} ON DUPLICATE KEY UPDATE {set}", put("INSERT", row))
         };
         let (sql, otherwise, clear) = match step.kind {
-            ChangeKind::Insert(row) if layout.has_more => {
-                (upsert(row), None, statement::delete_in_the_way(layout, row, row))
+            ChangeKind::Insert(row) => {
+                let row = filled(layout, row, step.after);
+                match layout.has_more {
+                    true => (upsert(&row), None, statement::delete_in_the_way(layout, &row, &row)),
+                    false => (put("REPLACE", &row), None, None),
+                }
             }
-            ChangeKind::Insert(row) => (put("REPLACE", row), None, None),
             ChangeKind::Delete(row) => {
-                let condition = statement::key_condition(layout, row);
+                let condition = self.condition(layout, row);
                 (format!("DELETE FROM {} WHERE {condition}", statement::table(layout)), None, None)
+            }
+            ChangeKind::Update { before, after } if !layout.binds_key(before) => {
+                let (set, condition) =
+                    (statement::assignments(layout, after), self.condition(layout, before));
+                (format!("UPDATE {} SET {set} WHERE {condition}", statement::table(layout)), None, None)
             }
             ChangeKind::Update { before, after } => {
                 let set = statement::assignments(layout, after);

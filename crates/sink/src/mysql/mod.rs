@@ -257,7 +257,9 @@ impl MySqlSink {
         let done = self.state.as_ref().map(|s| s.progress()).unwrap_or_default();
         let none = Floors::default();
         let floors = self.state.as_ref().map_or(&none, |s| s.floors());
-        let layout = |table: &_| Layout::on(table, &self.columns.differences(table));
+        let json_type = self.server.dialect.has_json_type();
+        let layout =
+            |table: &_| Layout { json_type, ..Layout::on(table, &self.columns.differences(table)) };
         let batch = Batch::new(run, done, |table, at| floors.is_applied(table, at), layout)?;
         let waiting: usize = batch.keyed.iter().map(rows_of).sum();
         // Few rows are spread over the connections, many make long statements.
@@ -278,7 +280,7 @@ impl MySqlSink {
         let limits = Limits {
             bytes: self.server.statement_bytes,
             packet: self.server.packet,
-            json_type: self.server.dialect.has_json_type(),
+            json_type,
             in_doubt_through: self.state.as_ref().map_or(CommitTs::ZERO, State::in_doubt_through),
         };
         if self.options.whole_transactions {

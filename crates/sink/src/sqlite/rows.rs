@@ -10,6 +10,7 @@ use super::value::bind;
 use crate::Error;
 use crate::ddl::row_id;
 use crate::dml::batch::{Batch, Keyed, Ordered};
+use crate::dml::filler::filled;
 use crate::dml::fold::Net;
 use crate::dml::multiset::{Counted, net};
 use crate::error::head;
@@ -166,6 +167,7 @@ async fn step(connection: &mut SqliteConnection, step: &Ordered<'_>) -> Result<(
     let keyed = layout.key.is_some();
     let (action, found, sql) = match step.kind {
         ChangeKind::Insert(row) => {
+            let row = &filled(layout, row, step.after);
             let columns = layout.bound(row);
             let verb = if keyed { "INSERT OR REPLACE" } else { "INSERT" };
             let sql = insert(verb, layout, &columns, 1);
@@ -239,8 +241,9 @@ fn equal(layout: &Layout, columns: &[usize]) -> String {
 /// What finds a row, or so many copies of it, and the columns whose values it takes.
 fn condition(layout: &Layout, row: &Row, copies: u64) -> (String, Vec<usize>) {
     match &layout.key {
-        Some(key) => (equal(layout, key), key.clone()),
-        None => {
+        Some(key) if layout.binds_key(row) => (equal(layout, key), key.clone()),
+        // Without a key, or where that is not in the row.
+        _ => {
             let columns = layout.bound(row);
             let id = row_id(&layout.table.table).unwrap_or("rowid");
             let all = equal(layout, &columns);

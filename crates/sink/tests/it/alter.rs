@@ -5,7 +5,7 @@ use std::sync::Arc;
 use binlog_catalog::{Column, ColumnType, Event, Projection, Row, SchemaChange, Table, TableRef, Value, tp};
 use binlog_types::Zone;
 
-use crate::support::{Database, builder, created, ddl, in_db, insert, int, txn};
+use crate::support::{Database, builder, created, ddl, delete, in_db, insert, int, txn, update};
 
 fn number(tp: u8, flen: i64, decimal: i64) -> ColumnType {
     ColumnType { tp, flen, decimal, ..ColumnType::int() }
@@ -369,4 +369,66 @@ async fn long_keys_of_one_byte_characters_stay_that_way() {
         server.sql(&sql).unwrap().trim().to_owned()
     };
     assert_eq!((charset("long").as_str(), charset("short").as_str()), ("latin1", "utf8mb4"));
+}
+
+/// While TiDB drops a column that is a table's only key, or one beside the primary key, rows come without it.
+#[tokio::test]
+async fn rows_of_a_key_that_goes_are_found_by_the_rest() {
+    let letters = ColumnType::varchar(20).not_null();
+    let only = in_db(
+        builder(1, "t")
+            .column("c", letters.clone())
+            .column("v", ColumnType::int())
+            .unique("u", &["c"])
+            .build(),
+    );
+    let beside = in_db(
+        builder(2, "p")
+            .column("id", ColumnType::int())
+            .column("c", letters)
+            .primary_key(&["id"])
+            .unique("u", &["c"])
+            .build(),
+    );
+    let without = |table: &TableRef| {
+        changed(table, |t| {
+            t.columns.retain(|c| c.name != "c");
+            t.indexes.retain(|i| i.name != "u");
+            t.indexes.iter_mut().flat_map(|i| &mut i.columns).for_each(|part| part.offset = 0);
+        })
+    };
+    let word = |text: &'static str, v: i64| vec![Some(Value::Text(text.into())), int(v)];
+    for database in Database::both() {
+        let mut sink = database.open().await;
+        let full = vec![
+            insert(&only, word("a", 1)),
+            insert(&only, word("b", 2)),
+            insert(&only, word("c", 3)),
+            insert(&beside, vec![int(1), Some(Value::Text("a".into()))]),
+        ];
+        let half = vec![
+            delete(&only, vec![None, int(1)]),
+            update(&only, vec![None, int(2)], vec![None, int(20)]),
+            insert(&only, vec![None, int(4)]),
+            insert(&only, vec![None, int(5)]),
+            update(&only, vec![None, int(4)], vec![None, int(40)]),
+            insert(&beside, vec![int(2), None]),
+            insert(&beside, vec![int(3), None]),
+        ];
+        sink.apply(vec![created(100, &[&only, &beside]), txn(110, full)]).await.unwrap();
+        sink.apply(vec![txn(120, half)]).await.unwrap();
+        sink.apply(vec![alter(&only, &without(&only), None), alter_later(&beside, &without(&beside))])
+            .await
+            .unwrap();
+        assert_eq!(database.rows("d", "t").await, ["20", "3", "40", "5"]);
+        assert_eq!(database.rows("d", "p").await, ["1", "2", "3"]);
+    }
+}
+
+fn alter_later(before: &TableRef, after: &TableRef) -> Event {
+    ddl(
+        (1 << 50) + 1,
+        "alter",
+        vec![SchemaChange::AlterTable { before: before.clone(), after: after.clone() }],
+    )
 }
