@@ -5,6 +5,7 @@
 mod alter;
 mod captures;
 mod columns;
+mod fuzz;
 mod outages;
 mod parts;
 mod proxy;

@@ -1,0 +1,4 @@
+#![no_main]
+//! See the target of the same name.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| binlog_fuzz::sink_targets::ddl(data));
