@@ -204,6 +204,12 @@ async fn a_job_that_is_filed_away_far_below_the_others_is_found_when_it_is_asked
     site.clock.advance(LONG);
     site.settle().await;
     assert!(site.kept.has_job(4_000));
+
+    // One that was read, and that the keeper has let go of since.
+    site.kept.0.lock().objects.retain(|(_, kind, _), _| *kind != ObjectKind::Job as i32);
+    site.requests.want(JobId(4_000));
+    site.settle().await;
+    assert!(site.kept.has_job(4_000) && !site.kept.has_job(5_000));
 }
 
 /// A DROP INDEX waits in its first step, for a transaction that uses the index; somebody starts then.
