@@ -26,7 +26,12 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn selector(self) -> Selector {
         let own_channel = self.own_channel;
-        let selector = Selector::new(move |event| self.select(event));
+        let tables = self.tables.clone();
+        // The mark may lie in a table that does not take part.
+        let wanted = move |schema: &str, table: &str| {
+            tables.allows(schema, table) || (own_channel.is_some() && is_mark(schema, table))
+        };
+        let selector = Selector::new(move |event| self.select(event)).with_tables(wanted);
         match own_channel {
             // One row tells of its whole transaction.
             Some(own) => selector.with_veto(move |txn| is_marked(txn, own)),
@@ -64,13 +69,15 @@ pub(crate) fn without_effect(ddl: Ddl) -> Event {
     Event::Ddl(Ddl { changes: Vec::new(), ..ddl })
 }
 
+fn is_mark(schema: &str, table: &str) -> bool {
+    schema.eq_ignore_ascii_case(MARK_SCHEMA) && table.eq_ignore_ascii_case(MARK_TABLE)
+}
+
 /// Whether a row of the mark table with this channel is in it.
 fn is_marked(txn: &Transaction, channel: i64) -> bool {
     txn.changes.iter().any(|change| {
         let table = &change.table;
-        if !table.schema.eq_ignore_ascii_case(MARK_SCHEMA)
-            || !table.table.name.eq_ignore_ascii_case(MARK_TABLE)
-        {
+        if !is_mark(&table.schema, &table.table.name) {
             return false;
         }
         let at = table.table.columns.iter().position(|c| c.name.eq_ignore_ascii_case("channel_id"));

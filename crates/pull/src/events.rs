@@ -24,6 +24,9 @@ const SLICE: Duration = Duration::from_secs(2);
 /// What is waited for is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(5);
 
+/// How long the job of a DDL that is to be passed over is waited for. TiDB files a job away when no transaction uses the old schema any more.
+const JOB_LIMIT: Duration = Duration::from_secs(600);
+
 /// Events in order, and how far they reach.
 ///
 /// The batch holds its part of the byte budget until it is dropped: keep it until its events are applied.
@@ -90,7 +93,10 @@ impl EventStream {
         start: Start,
         filter: TableFilter,
     ) -> Result<Self, Error> {
-        Self::open_with(options, members, start, Selector::new(move |event| narrow(event, &filter))).await
+        let tables = filter.clone();
+        let select = Selector::new(move |event| narrow(event, &filter));
+        let select = select.with_tables(move |schema, table| tables.allows(schema, table));
+        Self::open_with(options, members, start, select).await
     }
 
     /// [`EventStream::open`] for a reader that has more to say about what takes part.
@@ -101,7 +107,7 @@ impl EventStream {
         options: StreamOptions,
         members: Vec<Member>,
         start: Start,
-        select: Selector,
+        mut select: Selector,
     ) -> Result<Self, Error> {
         let schema = SchemaFetcher::new(options.cluster, members.clone()).with(
             options.dial.clone(),
@@ -110,6 +116,9 @@ impl EventStream {
         );
         let mut interpreter = Interpreter::new(start);
         interpreter.set_unknown_ddl(options.unknown_ddl);
+        if let Some(tables) = select.tables.take() {
+            interpreter.set_wanted(tables);
+        }
         let (skips, passed) = (options.skips.clone(), options.after);
         let decoded = Share::new(options.budget / 4 * 3);
         let options = StreamOptions { budget: options.budget / 4, ..options };
@@ -215,6 +224,14 @@ impl EventStream {
                     None
                 }
                 Step::NeedVersion(version) => Some(Need::Version(version)),
+                // What it did to the schema counts all the same: given up is only a job that does not come.
+                Step::NeedJob(job)
+                    if skip && work.wait(Need::Job(job), commit_ts).since.elapsed() >= JOB_LIMIT =>
+                {
+                    tracing::warn!(%commit_ts, %job, "left out, as was asked for: a DDL whose job nobody knows");
+                    work.out.skipped += 1;
+                    None
+                }
                 Step::NeedJob(job) => Some(Need::Job(job)),
             };
             let Some(need) = need else {
@@ -435,7 +452,6 @@ fn step(interpreter: &mut Interpreter, record: &Record, skip: bool) -> Result<St
         return Ok(left_out("a transaction".to_owned()));
     }
     match interpreter.step(record.start_ts, commit_ts, &body) {
-        Ok(Step::NeedJob(job)) if skip => Ok(left_out(format!("DDL job {job}, which nobody knows"))),
         Err(error) if skip => Ok(left_out(error.to_string())),
         step => step.map_err(|source| Error::Interpret { commit_ts, source: Box::new(source) }),
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use binlog_catalog::meta::{job_history_range, objects_of_job};
 use binlog_catalog::{Event, Start, TableFilter};
-use binlog_proto::binlog::Binlog;
-use binlog_proto::split_prewrite;
+use binlog_proto::binlog::{Binlog, PrewriteValue};
 use binlog_proto::store::SchemaObject;
+use binlog_proto::{Body, split_prewrite};
 use binlog_pull::{Error, EventBatch, EventStream, Member};
 use binlog_testkit::fixtures;
 use binlog_types::CommitTs;
@@ -152,4 +152,51 @@ async fn an_undecodable_record_is_an_error_with_its_place() {
     let mut stream = open(&[pump], 0, 20, Start::At(CommitTs::ZERO), TableFilter::default()).await;
     let error = timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Payload { commit_ts, .. } if commit_ts.raw() == 10), "{error}");
+}
+
+/// A row that cannot be read stops only who wants its table.
+#[tokio::test]
+async fn rows_of_tables_that_do_not_take_part_are_not_decoded() {
+    let (pumps, records, last) = pumps("txn", 3).await;
+    let objects = history("txn");
+    {
+        let mut state = pumps[0].state.lock();
+        state.complete = objects.iter().map(|o| o.schema_version).max().unwrap();
+        state.schema = objects;
+        let torn = state.records.values_mut().any(|(_, stored)| {
+            let mut body = Body::decode(&stored[..]).unwrap();
+            let Some(value) = body.prewrite_value.take() else { return false };
+            let mut value = PrewriteValue::decode(value).unwrap();
+            let Some(row) = value.mutations.iter_mut().find_map(|m| m.inserted_rows.first_mut()) else {
+                return false;
+            };
+            *row = vec![8].into();
+            body.prewrite_value = Some(value.encode_to_vec().into());
+            *stored = body.encode_to_vec();
+            true
+        });
+        assert!(torn);
+    }
+    let none = TableFilter::new(&["none".to_owned()], &[], &[], &[]).unwrap();
+    let start = Start::At(CommitTs::ZERO);
+    let mut stream = open(&pumps, 0, last, start, none).await;
+    let mut skipped = 0;
+    loop {
+        let batch = next(&mut stream).await;
+        assert!(batch.events.is_empty());
+        skipped += batch.skipped;
+        if batch.end {
+            break;
+        }
+    }
+    assert_eq!(skipped, records as u64);
+
+    let mut stream = open(&pumps, 0, last, start, TableFilter::default()).await;
+    let error = loop {
+        match timeout(Duration::from_secs(30), stream.next()).await.expect("the stream stands still") {
+            Ok(batch) => assert!(!batch.end),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Interpret { .. }), "{error}");
 }
