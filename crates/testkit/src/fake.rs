@@ -105,6 +105,8 @@ struct State {
     leader: Mutex<String>,
     faults: Mutex<Faults>,
     calls: Mutex<BTreeMap<&'static str, u64>>,
+    /// Reads and writes of etcd's keys: method and message.
+    etcd_requests: Mutex<Vec<(String, Bytes)>>,
     /// As [`FakeCluster::answer_as_unistore`].
     unistore: AtomicBool,
 }
@@ -213,6 +215,7 @@ impl FakeCluster {
             other_members: Mutex::default(),
             faults: Mutex::default(),
             calls: Mutex::default(),
+            etcd_requests: Mutex::default(),
             unistore: AtomicBool::new(false),
         });
         let first = Member::start(listener, &state, etcd.as_ref(), tls.clone())?;
@@ -260,6 +263,11 @@ impl FakeCluster {
     /// TiKV answers as TiDB's own storage node does: a key that is not there has an empty value.
     pub fn answer_as_unistore(&self) {
         self.state.unistore.store(true, Ordering::Relaxed);
+    }
+
+    /// The reads and writes of etcd's keys since the last call, as they came: method (`/etcdserverpb.KV/Txn`, …) and message.
+    pub fn take_etcd_requests(&self) -> Vec<(String, Bytes)> {
+        std::mem::take(&mut self.state.etcd_requests.lock())
     }
 
     /// How often a gRPC method (`KvGet`, `Tso`, …) was called.
@@ -395,7 +403,7 @@ async fn serve(
     etcd: Option<String>,
     tls: Option<Arc<ServerConfig>>,
 ) {
-    let proxy = etcd_proxy::EtcdProxy::new(etcd);
+    let proxy = etcd_proxy::EtcdProxy::new(etcd, Arc::clone(&state));
     let router = Routes::new(PdServer::new(pd::PdService { state: Arc::clone(&state), own }))
         .add_service(TikvServer::new(tikv::TikvService { state }))
         .into_axum_router()

@@ -47,6 +47,17 @@ pub struct MvccAnswer {
     pub response: MvccGetByKeyResponse,
 }
 
+/// One message of a captured conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// As in `/pdpb.PD/Tso`.
+    pub method: String,
+    /// Else it is an answer.
+    pub is_request: bool,
+    /// The message.
+    pub bytes: Bytes,
+}
+
 /// The folder of the captures.
 pub fn testdata_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
@@ -174,6 +185,29 @@ pub fn mvcc(name: &str) -> anyhow::Result<Vec<MvccAnswer>> {
             })
         })
         .collect()
+}
+
+/// What the original's programs and PD with its etcd (`pd`), or the storage node (`kv`), said to one another; failed calls are left out.
+///
+/// # Errors
+/// When the capture is missing or damaged.
+pub fn conversation(name: &str) -> anyhow::Result<Vec<Message>> {
+    #[derive(Deserialize)]
+    struct Line {
+        method: String,
+        dir: String,
+        #[serde(default)]
+        hex: String,
+    }
+    let text = load(&testdata_dir().join("conversations").join(format!("{name}.jsonl.zst")))?;
+    let mut messages = Vec::new();
+    for line in text.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+        let Line { method, dir, hex } = serde_json::from_slice(line)?;
+        if dir != "error" {
+            messages.push(Message { method, is_request: dir == "request", bytes: unhex(&hex)?.into() });
+        }
+    }
+    Ok(messages)
 }
 
 fn load(path: &Path) -> anyhow::Result<Bytes> {

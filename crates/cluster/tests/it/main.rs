@@ -1,6 +1,7 @@
 //! The clients against a fake PD and TiKV over the real protocol, and a real etcd.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod conversations;
 mod oracle;
 mod pd;
 mod registry;

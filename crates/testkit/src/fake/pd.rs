@@ -8,9 +8,9 @@ use binlog_proto::metapb::Store;
 use binlog_proto::pdpb;
 use binlog_proto::pdpb::pd_server::Pd;
 use binlog_proto::pdpb::{
-    GetGcSafePointRequest, GetGcSafePointResponse, GetMembersRequest, GetMembersResponse, GetRegionRequest, GetRegionResponse, GetStoreRequest,
-    GetStoreResponse, Member, RequestHeader, ResponseHeader, Timestamp, TsoRequest, TsoResponse,
-    UpdateServiceGcSafePointRequest, UpdateServiceGcSafePointResponse,
+    GetGcSafePointRequest, GetGcSafePointResponse, GetMembersRequest, GetMembersResponse, GetRegionRequest,
+    GetRegionResponse, GetStoreRequest, GetStoreResponse, Member, RequestHeader, ResponseHeader, Timestamp,
+    TsoRequest, TsoResponse, UpdateServiceGcSafePointRequest, UpdateServiceGcSafePointResponse,
 };
 use binlog_types::Ts;
 use futures::{Stream, StreamExt as _};
