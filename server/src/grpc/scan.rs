@@ -144,10 +144,8 @@ impl ScanStream {
             }
             Ok((kept, skipping))
         };
-        let (kept, skipping) = reader::blocking(work)
-            .await
-            .map_err(|e| e.into_status())?
-            .map_err(|e| status::of_store(&e))?;
+        let (kept, skipping) =
+            reader::blocking(work).await.map_err(|e| e.into_status())?.map_err(|e| status::of_store(&e))?;
         self.skipping = skipping;
         Ok(kept)
     }
