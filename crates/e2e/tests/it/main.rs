@@ -6,6 +6,8 @@
 mod captured;
 mod crashes;
 mod files;
+mod killed;
+mod proved;
 mod readme;
 mod resume;
 #[path = "../../../sink/tests/it/sqlite.rs"]
@@ -13,3 +15,4 @@ mod sqlite;
 mod story;
 mod support;
 mod upheaval;
+mod written;

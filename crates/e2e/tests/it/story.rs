@@ -1,94 +1,107 @@
 //! The whole story of the documentation: two databases, a full backup, a mistaken DELETE, two DROP DATABASEs, and everything back.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use binlog_e2e::{System, program};
 use binlog_testkit::{Comparison, Mariadb, Replayer, assert_same, fixtures};
 
-use crate::support::{Reparo, clear, dump, said, schemas};
+use tempfile::TempDir;
 
-/// A dump as mysqldump writes it of TiDB with --master-data=2: it tells the TSO of its snapshot.
-fn full_backup(server: &Mariadb, tso: u64, schemas: &[String]) -> String {
-    let output = Command::new("mariadb-dump")
-        .args(["--no-defaults", "--host=127.0.0.1", "--protocol=tcp", "--user=root", "--skip-tz-utc"])
-        .arg(format!("--port={}", server.port()))
-        .arg("--databases")
-        .args(schemas)
-        .output()
-        .unwrap();
-    let (dump, _) = said(output).unwrap();
-    format!("-- CHANGE MASTER TO MASTER_LOG_FILE='tidb-binlog', MASTER_LOG_POS={tso};\n{dump}")
+use crate::support::{Reparo, dump, said, schemas};
+
+/// Runs steps of `story.sh` with what it needs of a system and a server.
+struct Story {
+    environment: Vec<(&'static str, String)>,
+    folder: TempDir,
+}
+
+impl Story {
+    fn new(system: &System, server: &Mariadb) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = folder.path().join("files");
+        fs::create_dir(&files).unwrap();
+        fixtures::unpack_drainer_files("seed", &files).unwrap();
+        let programs = program("reparo").parent().unwrap().display().to_string();
+        let environment = vec![
+            ("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap_or_default())),
+            ("PD", system.cluster.url()),
+            ("DB_HOST", "127.0.0.1".to_owned()),
+            ("DB_PORT", server.port().to_string()),
+            ("FILES", files.display().to_string()),
+            ("BACKUP_TSO", fixtures::marks("seed").unwrap()["full_backup"].tso.to_string()),
+            ("WORK", folder.path().display().to_string()),
+        ];
+        Story { environment, folder }
+    }
+
+    fn play(&self, step: &str) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("story.sh");
+        let mut command = Command::new("bash");
+        command.arg(script).arg(step).envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        let (out, err) = said(command.output().unwrap()).unwrap();
+        println!("{err}{out}");
+        format!("{err}{out}")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mistake_is_taken_back_and_proved() {
+async fn the_story_of_the_documentation() {
     let system = System::start("seed", 1).unwrap();
     let replayer = Replayer::fixture("seed", &system.hosts()).unwrap();
     replayer.run_all(Some(&system.cluster)).await.unwrap();
-    let marks = fixtures::marks("seed").unwrap();
-    let tso = |mark: &str| marks[mark].tso.raw();
-    let all = schemas("seed");
     let server = Mariadb::start().unwrap();
-    let pd = format!("-pd-urls={}", system.cluster.url());
-    let source = ["-from-pump", &pd];
-
-    // The backup, as it was taken then.
-    system.restore(&server, tso("full_backup")).unwrap();
-    let present: Vec<String> = fixtures::truth("seed", "full_backup")
-        .unwrap()
-        .tables
-        .into_keys()
-        .map(|(schema, _)| schema)
-        .collect();
-    let backup = full_backup(&server, tso("full_backup"), &present);
-    clear(&server, &all);
-
-    // Find the moment: who deleted what, and when?
-    let folder = tempfile::tempdir().unwrap();
-    let (csv, svg) = (folder.path().join("activity.csv"), folder.path().join("activity.svg"));
-    let activity = Command::new(program("reparo"))
-        .arg("activity")
-        .args(source)
-        .args(["-by=1s", &format!("-csv={}", csv.display()), &format!("-svg={}", svg.display())])
-        .output()
-        .unwrap();
-    let (text, _) = said(activity).unwrap();
-    assert!(text.contains("largest transactions:") && text.contains("jan_test_1"), "{text}");
-    assert!(fs::read_to_string(&csv).unwrap().starts_with("from,table,inserted,updated,deleted\n"));
-    assert!(fs::read_to_string(&svg).unwrap().contains("<svg"));
-    let look = |args: &[&str]| {
-        let output = Command::new(program("reparo")).arg("look").args(source).args(args).output().unwrap();
-        said(output).unwrap().0
+    let story = Story::new(&system, &server);
+    let all = schemas("seed");
+    let holds = |mark: &str| {
+        let mut truth = fixtures::truth("seed", mark).unwrap();
+        if mark != "end" {
+            // Without tables, it is in no dump.
+            truth.tables.retain(|(schema, _), _| schema != "test");
+        }
+        assert_same(&truth, &dump(&server, &all), &Comparison::with_mariadb());
     };
-    let table = "-table=full_backup_point_recover_1.jan_test_1";
-    let after = format!("-after-tso={}", tso("full_backup"));
-    let deleted = look(&[table, &after, "-dest-type=json"]);
-    let deletes = deleted.lines().filter(|line| line.contains(r#""type":"delete""#)).count();
-    assert!(deletes > 0, "{deleted}");
-    let history = look(&[table]);
-    assert!(history.contains("INSERT  full_backup_point_recover_1.jan_test_1 ("), "{history}");
+    let proved = |said: &str, times: usize| {
+        assert_eq!(said.matches("the destination is as it should be\n").count(), times, "{said}");
+    };
+    story.play("backup");
+    holds("full_backup");
+    let found = story.play("find");
+    assert!(found.contains("largest transactions:"), "{found}");
+    let changes = fs::read_to_string(story.folder.path().join("changes.csv")).unwrap();
+    assert!(changes.starts_with("commit_ts,"), "{changes}");
+    let said = story.play("before_drop");
+    assert!(said.contains("dump by mysqldump") && said.contains("plan of (after, through]"), "{said}");
+    proved(&said, 1);
+    holds("before_drop");
+    proved(&story.play("before_delete"), 1);
+    holds("before_delete");
+    proved(&story.play("from_files"), 1);
+    holds("before_delete");
 
-    // The full restore, and the binlogs up to the moment before.
-    server.sql(&backup).unwrap();
+    // A change beside the binlogs shows, by the pumps and by the files.
+    server.sql("DELETE FROM full_backup_point_recover_1.jan_test_1 WHERE id = 4").unwrap();
     let reparo = Reparo::into(&server);
-    let path = reparo.folder.path().join("backup.sql");
-    fs::write(&path, &backup).unwrap();
-    let from = format!("-full-backup={}", path.display());
-    let stop = format!("-stop-tso={}", tso("before_delete"));
-    let (_, told) = reparo.run(None, &[source[0], source[1], &from, &stop]).unwrap();
-    assert!(told.contains("dump by mysqldump"), "{told}");
-    let truth = fixtures::truth("seed", "before_delete").unwrap();
-    assert_same(&truth, &dump(&server, &all), &Comparison::with_mariadb());
+    let stop = format!("-stop-tso={}", fixtures::marks("seed").unwrap()["before_delete"].tso);
+    let pd = format!("-pd-urls={}", system.cluster.url());
+    let files = format!("-data-dir={}", story.folder.path().join("files").display());
+    for source in [vec!["-from-pump", &pd, &stop], vec![&files, "-archive-timezone=UTC", &stop]] {
+        let refuted = reparo.run(Some("prove"), &source).unwrap_err();
+        assert!(refuted.contains("DIFFERENT: full_backup_point_recover_1.jan_test_1"), "{refuted}");
+    }
 
-    // Proved: every row that the binlogs touched is as they leave it; and a change beside them shows.
-    let prove = |stop: &str| reparo.run(Some("prove"), &[source[0], source[1], stop]);
-    let (proof, _) = prove(&stop).unwrap();
-    assert!(proof.contains("the destination is as it should be"), "{proof}");
-    assert!(proof.contains("digest"), "{proof}");
-    server.sql("DELETE FROM full_backup_point_recover_1.jan_test_1 LIMIT 1").unwrap();
-    let refuted = prove(&stop).unwrap_err();
-    assert!(refuted.contains("DIFFERENT: full_backup_point_recover_1.jan_test_1"), "{refuted}");
+    proved(&story.play("past_the_drops"), 2);
+    holds("end");
+    // A table that the range dropped is there again.
+    server.sql("CREATE DATABASE full_backup_point_recover_2; CREATE TABLE full_backup_point_recover_2.jan_test_2 (id INT)").unwrap();
+    for source in [vec!["-from-pump", &pd], vec![&files, "-archive-timezone=UTC"]] {
+        let refuted = reparo.run(Some("prove"), &source).unwrap_err();
+        assert!(refuted.contains("jan_test_2 is there, but was dropped"), "{refuted}");
+    }
+
+    story.play("undo");
+    holds("before_delete");
 }
 
 #[tokio::test(flavor = "multi_thread")]

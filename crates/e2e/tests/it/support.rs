@@ -43,7 +43,7 @@ pub(crate) fn clear(server: &Mariadb, schemas: &[String]) {
 /// A directory with a `reparo.toml` whose destination is `server`.
 #[derive(Debug)]
 pub(crate) struct Reparo {
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     config: String,
 }
 
@@ -53,7 +53,7 @@ impl Reparo {
         let path = folder.path().join("reparo.toml");
         let text = format!("[dest-db]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\n", server.port());
         fs::write(&path, text).unwrap();
-        Reparo { folder, config: format!("-config={}", path.display()) }
+        Reparo { _folder: folder, config: format!("-config={}", path.display()) }
     }
 
     /// Such a command, with that destination where `word` knows one.
