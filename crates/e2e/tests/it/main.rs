@@ -4,9 +4,11 @@
 #![expect(clippy::print_stdout, reason = "seeds are shown when a test fails")]
 
 mod captured;
+mod continued;
 mod crashes;
 mod files;
 mod killed;
+mod originals;
 mod proved;
 mod readme;
 mod resume;
