@@ -2,11 +2,15 @@
 //!
 //! `BINLOG_FUZZ_CASES` makes it longer, `BINLOG_SEED` repeats a run.
 
+#![allow(clippy::print_stdout, reason = "a run can be repeated by what it says")]
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+type Target = fn(&[u8]);
+
 /// Runs each target for a short while; what panics fails the test.
-pub(crate) fn drive(targets: &[(&str, fn(&[u8]))], seeds: &[Vec<u8>]) {
+pub(crate) fn drive(targets: &[(&str, Target)], seeds: &[Vec<u8>]) {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u64>().ok());
     let cases = number("BINLOG_FUZZ_CASES").map_or(2000, |cases| cases as u32);
     let seed = number("BINLOG_SEED")

@@ -101,10 +101,7 @@ impl PdClient {
             .core
             .call(
                 "GetGCSafePoint",
-                |mut pd| {
-                    let request = request.clone();
-                    async move { pd.get_gc_safe_point(request).await }
-                },
+                |mut pd| async move { pd.get_gc_safe_point(request).await },
                 |answer| answer.header.as_ref(),
             )
             .await?;
