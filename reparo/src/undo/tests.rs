@@ -254,3 +254,21 @@ fn a_condition_selects_rows() {
     let rows: u64 = one.tables.values().flatten().sum();
     assert!(rows <= 1, "{one}");
 }
+
+/// TiDB computes subqueries while it plans, whatever IF would choose: what stops the script is an error of running it.
+#[test]
+fn a_script_stops_without_a_subquery() {
+    let mut undone = undo_of(
+        &events("seed"),
+        scope(mark("seed", "before_delete"), mark("seed", "before_drop")),
+        mark("seed", "before_drop"),
+        Limits::default(),
+    );
+    let sql = sql_of(&mut undone);
+    assert!(sql.contains("18446744073709551615 + IF(@undone = 1, 0, 1)"), "{sql}");
+    assert!(!sql.contains("(SELECT"), "{sql}");
+    assert!(
+        sql.contains("SET NAMES utf8mb4;") && sql.contains("allow_auto_random_explicit_insert = 1"),
+        "{sql}"
+    );
+}
