@@ -36,6 +36,9 @@ const WHERE_KNOWN: [&str; 6] = [
     "SET SESSION tidb_placement_mode = 'ignore'",
 ];
 
+/// MariaDB cuts off fractions of a second where MySQL and TiDB round: a change of a column's type must give what the source has.
+const ROUND_TIMES: &str = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',TIME_ROUND_FRACTIONAL')";
+
 /// A session of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct At {
@@ -131,18 +134,14 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
         sqlx::raw_sql(statement).execute(&mut connection).await?;
     }
     for statement in WHERE_KNOWN {
-        match sqlx::raw_sql(statement).execute(&mut connection).await {
-            Ok(_) => {}
-            // Unknown variable, read-only variable, not for this account, global only, unknown value.
-            Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => {}
-            Err(error) => return Err(error),
-        }
+        where_known(&mut connection, statement).await?;
     }
     if !target.sql_mode.is_empty() {
         let modes = format!("{REQUIRED_MODES},{}", target.sql_mode.join(","));
         let sql = format!("SET SESSION sql_mode = {}", literal::text(&modes));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
     }
+    where_known(&mut connection, ROUND_TIMES).await?;
     for (name, value) in &target.session {
         // A name is checked where it comes from; a number stays one, for many variables take nothing else.
         let value = if value.parse::<i64>().is_ok() { value.clone() } else { literal::text(value) };
@@ -151,6 +150,15 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
             .await?;
     }
     Ok(connection)
+}
+
+async fn where_known(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    match sqlx::raw_sql(statement).execute(connection).await {
+        Ok(_) => Ok(()),
+        // Unknown variable, read-only variable, not for this account, global only, unknown value.
+        Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes sure that the server does no more work for a connection that broke: its last statement could otherwise take effect after
