@@ -14,4 +14,5 @@ mod schema;
 mod session;
 mod sqlite;
 mod support;
+mod takeover;
 mod twice;
