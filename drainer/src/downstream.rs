@@ -45,10 +45,15 @@ const SQL_MODES: [&str; 28] = [
 /// As in the original.
 const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(crate) fn target(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<Target, Error> {
+/// `rules`: some DDL may be left out by its kind or text.
+pub(crate) fn target(
+    syncer: &Syncer,
+    rules: bool,
+    env: &impl Fn(&str) -> Option<String>,
+) -> Result<Target, Error> {
     let to = &syncer.to;
     match syncer.db_type.as_str() {
-        "mysql" | "tidb" => mysql(syncer, env).map(Target::MySql),
+        "mysql" | "tidb" => mysql(syncer, rules, env).map(Target::MySql),
         "sqlite" if to.path.is_empty() => {
             refuse("db-type is sqlite, but no file is named: set -dest-path, or path in [syncer.to]")
         }
@@ -60,7 +65,7 @@ pub(crate) fn target(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> 
     }
 }
 
-fn mysql(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<MySqlTarget, Error> {
+fn mysql(syncer: &Syncer, rules: bool, env: &impl Fn(&str) -> Option<String>) -> Result<MySqlTarget, Error> {
     let to = &syncer.to;
     let or_env = |set: &str, name: &str, default: &str| {
         if set.is_empty() {
@@ -82,7 +87,13 @@ fn mysql(syncer: &Syncer, env: &impl Fn(&str) -> Option<String>) -> Result<MySql
         password: decrypted.unwrap_or_else(|| or_env(&to.password, "MYSQL_PSWD", "")),
         socket: (!to.socket.is_empty()).then(|| to.socket.clone()),
         tls: tls_files(&to.security),
-        sql_mode: modes(syncer.sql_mode.as_deref().unwrap_or_default())?,
+        sql_mode: match &syncer.sql_mode {
+            Some(text) => modes(text)?,
+            // The tables are somebody else's: what does not fit is to be refused, not cut. Where the downstream may lack columns, it may
+            // also have some that must not be NULL, so there the mode is off, as in the original.
+            None if (!syncer.sync_ddl || rules) && to.sync_mode != 2 => modes("STRICT_TRANS_TABLES")?,
+            None => Vec::new(),
+        },
         session: session(to)?,
         ddl_time_zone: time_zone(to)?,
         read_timeout: Some(read_timeout(&to.read_timeout)?),

@@ -93,8 +93,8 @@ fn is_marked(txn: &Transaction, channel: i64) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use binlog_catalog::{ColumnType, Part, RowChange, TableBuilder, TableRef};
-    use binlog_types::{SchemaVersion, StartTs, TableId};
+    use binlog_catalog::{ColumnType, Part, RowChange, SchemaChange, TableBuilder, TableRef};
+    use binlog_types::{JobId, SchemaVersion, StartTs, TableId};
 
     use super::*;
 

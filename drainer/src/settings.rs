@@ -146,7 +146,7 @@ impl Config {
                 60 * non_negative("synced-check-time", self.synced_check_time)?,
             ),
             budget: usize::try_from(self.memory_budget.0).unwrap_or(usize::MAX).max(1 << 20),
-            target: downstream::target(syncer, &env)?,
+            target: downstream::target(syncer, !rules.is_empty(), &env)?,
             workers: if dispatch { workers } else { 1 },
             batch_rows: positive("txn-batch", syncer.txn_batch)?,
             checkpoint_schema: match syncer.to.checkpoint.schema.as_str() {
@@ -362,6 +362,18 @@ mod tests {
             c.syncer.to.params.insert("a = 1; drop".to_owned(), String::new());
         });
         assert!(bad.is_err());
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_tables_of_others_is_refused() {
+        let modes = |change: fn(&mut Config)| match config(change).unwrap().target {
+            Target::MySql(mysql) => mysql.sql_mode,
+            Target::Sqlite(_) => panic!("mysql is the default"),
+        };
+        assert!(modes(|_| {}).is_empty());
+        assert_eq!(modes(|c| c.syncer.sync_ddl = false), ["STRICT_TRANS_TABLES"]);
+        assert!(modes(|c| (c.syncer.sync_ddl, c.syncer.to.sync_mode) = (false, 2)).is_empty());
+        assert!(modes(|c| (c.syncer.sync_ddl, c.syncer.sql_mode) = (false, Some(String::new()))).is_empty());
     }
 
     #[test]
