@@ -6,5 +6,6 @@ mod large;
 mod original;
 mod program;
 mod replicate;
+mod selection;
 mod site;
 mod skip;

@@ -89,7 +89,11 @@ impl Site {
     }
 
     pub(crate) async fn drainer(&self) -> Stopper {
-        let drainer = Drainer::start(self.config()).await.unwrap();
+        self.run(self.config()).await
+    }
+
+    pub(crate) async fn run(&self, config: Config) -> Stopper {
+        let drainer = Drainer::start(config).await.unwrap();
         let addr = drainer.addr().to_string();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(drainer.until(async {
