@@ -71,9 +71,9 @@ async fn values_follow_their_type_in_sqlite() {
     let (cents, double) = (ColumnType::decimal(10, 2), ColumnType::double());
     let names = of_names(tp::ENUM, &["x", "y"]);
     let set = of_names(tp::SET, &["x", "y"]);
-    let matrix: Vec<(&ColumnType, &[&str], Vec<ColumnType>)> = vec![
+    let matrix: Vec<(ColumnType, &[&str], Vec<ColumnType>)> = vec![
         (
-            &int_type,
+            int_type.clone(),
             &["7", "0"],
             vec![
                 big.clone(),
@@ -84,16 +84,16 @@ async fn values_follow_their_type_in_sqlite() {
                 ColumnType::json(),
             ],
         ),
-        (&int_type, &["20240229"], vec![date.clone(), second.clone()]),
-        (&int_type, &["24", "2001"], vec![year.clone()]),
-        (&int_type, &["1", "2"], vec![names.clone(), bit.clone()]),
+        (int_type.clone(), &["20240229"], vec![date.clone(), second.clone()]),
+        (int_type.clone(), &["24", "2001"], vec![year.clone()]),
+        (int_type.clone(), &["1", "2"], vec![names.clone(), bit.clone()]),
         (
-            &big.clone().unsigned(),
+            big.clone().unsigned(),
             &["18446744073709551615", "5"],
             vec![text.clone(), ColumnType::decimal(30, 2)],
         ),
         (
-            &cents,
+            cents.clone(),
             &["2.50", "-10.05", "99999999.99"],
             vec![
                 ColumnType::decimal(12, 4),
@@ -104,46 +104,50 @@ async fn values_follow_their_type_in_sqlite() {
             ],
         ),
         (
-            &double,
+            double.clone(),
             &["2.5", "-3.75"],
             vec![int_type.clone(), cents.clone(), text.clone(), number(tp::FLOAT, 12, -1)],
         ),
         (
-            &text,
+            text.clone(),
             &["7", "-12.5", " 1e2 "],
             vec![int_type.clone(), cents.clone(), double.clone(), ColumnType::char(3)],
         ),
         (
-            &text,
+            text.clone(),
             &["y"],
             vec![names.clone(), set.clone(), ColumnType::varbinary(20), binary(4), ColumnType::text()],
         ),
         (
-            &text,
+            text.clone(),
             &["2024-02-29 23:59:59.6", "1999-01-01"],
             vec![date.clone(), second.clone(), stamp.clone(), micro.clone()],
         ),
         (
-            &second,
+            second.clone(),
             &["2024-02-29 23:59:59", "0000-00-00 00:00:00"],
             vec![milli.clone(), date.clone(), text.clone()],
         ),
         (
-            &micro,
+            micro.clone(),
             &["2024-02-29 23:59:59.999950"],
             vec![milli, second.clone(), date.clone(), big.clone(), time.clone()],
         ),
-        (&stamp, &["2024-02-29 20:00:00", "0000-00-00 00:00:00"], vec![second.clone(), text.clone(), date]),
-        (&second, &["2024-03-01 04:00:00"], vec![stamp]),
         (
-            &time,
+            stamp.clone(),
+            &["2024-02-29 20:00:00", "0000-00-00 00:00:00"],
+            vec![second.clone(), text.clone(), date],
+        ),
+        (second.clone(), &["2024-03-01 04:00:00"], vec![stamp]),
+        (
+            time.clone(),
             &["-12:34:56", "838:59:59"],
             vec![number(tp::DURATION, 14, 3), int_type.clone(), text.clone()],
         ),
-        (&year, &["2024"], vec![int_type.clone(), text.clone()]),
-        (&bit, &["\u{1}\u{2}"], vec![int_type.clone(), text.clone(), number(tp::BIT, 64, 0)]),
+        (year.clone(), &["2024"], vec![int_type.clone(), text.clone()]),
+        (bit.clone(), &["\u{1}\u{2}"], vec![int_type.clone(), text.clone(), number(tp::BIT, 64, 0)]),
         (
-            &names,
+            names.clone(),
             &["y", "x"],
             vec![
                 of_names(tp::ENUM, &["y", "x"]),
@@ -153,7 +157,7 @@ async fn values_follow_their_type_in_sqlite() {
                 set,
             ],
         ),
-        (&ColumnType::json(), &["7"], vec![int_type, text]),
+        (ColumnType::json(), &["7"], vec![int_type, text]),
     ];
     let zone = Zone::of_location("Asia/Shanghai", 0);
     for (old, values, targets) in matrix {
