@@ -20,7 +20,11 @@ const TICKS: u32 = 20;
 
 pub(super) fn run(session: &mut Session) -> anyhow::Result<Report> {
     let retention = session.options.retention;
-    let store = store::open_with(&session.store_dir()?, |settings| settings.retention = retention)?;
+    let store = store::open_with(&session.store_dir()?, |settings| {
+        settings.retention = retention;
+        // As pump's settings: some rounds of collecting later than records may go.
+        settings.tuning.rewrite_after = Some(retention + (3 * retention / TICKS).max(retention / 8));
+    })?;
     let oracle = Oracle::above(&store);
     let latencies = Latencies::new();
     let meter = Meter::start(None)?;
