@@ -8,4 +8,4 @@ mod system;
 pub use programs::program;
 pub use pulled::pull_all;
 pub use source::Source;
-pub use system::{System, checkpoint};
+pub use system::{System, checkpoint, commit_ts_of};

@@ -93,21 +93,29 @@ impl System {
     /// # Errors
     /// When it ends by itself.
     pub fn start_drainer(&mut self, target: &Mariadb) -> anyhow::Result<()> {
+        let port = target.port();
+        let to = format!("host = \"127.0.0.1\"\nport = {port}\nuser = \"root\"\npassword = \"\"");
+        self.start_drainer_to("mysql", &to)
+    }
+
+    /// The same into a SQLite file.
+    ///
+    /// # Errors
+    /// When it ends by itself.
+    pub fn start_file_drainer(&mut self, file: &Path) -> anyhow::Result<()> {
+        self.start_drainer_to("sqlite", &format!("path = \"{}\"", file.display()))
+    }
+
+    fn start_drainer_to(&mut self, kind: &str, to: &str) -> anyhow::Result<()> {
         let config = self.folder.path().join("drainer.toml");
-        fs::write(
-            &config,
-            format!(
-                "[syncer]\ndb-type = \"mysql\"\n{}\n[syncer.to]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n",
-                self.syncer,
-                target.port()
-            ),
-        )?;
+        let text = format!("[syncer]\ndb-type = \"{kind}\"\n{}\n[syncer.to]\n{to}\n", self.syncer);
+        fs::write(&config, text)?;
         let port = free_port();
         let args = [
             format!("-addr=127.0.0.1:{port}"),
             format!("-pd-urls={}", self.cluster.url()),
-            format!("-data-dir={}", self.folder.path().join("drainer").display()),
-            "-node-id=drainer".to_owned(),
+            format!("-data-dir={}", self.folder.path().join(format!("drainer-{kind}")).display()),
+            format!("-node-id=drainer-{kind}"),
             "-initial-commit-ts=0".to_owned(),
             "-detect-interval=1".to_owned(),
             format!("-config={}", config.display()),
@@ -135,10 +143,23 @@ impl System {
         commit_ts: u64,
         limit: Duration,
     ) -> anyhow::Result<()> {
+        self.wait_until(commit_ts, limit, || checkpoint(target))
+    }
+
+    /// Waits until `read` shows the drainer's checkpoint at or past `commit_ts`.
+    ///
+    /// # Errors
+    /// When it does not get there within `limit`, or the drainer ended.
+    pub fn wait_until(
+        &mut self,
+        commit_ts: u64,
+        limit: Duration,
+        mut read: impl FnMut() -> Option<u64>,
+    ) -> anyhow::Result<()> {
         let drainer = self.drainer.as_mut().context("no drainer runs")?;
         let mut last = 0;
         let done = wait_until(limit, || {
-            last = checkpoint(target).unwrap_or(last);
+            last = read().unwrap_or(last);
             last >= commit_ts || !drainer.is_running()
         });
         ensure!(drainer.is_running(), "the drainer ended:\n{}", drainer.output());
@@ -191,7 +212,11 @@ impl System {
 
 /// The drainer's checkpoint, as scripts read it.
 pub fn checkpoint(target: &Mariadb) -> Option<u64> {
-    let text = target.sql("SELECT checkPoint FROM tidb_binlog.checkpoint").ok()?;
+    commit_ts_of(&target.sql("SELECT checkPoint FROM tidb_binlog.checkpoint").ok()?)
+}
+
+/// The commit_ts in a checkpoint's text.
+pub fn commit_ts_of(text: &str) -> Option<u64> {
     let digits = text.split_once("\"commitTS\":")?.1;
     digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }

@@ -2,10 +2,12 @@
 
 use binlog_catalog::meta::job_type;
 use binlog_catalog::{Column, Database, Row, Table, Value, tp};
-use binlog_types::{SchemaVersion, TableId};
+use binlog_types::{SchemaVersion, TableId, Zone};
 use rand::Rng as _;
+use rand::seq::IndexedRandom as _;
 
 use super::tables::{Live, added_column, random_index, random_table};
+use super::values::another_type;
 use super::{Job, Source};
 
 /// Tables at most.
@@ -21,19 +23,23 @@ impl Source {
         }
         let at = self.rng.random_range(0..self.tables.len());
         match self.rng.random_range(0..100) {
-            0..15 if self.tables.len() < TABLES => self.create_table().await,
-            0..22 => self.drop_table(at).await,
-            22..32 => self.truncate(at).await,
-            32..40 => {
+            0..13 if self.tables.len() < TABLES => self.create_table().await,
+            0..19 => self.drop_table(at).await,
+            19..27 => self.truncate(at).await,
+            27..34 => {
                 let name = self.name("t");
                 self.rename(at, &name).await
             }
-            40..46 => self.exchange_names(at).await,
-            46..62 => self.add_column(at).await,
-            62..74 => self.drop_column(at).await,
-            74..86 => self.add_index(at).await,
-            86..92 => self.drop_index(at).await,
-            92..97 => self.widen(at).await,
+            34..39 => self.exchange_names(at).await,
+            39..51 => self.add_column(at).await,
+            51..60 => self.drop_column(at).await,
+            60..69 => self.add_index(at).await,
+            69..74 => self.drop_index(at).await,
+            74..78 => self.widen(at).await,
+            78..86 => self.retype(at).await,
+            86..90 => self.change_much(at).await,
+            90..93 => self.roll_back(at).await,
+            93..97 => self.change_partitions(at).await,
             97..99 if self.databases.len() < 3 => self.create_database().await,
             _ if self.databases.len() > 1 => self.drop_database().await,
             _ => self.create_table().await,
@@ -55,16 +61,7 @@ impl Source {
         let (charset, collate) = ("utf8mb4".to_owned(), "utf8mb4_bin".to_owned());
         let database = Database { id, name, charset, collate, version };
         let query = format!("CREATE DATABASE `{}`;", database.name);
-        let kind = job_type::CREATE_SCHEMA;
-        self.run(Job {
-            kind,
-            database: &database,
-            makes_database: true,
-            table: None,
-            table_id: TableId(0),
-            query,
-        })
-        .await?;
+        self.run_on_database(&database, job_type::CREATE_SCHEMA, query).await?;
         self.databases.push(database);
         Ok(())
     }
@@ -75,26 +72,21 @@ impl Source {
         database.version = self.next_version();
         self.tables.retain(|live| live.database != database.name);
         let query = format!("DROP DATABASE `{}`;", database.name);
-        let kind = job_type::DROP_SCHEMA;
-        self.run(Job {
-            kind,
-            database: &database,
-            makes_database: true,
-            table: None,
-            table_id: TableId(0),
-            query,
-        })
-        .await
+        self.run_on_database(&database, job_type::DROP_SCHEMA, query).await
     }
 
     async fn create_table(&mut self) -> anyhow::Result<()> {
         let at = self.rng.random_range(0..self.databases.len());
         let Some(database) = self.databases.get(at).cloned() else { return Ok(()) };
         let (id, name, version) = (TableId(self.id()), self.name("t"), self.next_version());
-        let table = random_table(&mut self.rng, id, &name, version);
+        let mut live = Live::new(&database.name, random_table(&mut self.rng, id, &name, version));
+        let ids = [self.id(), self.id(), self.id()];
+        if self.rng.random_bool(0.7) {
+            live.divide(ids);
+        }
         let query = format!("CREATE TABLE `{}`.`{name}` (…);", database.name);
-        self.run_on(&database, job_type::CREATE_TABLE, &table, id, query).await?;
-        self.tables.push(Live::new(&database.name, table));
+        self.run_on(&database, job_type::CREATE_TABLE, &live.table, id, query).await?;
+        self.tables.push(live);
         Ok(())
     }
 
@@ -227,6 +219,116 @@ impl Source {
         .await
     }
 
+    /// A column gets another type, and so another id; the session may be anywhere.
+    async fn retype(&mut self, at: usize) -> anyhow::Result<()> {
+        let Some(live) = self.tables.get_mut(at) else { return Ok(()) };
+        let free =
+            |c: &&Column| !live.table.indexes.iter().any(|i| i.columns.iter().any(|p| p.offset == c.offset));
+        let fitting = live.table.columns.iter().filter(free).find_map(|old| {
+            let ty = another_type(&mut self.rng, &old.ty)?;
+            Some((old.clone(), ty))
+        });
+        let Some((old, ty)) = fitting else { return Ok(()) };
+        live.last_column += 1;
+        let new = Column { id: live.last_column, ty, ..old.clone() };
+        let offset = *[0, 28_800, -12_600].choose(&mut self.rng).unwrap_or(&0);
+        let zone = Zone::of_location("UTC", offset);
+        let mut changed = Vec::with_capacity(live.rows.len());
+        for (handle, row) in &live.rows {
+            let value = row.get(old.offset).cloned().flatten().unwrap_or(Value::Null);
+            changed.push((*handle, old.cast(&value, &new, zone.as_ref())?));
+        }
+        let version = self.next_version();
+        self.alter_in(at, job_type::MODIFY_COLUMN, "ALTER TABLE … MODIFY COLUMN", offset, |live| {
+            let mut table = live.table.clone();
+            for (handle, value) in changed {
+                if let Some(slot) = live.rows.get_mut(&handle).and_then(|row| row.get_mut(old.offset)) {
+                    *slot = Some(value);
+                }
+            }
+            if let Some(column) = table.columns.get_mut(old.offset) {
+                *column = new;
+            }
+            live.becomes(table, version);
+        })
+        .await
+    }
+
+    /// One job adds a column in front of others, drops one and gives another one a new name.
+    async fn change_much(&mut self, at: usize) -> anyhow::Result<()> {
+        let (added, renamed, version) = (self.name("added"), self.name("renamed"), self.next_version());
+        let Some(live) = self.tables.get_mut(at) else { return Ok(()) };
+        let free =
+            |c: &&Column| !live.table.indexes.iter().any(|i| i.columns.iter().any(|p| p.offset == c.offset));
+        let places: Vec<usize> = live.table.columns.iter().filter(free).map(|c| c.offset).collect();
+        live.last_column += 1;
+        let (column, value) = added_column(&mut self.rng, live.last_column, &added);
+        self.alter(at, job_type::MULTI_SCHEMA_CHANGE, "ALTER TABLE … ADD, DROP, RENAME COLUMN", |live| {
+            let mut table = live.table.clone();
+            if let [gone, .., other] = places.as_slice() {
+                if let Some(column) = table.columns.get_mut(*other) {
+                    column.name = renamed;
+                }
+                table.columns.remove(*gone);
+                live.rows.values_mut().for_each(|row: &mut Row| drop(row.remove(*gone)));
+            }
+            table.columns.insert(1, column);
+            live.rows.values_mut().for_each(|row: &mut Row| row.insert(1, Some(value.clone())));
+            live.becomes(table, version);
+        })
+        .await
+    }
+
+    /// A job that failed, and left everything as it was.
+    async fn roll_back(&mut self, at: usize) -> anyhow::Result<()> {
+        let Some(database) = self.database_of(at) else { return Ok(()) };
+        let Some(table) = self.tables.get(at).map(|live| live.table.clone()) else { return Ok(()) };
+        let query = format!("ALTER TABLE `{}`.`{}` ADD UNIQUE INDEX (…);", database.name, table.name);
+        let (kind, table_id) = (job_type::ADD_INDEX, table.id);
+        let job = Job {
+            kind,
+            database: &database,
+            makes_database: false,
+            table: None,
+            table_id,
+            query,
+            done: false,
+            offset: 0,
+        };
+        self.run(job).await
+    }
+
+    /// The rows of a partition go, without a binlog that says so.
+    async fn change_partitions(&mut self, at: usize) -> anyhow::Result<()> {
+        let id = self.id();
+        let Some(live) = self.tables.get(at) else { return Ok(()) };
+        let count = live.partitions.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let (place, dropping) = (self.rng.random_range(0..count), count > 1 && self.rng.random_bool(0.3));
+        let (kind, query) = if dropping {
+            (job_type::DROP_TABLE_PARTITION, "ALTER TABLE … DROP PARTITION")
+        } else {
+            (job_type::TRUNCATE_TABLE_PARTITION, "ALTER TABLE … TRUNCATE PARTITION")
+        };
+        let version = self.next_version();
+        self.alter(at, kind, query, |live| {
+            live.clear_partition(place);
+            if dropping {
+                live.partitions.remove(place);
+                // There is a place for every row.
+                if let Some(last) = live.partitions.last_mut() {
+                    last.less_than = None;
+                }
+            } else if let Some(partition) = live.partitions.get_mut(place) {
+                partition.id = id;
+            }
+            live.becomes(live.table.clone(), version);
+        })
+        .await
+    }
+
     async fn alter(
         &mut self,
         at: usize,
@@ -234,13 +336,35 @@ impl Source {
         query: &str,
         change: impl FnOnce(&mut Live),
     ) -> anyhow::Result<()> {
+        self.alter_in(at, kind, query, 0, change).await
+    }
+
+    async fn alter_in(
+        &mut self,
+        at: usize,
+        kind: u8,
+        query: &str,
+        offset: i32,
+        change: impl FnOnce(&mut Live),
+    ) -> anyhow::Result<()> {
         let Some(database) = self.database_of(at) else { return Ok(()) };
         let Some(live) = self.tables.get_mut(at) else { return Ok(()) };
         let id = live.table.id;
         change(live);
         let table = live.table.clone();
-        self.run_on(&database, kind, &table, id, format!("{query} `{}`.`{}`;", database.name, table.name))
-            .await
+        let query = format!("{query} `{}`.`{}`;", database.name, table.name);
+        let (database, table) = (&database, Some(&table));
+        self.run(Job {
+            kind,
+            database,
+            makes_database: false,
+            table,
+            table_id: id,
+            query,
+            done: true,
+            offset,
+        })
+        .await
     }
 
     async fn run_on(
@@ -251,6 +375,8 @@ impl Source {
         table_id: TableId,
         query: String,
     ) -> anyhow::Result<()> {
-        self.run(Job { kind, database, makes_database: false, table: Some(table), table_id, query }).await
+        let table = Some(table);
+        self.run(Job { kind, database, makes_database: false, table, table_id, query, done: true, offset: 0 })
+            .await
     }
 }

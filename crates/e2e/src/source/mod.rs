@@ -59,6 +59,10 @@ struct Job<'a> {
     /// Of the table before.
     table_id: TableId,
     query: String,
+    /// It was done; else it was rolled back.
+    done: bool,
+    /// Of the session's time zone, in seconds east of UTC.
+    offset: i32,
 }
 
 impl Source {
@@ -152,6 +156,13 @@ impl Source {
             self.last_commit = last;
         }
         Ok(())
+    }
+
+    /// Runs a job on a database.
+    async fn run_on_database(&mut self, database: &Database, kind: u8, query: String) -> anyhow::Result<()> {
+        let (table, table_id) = (None, TableId(0));
+        let job = Job { kind, database, makes_database: true, table, table_id, query, done: true, offset: 0 };
+        self.run(job).await
     }
 
     async fn run(&mut self, job: Job<'_>) -> anyhow::Result<()> {

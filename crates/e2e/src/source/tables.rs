@@ -22,13 +22,63 @@ pub(super) struct Live {
     pub(super) next_handle: i64,
     /// Ids of columns are never used again.
     pub(super) last_column: i64,
+    /// By ranges of the integer key; empty: the table is not partitioned.
+    pub(super) partitions: Vec<Partition>,
+}
+
+/// A partition by the range of a column.
+#[derive(Clone, Debug)]
+pub(super) struct Partition {
+    pub(super) id: i64,
+    /// The first value beyond it; `None`: it has no end.
+    pub(super) less_than: Option<i64>,
+}
+
+/// TiDB's JSON of a table with these partitions by its integer key.
+fn json(table: &Table, partitions: &[Partition]) -> Vec<u8> {
+    let plain = meta::table_json(table);
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&plain) else { return plain };
+    if partitions.is_empty() {
+        return plain;
+    }
+    let definitions = partitions.iter().map(|partition| {
+        let (name, bound) = (format!("p{}", partition.id), partition.less_than);
+        let bound = bound.map_or("MAXVALUE".to_owned(), |bound| bound.to_string());
+        serde_json::json!({ "id": partition.id, "name": { "O": name, "L": name }, "less_than": [bound] })
+    });
+    let definitions: Vec<_> = definitions.collect();
+    value["partition"] = serde_json::json!({
+        "type": 1, "expr": "`id`", "columns": null, "enable": true, "num": definitions.len(), "definitions": definitions,
+    });
+    value.to_string().into_bytes()
 }
 
 impl Live {
     pub(super) fn new(database: &str, table: Table) -> Self {
         let last_column = table.columns.len() as i64;
         let (rows, taken) = (BTreeMap::new(), HashMap::new());
-        Live { database: database.to_owned(), table, rows, taken, next_handle: 0, last_column }
+        let (database, partitions) = (database.to_owned(), Vec::new());
+        Live { database, table, rows, taken, next_handle: 0, last_column, partitions }
+    }
+
+    /// Divides the table by its integer key, before it is created; nothing for other tables.
+    pub(super) fn divide(&mut self, ids: [i64; 3]) {
+        let by_id = self.table.pk_is_handle && self.table.columns.first().is_some_and(|c| c.name == "id");
+        // Unique keys must hold the column.
+        if by_id && self.table.indexes.len() == 1 {
+            let bounds = [Some(40), Some(120), None];
+            self.partitions =
+                ids.into_iter().zip(bounds).map(|(id, less_than)| Partition { id, less_than }).collect();
+            self.table.json = json(&self.table, &self.partitions).into();
+        }
+    }
+
+    /// The rows of the partition at `at` go.
+    pub(super) fn clear_partition(&mut self, at: usize) {
+        let bound = |at: usize| self.partitions.get(at).and_then(|partition| partition.less_than);
+        let (from, to) = (at.checked_sub(1).and_then(bound), bound(at));
+        let gone = |handle: i64| from.is_none_or(|from| handle >= from) && to.is_none_or(|to| handle < to);
+        self.rows.retain(|handle, _| !gone(*handle));
     }
 
     /// The values of `row` in the unique indexes, as their collations tell them apart.
@@ -82,7 +132,7 @@ impl Live {
         for part in table.indexes.iter_mut().flat_map(|index| &mut index.columns) {
             part.offset = places.get(&part.name).copied().unwrap_or(part.offset);
         }
-        table.json = meta::table_json(&table).into();
+        table.json = json(&table, &self.partitions).into();
         self.table = table;
         self.taken.clear();
         for (handle, row) in &self.rows {

@@ -37,6 +37,21 @@ pub(super) fn random_type(rng: &mut SmallRng) -> ColumnType {
     if rng.random_bool(0.3) { ty.not_null() } else { ty }
 }
 
+/// Another type for a column, in which each of its values has a place.
+pub(super) fn another_type(rng: &mut SmallRng, ty: &ColumnType) -> Option<ColumnType> {
+    let choices = match ty.tp {
+        tp::LONG => vec![ColumnType::decimal(14, 2), ColumnType::double(), ColumnType::varchar(40)],
+        tp::LONGLONG if ty.is_unsigned() => vec![ColumnType::decimal(24, 2), ColumnType::varchar(40)],
+        tp::NEW_DECIMAL if ty.decimal == 2 => vec![ColumnType::decimal(20, 4), ColumnType::varchar(40)],
+        tp::DATETIME if ty.fsp() == 3 => vec![ColumnType::datetime(6), ColumnType::varchar(40)],
+        tp::TIMESTAMP => vec![ColumnType::datetime(6)],
+        tp::ENUM => vec![ColumnType::varchar(40)],
+        _ => return None,
+    };
+    let chosen = choices.choose(rng)?.clone();
+    Some(if ty.is_not_null() { chosen.not_null() } else { chosen })
+}
+
 /// A row of which only `handle` is given.
 pub(super) fn random_row(rng: &mut SmallRng, table: &Table, handle: i64) -> Row {
     let value = |column: &Column| {
@@ -64,10 +79,13 @@ pub(super) fn random_value(rng: &mut SmallRng, table: &Table, column: &Column) -
         tp::NEW_DECIMAL => {
             let cents: i64 = rng.random_range(-1_000_000..1_000_000);
             let sign = if cents < 0 { "-" } else { "" };
-            Value::Decimal(format!("{sign}{}.{:02}", cents.abs() / 100, cents.abs() % 100).into())
+            let zeros = usize::try_from(column.ty.decimal).unwrap_or(2).saturating_sub(2);
+            Value::Decimal(
+                format!("{sign}{}.{:02}{:0<zeros$}", cents.abs() / 100, cents.abs() % 100, "").into(),
+            )
         }
         tp::DOUBLE => Value::Double(f64::from(rng.random_range(-4000..4000)) / 8.0),
-        tp::DATETIME => time(rng, TimeKind::DateTime, 3),
+        tp::DATETIME => time(rng, TimeKind::DateTime, column.ty.fsp()),
         tp::TIMESTAMP => time(rng, TimeKind::Timestamp, 6),
         tp::ENUM => Value::Enum(rng.random_range(1..=column.ty.elems.len() as u64)),
         _ if in_index => {

@@ -13,9 +13,30 @@ use binlog_types::SchemaVersion;
 use bytes::Bytes;
 use futures::future::try_join_all;
 use prost::Message as _;
+use serde_json::{Value, json};
 use tonic::transport::Channel;
 
 use super::Job;
+
+/// TiDB's state of a job that was rolled back.
+const ROLLBACK_DONE: u8 = 3;
+
+/// The job with what became of it, and with the zone of its session.
+fn with_outcome(json: &[u8], job: &Job<'_>) -> anyhow::Result<Vec<u8>> {
+    let mut value: Value = serde_json::from_slice(json)?;
+    let fields = value.as_object_mut().context("a job is an object")?;
+    if !job.done {
+        fields.insert("state".to_owned(), ROLLBACK_DONE.into());
+    }
+    // With its partitions.
+    if let (Some(table), Some(result)) = (job.table, fields.get_mut("binlog").and_then(Value::as_object_mut))
+    {
+        result.insert("TableInfo".to_owned(), serde_json::from_slice(&table.json)?);
+    }
+    let location = json!({ "name": "UTC", "offset": job.offset });
+    fields.insert("reorg_meta".to_owned(), json!({ "location": location }));
+    Ok(value.to_string().into_bytes())
+}
 
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -86,6 +107,7 @@ impl Wire {
         job: &Job<'_>,
     ) -> anyhow::Result<u64> {
         let start_ts = self.oracle.now().await?.raw();
+        let made = if job.done { version.0 } else { 0 };
         let json = job_json(&JobSpec {
             id,
             job_type: job.kind,
@@ -93,13 +115,13 @@ impl Wire {
             schema_name: &job.database.name,
             table_id: job.table_id.0,
             query: &job.query,
-            schema_version: version.0,
+            schema_version: made,
             start_ts,
             finished_ts: start_ts,
             database: job.makes_database.then_some(job.database),
             table: job.table,
         });
-        let objects = objects_of_job(&json)?;
+        let objects = objects_of_job(&with_outcome(&json, job)?)?;
         for pump in &self.pumps {
             let request = PutSchemaRequest {
                 cluster_id: self.cluster,

@@ -7,7 +7,7 @@ use binlog_e2e::{System, program, pull_all};
 use binlog_testkit::{Comparison, Mariadb, Replayer, Truth, assert_same, fixtures};
 
 use crate::sqlite;
-use crate::support::{clear, dump, last_commit_ts, said, schemas};
+use crate::support::{clear, dump, file_checkpoint, last_commit_ts, said, schemas};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -132,6 +132,14 @@ async fn check_everywhere(fixture: &str) {
     assert_same(&end, &compared(dump(&server, &all)), &shown_by_mariadb());
 
     let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drained.db");
+    system.start_file_drainer(&file).unwrap();
+    system.wait_until(last_commit_ts(fixture), LIMIT, || file_checkpoint(&file)).unwrap();
+    system.kill_drainer();
+    let mut drained = sqlite::contents(&file).await;
+    drained.tables.retain(|(schema, _), _| all.contains(schema));
+    assert_same(&end, &compared(drained), &sqlite::comparison());
+
     for (mark, at) in fixtures::marks(fixture).unwrap() {
         println!("{fixture}: mark {mark}");
         let file = folder.path().join(format!("{mark}.db"));

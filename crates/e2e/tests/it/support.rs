@@ -1,12 +1,14 @@
 //! What the tests share.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
-use binlog_e2e::program;
+use binlog_e2e::{commit_ts_of, program};
 use binlog_proto::binlog::Binlog;
 use binlog_testkit::{Mariadb, Truth, fixtures};
 use prost::Message as _;
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
 /// The last commit_ts of a capture.
@@ -38,6 +40,21 @@ pub(crate) fn clear(server: &Mariadb, schemas: &[String]) {
     for schema in schemas {
         server.sql(&format!("DROP DATABASE IF EXISTS `{schema}`")).unwrap();
     }
+}
+
+/// The drainer's checkpoint in a SQLite file; None: there is none yet. To be called where the runtime has several threads.
+pub(crate) fn file_checkpoint(file: &Path) -> Option<u64> {
+    let url = format!("sqlite://{}?mode=ro", file.display());
+    let read = async {
+        let mut connection = SqliteConnection::connect(&url).await.ok()?;
+        let row = sqlx::raw_sql("SELECT checkPoint FROM \"tidb_binlog.checkpoint\"")
+            .fetch_one(&mut connection)
+            .await;
+        let text: Option<String> = row.ok().and_then(|row| row.try_get(0).ok());
+        connection.close().await.ok()?;
+        commit_ts_of(&text?)
+    };
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(read))
 }
 
 /// A directory with a `reparo.toml` whose destination is `server`.

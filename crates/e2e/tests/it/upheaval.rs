@@ -11,22 +11,48 @@ use std::time::{Duration, Instant};
 
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState};
 use binlog_e2e::{Source, checkpoint, program};
-use binlog_testkit::{Comparison, Mariadb, Process, assert_same, free_port, wait_until};
+use binlog_testkit::{Comparison, Mariadb, Process, Truth, assert_same, free_port, wait_until};
 use binlog_workload::{Limit, Options, RowHasher, TableDigest, Workload};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
 
+use crate::sqlite;
+use crate::support::file_checkpoint;
+
 const START: Duration = Duration::from_secs(60);
 /// Zones that a server may be set to; some of no whole hours.
 const ZONES: [&str; 5] = ["+05:45", "-08:00", "+13:00", "-03:30", "SYSTEM"];
 
-/// Two pumps in a cluster directory, a drainer, a server.
+/// Where the drainer writes.
+enum Downstream {
+    Server(Box<Mariadb>),
+    File(PathBuf),
+}
+
+impl Downstream {
+    fn checkpoint(&self) -> Option<u64> {
+        match self {
+            Downstream::Server(server) => checkpoint(server),
+            Downstream::File(file) => file_checkpoint(file),
+        }
+    }
+
+    /// All tables but the drainer's own.
+    async fn contents(&self) -> Truth {
+        match self {
+            Downstream::Server(server) => server.dump_all().unwrap(),
+            Downstream::File(file) => sqlite::contents(file).await,
+        }
+    }
+}
+
+/// Two pumps in a cluster directory, a drainer, a database.
 struct Site {
     folder: TempDir,
     rng: SmallRng,
-    server: Mariadb,
+    downstream: Downstream,
     drainer: Process,
     pumps: Vec<Process>,
     kills: usize,
@@ -44,11 +70,23 @@ fn lasts() -> Duration {
 }
 
 impl Site {
+    /// Into a server of some time zone.
     fn start(seed: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let mut rng = SmallRng::seed_from_u64(seed ^ 0x51_7e);
         let zone = ZONES.choose(&mut rng).unwrap();
+        println!("the server's zone is {zone}");
         let server = Mariadb::start_with(&[&format!("--default-time-zone={zone}")]).unwrap();
+        Self::start_into(Downstream::Server(Box::new(server)), tempfile::tempdir().unwrap(), rng)
+    }
+
+    /// Into a file.
+    fn start_file(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("copy.db");
+        Self::start_into(Downstream::File(file), folder, SmallRng::seed_from_u64(seed ^ 0x51_7e))
+    }
+
+    fn start_into(downstream: Downstream, folder: TempDir, mut rng: SmallRng) -> Self {
         EmbeddedCluster::open_or_create(&folder.path().join("cluster")).unwrap();
         let mut pumps = Vec::new();
         for number in 0..2 {
@@ -66,18 +104,19 @@ impl Site {
         }
         let workers = rng.random_range(2..=16);
         let batch = *[1, 20, 300].choose(&mut rng).unwrap();
-        println!("the server's zone is {zone}; {workers} connections; {batch} rows a statement");
-        fs::write(
-            folder.path().join("drainer.toml"),
-            format!(
-                "[syncer]\ndb-type = \"mysql\"\nworker-count = {workers}\ntxn-batch = {batch}\n\
-                 [syncer.to]\nhost = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"\n",
-                server.port()
+        println!("{workers} connections; {batch} rows a statement");
+        let (kind, to) = match &downstream {
+            Downstream::Server(server) => (
+                "mysql",
+                format!("host = \"127.0.0.1\"\nport = {}\nuser = \"root\"\npassword = \"\"", server.port()),
             ),
-        )
-        .unwrap();
+            Downstream::File(file) => ("sqlite", format!("path = \"{}\"", file.display())),
+        };
+        let syncer = format!("db-type = \"{kind}\"\nworker-count = {workers}\ntxn-batch = {batch}");
+        let config = format!("[syncer]\n{syncer}\n[syncer.to]\n{to}\n");
+        fs::write(folder.path().join("drainer.toml"), config).unwrap();
         let drainer = start_drainer(&folder);
-        Site { folder, rng, server, drainer, pumps, kills: 0 }
+        Site { folder, rng, downstream, drainer, pumps, kills: 0 }
     }
 
     /// A pump listens before it is online.
@@ -111,8 +150,8 @@ impl Site {
             if drainer {
                 self.drainer.kill9();
             }
-            if server {
-                self.server.restart().unwrap();
+            if let (Downstream::Server(database), true) = (&mut self.downstream, server) {
+                database.restart().unwrap();
             }
             if drainer {
                 self.drainer = start_drainer(&self.folder);
@@ -127,7 +166,7 @@ impl Site {
         let begun = Instant::now();
         let mut last = 0;
         let reached = wait_until(Duration::from_secs(240), || {
-            last = checkpoint(&self.server).unwrap_or(last);
+            last = self.downstream.checkpoint().unwrap_or(last);
             last >= commit_ts || !self.drainer.is_running()
         });
         assert!(self.drainer.is_running(), "the drainer ended by itself:\n{}", self.drainer.output());
@@ -154,7 +193,16 @@ fn start_drainer(folder: &TempDir) -> Process {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_rows_and_ddl_converge() {
     let seed = seed();
-    let site = Site::start(seed);
+    converges(Site::start(seed), seed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_rows_and_ddl_converge_in_a_file() {
+    let seed = seed();
+    converges(Site::start_file(seed), seed).await;
+}
+
+async fn converges(site: Site, seed: u64) {
     site.pumps_are_online().await;
     let mut source = Source::connect(&site.cluster(), seed).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -169,7 +217,7 @@ async fn random_rows_and_ddl_converge() {
     let (transactions, ddls) = source.counts();
     println!("{transactions} transactions, {ddls} DDLs");
     site.settle(source.last_commit());
-    assert_same(&source.truth(), &site.server.dump_all().unwrap(), &Comparison::exact());
+    assert_same(&source.truth(), &site.downstream.contents().await, &Comparison::exact());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,7 +238,7 @@ async fn a_bank_keeps_its_money() {
     println!("{worked:?}");
     let snapshot = bank.snapshot().await.unwrap();
     site.settle(snapshot.ts.raw());
-    let found = site.server.dump_all().unwrap();
+    let found = site.downstream.contents().await;
     assert_eq!(found.tables.len(), snapshot.tables.len());
     for ((schema, table), contents) in found.tables {
         let mut digest = TableDigest::default();
@@ -202,6 +250,7 @@ async fn a_bank_keeps_its_money() {
         let expected = snapshot.tables[&format!("{schema}.{table}")];
         assert_eq!((digest.rows, digest), (expected.rows, expected), "{schema}.{table}");
     }
-    let money = site.server.sql("SELECT CAST(SUM(balance) * 100 AS SIGNED) FROM bank.accounts").unwrap();
+    let Downstream::Server(server) = &site.downstream else { unreachable!() };
+    let money = server.sql("SELECT CAST(SUM(balance) * 100 AS SIGNED) FROM bank.accounts").unwrap();
     assert_eq!(money.trim().parse::<i64>().unwrap(), bank.expected_cents());
 }
