@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "seeds are shown when a test fails")]
 
+mod asked;
 mod captured;
 mod continued;
 mod crashes;
