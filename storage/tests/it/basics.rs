@@ -288,6 +288,29 @@ fn a_lost_outcome_is_a_gap_over_restarts_and_holds_nothing_up() {
 }
 
 #[test]
+fn what_an_abandoned_store_never_heard_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    store.write(prewrite(20)).unwrap();
+    store.write(commit(20, 30)).unwrap();
+    store.write(prewrite(40)).unwrap();
+    let image = crash_image(dir.path());
+    let dead = Store::open_read_only(image.path()).unwrap();
+    assert!(dead.watermark().raw() < 30 && rows(&dead).is_empty());
+    // It may have committed after its start, up to the last commit; what began after that one has nothing of it.
+    for _ in 0..2 {
+        let dead = Store::open_abandoned(image.path()).unwrap();
+        assert_eq!((dead.watermark().raw(), rows(&dead)), (30, vec![Row::of(20, 30)]));
+        let gaps: Vec<_> = dead.gaps().iter().map(|gap| (gap.range, gap.reason)).collect();
+        assert_eq!(gaps, [(range(10, 30), GapReason::LostOutcome)]);
+    }
+    // Nothing of that is written.
+    let again = open(image.path());
+    assert_eq!((again.pending_count(), again.gaps()), (2, vec![]));
+}
+
+#[test]
 fn a_late_commit_is_an_error_and_a_gap_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
