@@ -207,10 +207,8 @@ impl Pumps {
         let named = (!self.registered).then(|| named.to_owned());
         // A range without a start is all there is.
         let started = range.after != CommitTs::ZERO;
-        let late = self
-            .pumps
-            .iter()
-            .filter(move |p| started && range.after < p.begins && p.begins < range.through);
+        let late =
+            self.pumps.iter().filter(move |p| started && range.after < p.begins && p.begins < range.through);
         let late = late.map(|p| {
             let (pump, at) = (&p.member.id, utc(p.begins.ts()));
             format!(
