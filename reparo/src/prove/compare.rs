@@ -77,7 +77,7 @@ pub(super) async fn compare(
     drop(chunks);
     let read = reader.await.unwrap_or(Err(Error::ReaderDied { position }));
     compared.map_err(failed)?;
-    let Handed { tables, left_out, partial } = read?;
+    let Handed { tables, left_out, partial, totals } = read?;
     for name in &absent {
         comparison.is_there(name, false).await.map_err(failed)?;
     }
@@ -86,7 +86,13 @@ pub(super) async fn compare(
     }
     let whole = |table: &&TableRef| born.contains(&table.table.id) && !partial.contains(&table.table.id);
     for table in tables.all().filter(whole) {
-        comparison.whole(table).await.map_err(failed)?;
+        comparison.whole(table, None).await.map_err(failed)?;
+    }
+    for table in tables.all().filter(|table| born.contains(&table.table.id)) {
+        if let Some(total) = totals.get(&table.table.id) {
+            let total = u64::try_from(*total).unwrap_or(0);
+            comparison.whole(table, Some(total)).await.map_err(failed)?;
+        }
     }
     let Comparison { tables, differences, .. } = comparison;
     proofs.differences = differences;
@@ -105,13 +111,15 @@ struct Handed {
     left_out: BTreeMap<String, u64>,
     /// Tables of which some rows were left out.
     partial: HashSet<TableId>,
+    /// How many rows tables have whose rows cannot be compared one by one.
+    totals: HashMap<TableId, i64>,
 }
 
 /// Hands out the rows by table, and by whether they should be there. On a thread of its own: rows may lie in temporary files.
 fn hand_out(expected: Expected, out: &mpsc::Sender<Vec<Pending>>) -> Result<Handed, Error> {
     let Expected { fold, mut tables, born, dropped, unclear, mut left_out, .. } = expected;
     let mut chunks: HashMap<(Name, bool), Vec<Pending>> = HashMap::new();
-    let mut partial = HashSet::new();
+    let (mut partial, mut totals) = (HashSet::new(), HashMap::<TableId, i64>::new());
     let mut listens = true;
     fold.finish()?.for_each(|versions, net| {
         let Some(image) = net.now.as_ref().or(net.before.as_ref()).filter(|_| listens) else { return Ok(()) };
@@ -126,6 +134,7 @@ fn hand_out(expected: Expected, out: &mpsc::Sender<Vec<Pending>>) -> Result<Hand
             Ok(())
         };
         if let Some(why) = unclear.get(&id) {
+            *totals.entry(id).or_default() += net.copies;
             return leave_out(why.clone());
         }
         let table = match tables.now(id) {
@@ -159,7 +168,7 @@ fn hand_out(expected: Expected, out: &mpsc::Sender<Vec<Pending>>) -> Result<Hand
             break;
         }
     }
-    Ok(Handed { tables, left_out, partial })
+    Ok(Handed { tables, left_out, partial, totals })
 }
 
 struct Comparison<'a> {
@@ -219,8 +228,8 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Counts all rows of a table of which all rows are known.
-    async fn whole(&mut self, table: &TableRef) -> Result<(), binlog_sink::Error> {
+    /// Counts all rows of a table: there should be `total`, or else those that were expected one by one.
+    async fn whole(&mut self, table: &TableRef, total: Option<u64>) -> Result<(), binlog_sink::Error> {
         let name = (table.schema.to_string(), table.table.name.clone());
         if !self.is_there(&name, true).await? {
             return Ok(());
@@ -228,7 +237,7 @@ impl Comparison<'_> {
         let sql = format!("SELECT COUNT(*) FROM {}", self.session.table(&name.0, &name.1));
         let found = self.session.number(&sql).await?;
         let entry = self.entry(&name);
-        entry.whole = Some((entry.expected, found));
+        entry.whole = Some((total.unwrap_or(entry.expected), found));
         Ok(())
     }
 }

@@ -147,7 +147,9 @@ impl Binding {
                 return left_out(expected, "has rows in the files without its key");
             }
             None if writable(&found.table.table).any(|at| unbound(&at)) => {
-                let why = format!("{schema}.{name} has no key, and other columns than it had");
+                let why = format!(
+                    "{schema}.{name} has no key, and other columns than it had: its rows are only counted"
+                );
                 expected.unclear.insert(id(number), why);
             }
             Some(_) | None => {}

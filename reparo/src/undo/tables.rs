@@ -77,6 +77,7 @@ impl Tables {
                     for table in [partitioned, plain] {
                         self.lose(table, at, "exchanged a partition", inside, filter, report);
                     }
+                    self.give_away(plain, at);
                 }
                 SchemaChange::AlterTable { after, .. } | SchemaChange::RenameTable { after, .. } => {
                     self.becomes(after);
@@ -118,6 +119,20 @@ impl Tables {
             report.losses.push(Loss { table: name, what, at });
         } else if inside && filter.allows(&table.schema, &table.table.name) {
             report.losses.push(Loss { table: name, what, at });
+        }
+    }
+
+    /// `plain` has taken a partition's id: what it was until now, under another id, are rows of the partitioned table.
+    fn give_away(&mut self, plain: &TableRef, at: CommitTs) {
+        let same = |track: &&mut Track| {
+            track.gone.is_none()
+                && track.now.table.id != plain.table.id
+                && track.now.schema == plain.schema
+                && track.now.table.name.eq_ignore_ascii_case(&plain.table.name)
+        };
+        for track in self.tracks.values_mut().filter(same) {
+            let (schema, name) = (&plain.schema, &plain.table.name);
+            track.gone = Some(format!("{schema}.{name} exchanged a partition at {at}"));
         }
     }
 
