@@ -264,20 +264,20 @@ mod tests {
         // A field that is not known here.
         bytes.extend([0x7a, 0x01, 0x78]);
         let here = tempfile::tempdir().unwrap();
-        let of_br = |bytes: &[u8]| super::of_br(bytes, here.path());
-        let backup = of_br(&bytes).unwrap();
+        let of = |bytes: &[u8]| of_br(bytes, here.path());
+        let backup = of(&bytes).unwrap();
         assert_eq!((backup.at.raw(), backup.cluster), (TSO, Some(ClusterId(7))));
         assert!(backup.note.contains("1 tables of the databases Shop"), "{}", backup.note);
         let raw = BackupMeta { is_raw_kv: true, ..meta.clone() };
-        assert!(of_br(&raw.encode_to_vec()).unwrap_err().contains("raw keys"));
-        assert!(of_br(&BackupMeta { end_version: 0, ..meta.clone() }.encode_to_vec()).is_err());
-        assert!(of_br(b"\xff\xff\xff").is_err());
+        assert!(of(&raw.encode_to_vec()).unwrap_err().contains("raw keys"));
+        assert!(of(&BackupMeta { end_version: 0, ..meta.clone() }.encode_to_vec()).is_err());
+        assert!(of(b"\xff\xff\xff").is_err());
 
         // The second version: an index that leads to files, which may lead to others.
         let file = |name: &str| BackupFile { name: name.to_owned() };
         let index = MetaFile { meta_files: vec![file("backupmeta.schema.1")], schemas: Vec::new() };
         let second = BackupMeta { schemas: Vec::new(), schema_index: Some(index), ..meta.clone() };
-        let of_second = || of_br(&second.encode_to_vec()).unwrap();
+        let of_second = || of(&second.encode_to_vec()).unwrap();
         assert!(of_second().note.contains("its list of tables is not whole"), "{}", of_second().note);
         let first = MetaFile { meta_files: vec![file("backupmeta.schema.2")], schemas: meta.schemas.clone() };
         fs::write(here.path().join("backupmeta.schema.1"), first.encode_to_vec()).unwrap();
