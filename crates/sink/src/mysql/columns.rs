@@ -132,7 +132,7 @@ impl TargetColumns {
         table: &TableRef,
     ) -> Result<(), Error> {
         if let Some(known) = self.known(table) {
-            if !known.lacked.is_some_and(|at| at.elapsed() >= LOOK_AGAIN) {
+            if known.lacked.is_none_or(|at| at.elapsed() < LOOK_AGAIN) {
                 return Ok(());
             }
             self.after = self.last_ddl;

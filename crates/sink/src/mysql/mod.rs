@@ -258,8 +258,7 @@ impl MySqlSink {
         let none = Floors::default();
         let floors = self.state.as_ref().map_or(&none, |s| s.floors());
         let json_type = self.server.dialect.has_json_type();
-        let layout =
-            |table: &_| Layout { json_type, ..Layout::on(table, &self.columns.differences(table)) };
+        let layout = |table: &_| Layout { json_type, ..Layout::on(table, &self.columns.differences(table)) };
         let batch = Batch::new(run, done, |table, at| floors.is_applied(table, at), layout)?;
         let waiting: usize = batch.keyed.iter().map(rows_of).sum();
         // Few rows are spread over the connections, many make long statements.
