@@ -48,7 +48,7 @@ async fn nobody_is_let_in_before_there_is_an_answer() {
 async fn drainers_hear_of_a_new_pump_while_a_dead_one_is_told() {
     let cluster = FakeCluster::start().unwrap();
     let registry = Registry::etcd(&[cluster.url()], None).await.unwrap();
-    let dead = NodeStatus::new(NodeId::new("dead").unwrap(), &free_addr(), NodeState::Online);
+    let dead = NodeStatus::new(NodeId::new("dead").unwrap(), free_addr(), NodeState::Online);
     registry.put(NodeKind::Drainer, &dead).await.unwrap();
     let root = Root::new();
     let mut settings = config(&root);
