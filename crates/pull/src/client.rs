@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use crate::error::hex;
-use crate::{Dial, Error, SchemaBase};
+use crate::{Dial, Error, Hole, SchemaBase};
 
 /// How long a connection may take to come up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -229,10 +229,10 @@ impl PumpClient {
         through: Option<CommitTs>,
         patterns: &[String],
     ) -> Result<ScanStream, Error> {
-        self.scan_with(after, through, patterns, 0, Duration::ZERO).await
+        self.scan_with(after, through, patterns, 0, Duration::ZERO, &[]).await
     }
 
-    /// [`PumpClient::scan`] with a batch size, and a time to wait for the watermark to reach `through`.
+    /// [`PumpClient::scan`] with a batch size, a time to wait for the watermark to reach `through`, and gaps that are known and read over.
     ///
     /// # Errors
     /// As [`PumpClient::scan`]; [`Error::NotYet`] when the wait was in vain.
@@ -243,6 +243,7 @@ impl PumpClient {
         patterns: &[String],
         max_batch_bytes: usize,
         wait: Duration,
+        accepted: &[Hole],
     ) -> Result<ScanStream, Error> {
         let request = ScanRequest {
             cluster_id: self.cluster().0,
@@ -253,6 +254,7 @@ impl PumpClient {
             table_patterns: patterns.to_vec(),
             max_batch_bytes: max_batch_bytes as u64,
             wait_millis: millis(wait),
+            accepted_gaps: accepted.iter().map(Hole::on_the_wire).collect(),
         };
         let mut client = self.store();
         let stream = self.timed(CALL_TIMEOUT + wait, after, client.scan(request)).await?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use binlog_proto::store::GapInfo;
 use binlog_types::{CommitTs, NodeId, StoreUuid};
 
 use crate::Identity;
@@ -15,6 +16,16 @@ pub struct Hole {
     pub after: CommitTs,
     /// Inclusive.
     pub through: CommitTs,
+}
+
+impl Hole {
+    pub(crate) fn on_the_wire(&self) -> GapInfo {
+        GapInfo { after: self.after.raw(), through: self.through.raw(), reason: String::new() }
+    }
+
+    fn covers(&self, other: &Hole) -> bool {
+        self.pump == other.pump && self.after <= other.after && self.through >= other.through
+    }
 }
 
 impl fmt::Display for Hole {
@@ -45,11 +56,11 @@ pub trait PumpLedger: fmt::Debug + Send + Sync {
     fn accepts(&self, hole: &Hole, reason: &str) -> Result<bool, String>;
 }
 
-/// Of one-shot readers: nothing is known, nothing accepted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoLedger;
+/// Of one-shot readers that have asked the pumps for their gaps before, and read over these: nothing else is accepted.
+#[derive(Clone, Debug, Default)]
+pub struct KnownHoles(pub Vec<Hole>);
 
-impl PumpLedger for NoLedger {
+impl PumpLedger for KnownHoles {
     fn known(&self, _: &NodeId) -> Option<Identity> {
         None
     }
@@ -62,7 +73,7 @@ impl PumpLedger for NoLedger {
         false
     }
 
-    fn accepts(&self, _: &Hole, _: &str) -> Result<bool, String> {
-        Ok(false)
+    fn accepts(&self, hole: &Hole, _: &str) -> Result<bool, String> {
+        Ok(self.0.iter().any(|known| known.covers(hole)))
     }
 }

@@ -38,7 +38,7 @@ pub use dial::{Dial, PemFiles};
 pub use error::Error;
 pub use events::{EventBatch, EventStream};
 pub use feed::Feed;
-pub use ledger::{Hole, NoLedger, PumpLedger};
+pub use ledger::{Hole, KnownHoles, PumpLedger};
 pub use narrow::narrow;
 pub use progress::{MemberProgress, Progress};
 pub use record::{Batch, Record};

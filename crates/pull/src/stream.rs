@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::budget::Share;
 use crate::feed::Feed;
-use crate::ledger::{NoLedger, PumpLedger};
+use crate::ledger::{KnownHoles, PumpLedger};
 use crate::merge::Merge;
 use crate::source::{Inbox, Source, SourceOptions};
 use crate::spool::SpoolDir;
@@ -66,7 +66,7 @@ impl Default for StreamOptions {
     fn default() -> Self {
         StreamOptions {
             dial: Dial::default(),
-            ledger: Arc::new(NoLedger),
+            ledger: Arc::new(KnownHoles::default()),
             schema: None,
             cluster: ClusterId(0),
             after: CommitTs::ZERO,

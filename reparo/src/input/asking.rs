@@ -5,7 +5,7 @@ use std::time::Duration;
 use binlog_cli::tls::Security;
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus, PdClient, Registry, TlsFiles};
 use binlog_proto::store::{HelloResponse, StatsResponse};
-use binlog_pull::{Dial, Member, PumpClient};
+use binlog_pull::{Dial, Hole, Member, PumpClient};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range, Ts};
 
 use super::pumps::{PumpInfo, Unreachable};
@@ -49,13 +49,16 @@ pub(super) fn unreachable(host: &str, error: &binlog_pull::Error) -> Error {
 
 /// What a pump says of itself.
 pub(super) enum Answer {
-    Ours {
-        client: PumpClient,
-        hello: HelloResponse,
-        stats: StatsResponse,
-    },
+    Ours(Box<Said>),
     /// Nothing: it is the original's.
     Original,
+}
+
+/// What one of ours says.
+pub(super) struct Said {
+    pub(super) client: PumpClient,
+    pub(super) hello: HelloResponse,
+    pub(super) stats: StatsResponse,
 }
 
 /// Asks each of `hosts`.
@@ -80,7 +83,7 @@ async fn hello(host: &str, dial: &Dial) -> Result<Answer, String> {
         hello => hello.map_err(text)?,
     };
     let stats = client.stats().await.map_err(text)?;
-    Ok(Answer::Ours { client, hello, stats })
+    Ok(Answer::Ours(Box::new(Said { client, hello, stats })))
 }
 
 /// PD, which tells what a pump of the original's does not: the cluster, the time, and where the schema history is.
@@ -113,19 +116,28 @@ pub(super) async fn original(id: Option<NodeId>, host: String, pd: &PdClient) ->
 
 /// After which position a pump took its first binlog: it was registered then. One that was offline for a while is registered again, and older
 /// binlogs are in its store then, as they are in one that was filled from elsewhere.
-async fn begins(client: &PumpClient, hello: &HelloResponse) -> Result<CommitTs, binlog_pull::Error> {
+async fn begins(
+    client: &PumpClient,
+    hello: &HelloResponse,
+    gaps: &[Hole],
+) -> Result<CommitTs, binlog_pull::Error> {
     let registered = CommitTs::new(hello.registration_ts);
     let (after, through) = (CommitTs::new(hello.safe_point), registered.min(CommitTs::new(hello.watermark)));
     if after >= through {
         return Ok(registered);
     }
-    let mut scan = client.scan_with(after, Some(through), &[], 1, Duration::ZERO).await?;
+    let mut scan = client.scan_with(after, Some(through), &[], 1, Duration::ZERO, gaps).await?;
     while let Some(response) = scan.next().await? {
         if let Some(first) = response.fragments.first() {
             return Ok(CommitTs::from(CommitTs::new(first.commit_ts).ts().prev()).min(registered));
         }
     }
     Ok(registered)
+}
+
+/// A gap of a pump as readers of its stream know it.
+pub(super) fn gone(pump: &NodeId, gap: Range) -> Hole {
+    Hole { pump: pump.clone(), after: gap.after, through: gap.through }
 }
 
 pub(super) async fn describe(
@@ -137,13 +149,16 @@ pub(super) async fn describe(
     let id = NodeId::new(&hello.node_id)
         .map_err(|e| Error::Unreachable { host: host.clone(), message: e.to_string() })?;
     let range = |after, through| Range { after: CommitTs::new(after), through: CommitTs::new(through) };
-    let begins = begins(&client, hello).await.map_err(|error| unreachable(&host, &error))?;
+    let gaps: Vec<(Range, String)> =
+        stats.gaps.iter().map(|g| (range(g.after, g.through), g.reason.clone())).collect();
+    let holes: Vec<Hole> = gaps.iter().map(|(gap, _)| gone(&id, *gap)).collect();
+    let begins = begins(&client, hello, &holes).await.map_err(|error| unreachable(&host, &error))?;
     Ok(PumpInfo {
         member: Member { id, host },
         watermark: CommitTs::new(hello.watermark),
         safe_point: CommitTs::new(hello.safe_point),
         begins,
-        gaps: stats.gaps.iter().map(|g| (range(g.after, g.through), g.reason.clone())).collect(),
+        gaps,
         original: false,
         client: Some(client),
     })

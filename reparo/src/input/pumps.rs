@@ -6,11 +6,13 @@ use std::time::Duration;
 use binlog_catalog::{Start, TableFilter, UnknownDdl};
 use binlog_cli::tls::Security;
 use binlog_cluster::NodeStatus;
-use binlog_pull::{Dial, EventStream, Member, PemFiles, PumpClient, SchemaSource, StreamOptions, TikvSchema};
+use binlog_pull::{
+    Dial, EventStream, KnownHoles, Member, PemFiles, PumpClient, SchemaSource, StreamOptions, TikvSchema,
+};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range, SystemClock, Ts};
 use tokio::time::Instant;
 
-use super::asking::{Answer, ask, describe, list, original, original_pd, unreachable};
+use super::asking::{Answer, Said, ask, describe, gone, list, original, original_pd, unreachable};
 use super::missing::{Finding, Survey, absent, missing, purged, unknown};
 use super::{Hole, Reading, Stores};
 use crate::{Config, Error, Origin, utc};
@@ -128,7 +130,8 @@ impl Pumps {
         let mut schema = None;
         for (host, answer) in answers {
             let (info, of) = match answer {
-                Answer::Ours { client, hello, stats } => {
+                Answer::Ours(said) => {
+                    let Said { client, hello, stats } = *said;
                     let info = describe(client, host.clone(), &hello, &stats).await?;
                     (info, ClusterId(hello.cluster_id))
                 }
@@ -222,6 +225,14 @@ impl Pumps {
         named.into_iter().chain(offline).chain(late).chain(blind).collect()
     }
 
+    /// What the pumps said to be missing: whoever reads has judged it, so it is read over, and anything else is an error.
+    pub fn known_holes(&self) -> Arc<KnownHoles> {
+        let of = |pump: &PumpInfo| {
+            pump.gaps.iter().map(|(gap, _)| gone(&pump.member.id, *gap)).collect::<Vec<_>>()
+        };
+        Arc::new(KnownHoles(self.pumps.iter().flat_map(of).collect()))
+    }
+
     /// Starts pulling a range.
     pub(crate) async fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
         let options = StreamOptions {
@@ -231,6 +242,7 @@ impl Pumps {
             budget: BUDGET,
             unknown_ddl: self.unknown_ddl,
             dial: self.dial.clone(),
+            ledger: self.known_holes(),
             schema: self.schema.clone(),
             ..StreamOptions::default()
         };

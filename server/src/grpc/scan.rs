@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use binlog_proto::store as wire;
 use binlog_storage::Fragment;
-use binlog_types::{CommitTs, Range};
+use binlog_types::{CommitTs, Gap, Range};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -30,6 +30,8 @@ pub(super) struct ScanStream {
     patience: Duration,
     batch_bytes: usize,
     tables: Option<Arc<TableMatcher>>,
+    /// Gaps that the reader knows of and reads over.
+    accepted: Vec<Range>,
     /// The transaction whose fragments are left out, until its last one.
     skipping: bool,
     reader: Option<(Reader, CommitTs)>,
@@ -61,7 +63,12 @@ impl ScanStream {
             Ok(bytes) => bytes.min(MAX_BATCH_BYTES),
             Err(_) => MAX_BATCH_BYTES,
         };
+        let accepted = |gap: &wire::GapInfo| Range {
+            after: CommitTs::new(gap.after),
+            through: CommitTs::new(gap.through),
+        };
         Ok(ScanStream {
+            accepted: request.accepted_gaps.iter().map(accepted).collect(),
             context,
             watermark,
             after,
@@ -105,10 +112,25 @@ impl ScanStream {
         if through <= self.after {
             return Ok(false);
         }
+        let through = match self.gap_before(through) {
+            Some(gap) if gap.range.after <= self.after => return Err(status::gap(&gap)),
+            Some(gap) => gap.range.after,
+            None => through,
+        };
         let range = Range { after: self.after, through };
         let reader = Reader::open(&self.context.store, range).await;
         self.reader = Some((reader.map_err(|e| reader::count(&self.context, e).into_status())?, through));
         Ok(true)
+    }
+
+    /// The first gap up to `through` that the reader has not accepted.
+    fn gap_before(&self, through: CommitTs) -> Option<Gap> {
+        let is_new = |gap: &Gap| {
+            let covers = |known: &Range| known.after <= gap.range.after && known.through >= gap.range.through;
+            !self.accepted.iter().any(covers)
+        };
+        let meets = |gap: &Gap| gap.range.through > self.after && gap.range.after < through;
+        self.context.store.gaps().into_iter().find(|gap| meets(gap) && is_new(gap))
     }
 
     /// One batch; None when all of it was filtered out and more follows at once.

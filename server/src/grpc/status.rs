@@ -63,6 +63,12 @@ pub(super) fn gap_info(gap: &Gap) -> GapInfo {
     GapInfo { after: gap.range.after.raw(), through: gap.range.through.raw(), reason: gap.reason.to_string() }
 }
 
+/// Binlogs are missing where a reader wants to go on.
+pub(super) fn gap(gap: &Gap) -> Status {
+    let text = format!("binlogs are missing in {}: {}", gap.range, gap.reason);
+    status_with(Code::DataLoss, text, Kind::Gap(gap_info(gap)))
+}
+
 /// An error of the store, for our own service.
 pub(super) fn of_store(error: &Error) -> Status {
     use binlog_storage::ErrorKind as K;

@@ -92,6 +92,36 @@ async fn what_is_not_here_yet_is_said() {
     pump.stop().await;
 }
 
+/// A commit whose prewrite never came: nobody reads over it unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_ends_a_scan_that_does_not_know_of_it() {
+    let mut pump = TestPump::start().await;
+    let before = u64::try_from(pump.client.transaction(1, 50).await.0).unwrap();
+    let lost = prewrite(pump.client.ts().await, 1, 10);
+    let lost = commit(&lost, pump.client.ts().await);
+    pump.client.send(&lost).await.unwrap();
+    let behind = u64::try_from(pump.client.transaction(1, 50).await.0).unwrap();
+    let at = lost.commit_ts as u64;
+    let request = ScanRequest { through: behind, wait_millis: 10_000, ..Default::default() };
+    let mut stream = pump.client.store.scan(request.clone()).await.unwrap().into_inner();
+    let mut found = Vec::new();
+    let status = loop {
+        match stream.message().await {
+            Ok(Some(response)) => found.extend(response.fragments.into_iter().map(|f| f.commit_ts)),
+            Ok(None) => panic!("it ended without a word"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(found, [before]);
+    let Some(Kind::Gap(gap)) = detail_of(&status) else { panic!("{status:?}") };
+    assert_eq!((gap.after, gap.through), (at - 1, at));
+    let knowing = ScanRequest { accepted_gaps: vec![gap], ..request.clone() };
+    assert_eq!(scan(&mut pump.client, knowing).await.unwrap(), [before, behind]);
+    let from_behind = ScanRequest { after: at, ..request };
+    assert_eq!(scan(&mut pump.client, from_behind).await.unwrap(), [behind]);
+    pump.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_refused() {
     let mut pump = TestPump::start().await;

@@ -123,6 +123,7 @@ async fn raw_of_pumps<W: Write>(pumps: &Pumps, range: Range, printer: &mut Print
         after: range.after,
         through: Some(range.through),
         budget: BUDGET,
+        ledger: pumps.known_holes(),
         ..StreamOptions::default()
     };
     let mut stream = MergedStream::new(options, pumps.members());

@@ -29,6 +29,8 @@ pub(crate) struct State {
     /// The schema history, complete up to the version.
     pub(crate) schema: Vec<SchemaObject>,
     pub(crate) complete: i64,
+    /// (after, through]: reported to whoever has not accepted it.
+    pub(crate) gap: Option<(u64, u64)>,
     /// Bytes of payload in one fragment.
     pub(crate) fragment: usize,
 }
@@ -170,10 +172,14 @@ impl Store for Pump {
 
     async fn scan(&self, request: Request<ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
         let request = request.into_inner();
-        let (safe_point, incarnation) = {
+        let (safe_point, incarnation, gap) = {
             let state = self.state.lock();
-            (state.safe_point, state.incarnation)
+            (state.safe_point, state.incarnation, state.gap)
         };
+        let gap = gap.filter(|(after, through)| {
+            *through > request.after
+                && !request.accepted_gaps.iter().any(|g| (g.after, g.through) == (*after, *through))
+        });
         if request.after < safe_point {
             return Err(status_with(Code::OutOfRange, "purged", Kind::Purged(Purged { safe_point })));
         }
@@ -183,6 +189,8 @@ impl Store for Pump {
             let mut after = request.after;
             loop {
                 let through = if request.follow { *watermark.borrow_and_update() } else { request.through };
+                let gap = gap.filter(|(after, _)| *after < through);
+                let through = gap.map_or(through, |(after, _)| after);
                 // One message a record, so that a break can fall anywhere.
                 let mut pending: Vec<Fragment> = Vec::new();
                 for fragment in pump.batch(after, through) {
@@ -197,6 +205,11 @@ impl Store for Pump {
                     }
                 }
                 after = after.max(through);
+                if let Some((after, through)) = gap {
+                    let detail = Kind::Gap(GapInfo { after, through, reason: "lost outcome".to_owned() });
+                    let _ = tx.send(Err(status_with(Code::DataLoss, "missing", detail))).await;
+                    return;
+                }
                 let done = ScanResponse { fragments: vec![], complete_through: after, end: !request.follow };
                 if tx.send(Ok(done)).await.is_err() || !request.follow || watermark.changed().await.is_err() {
                     return;

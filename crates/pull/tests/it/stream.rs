@@ -179,6 +179,32 @@ async fn a_hole_is_passed_where_it_was_accepted_exactly() {
     assert_eq!(read(&mut stream, 20).await, [18]);
 }
 
+/// Only one transaction is missing somewhere in the stretch: what else lies there comes.
+#[tokio::test]
+async fn a_gap_is_a_typed_stop_and_its_neighbours_come_where_it_was_accepted() {
+    let a = Pump::start("a").await;
+    a.state.lock().gap = Some((15, 25));
+    a.add([10, 15, 20, 30]);
+    a.set_watermark(40);
+    let hole = |through| Ledger {
+        hole: Some(Hole { pump: a.member().id, after: CommitTs::new(15), through: CommitTs::new(through) }),
+        ..Ledger::default()
+    };
+    for after in [0, 17] {
+        let mut stream = MergedStream::new(with(after, hole(24)), vec![a.member()]);
+        if after == 0 {
+            assert_eq!(read(&mut stream, 15).await, [10, 15], "what lies before it comes first");
+        }
+        let error = stop(&mut stream).await;
+        assert!(matches!(error, Error::Gap { .. }), "{error}");
+        assert!(error.to_string().contains("-accept-gap=a:15-25"), "{error}");
+    }
+    let mut stream = MergedStream::new(with(0, hole(25)), vec![a.member()]);
+    assert_eq!(read(&mut stream, 40).await, [10, 15, 20, 30]);
+    let mut behind = MergedStream::new(with(25, hole(24)), vec![a.member()]);
+    assert_eq!(read(&mut behind, 40).await, [30]);
+}
+
 #[tokio::test]
 async fn an_older_opening_of_the_store_is_a_typed_stop() {
     let a = Pump::start("a").await;
