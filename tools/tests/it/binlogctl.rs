@@ -1,11 +1,12 @@
 //! Every command of `binlogctl`, against a pump, PD and etcd that ask for a certificate. The texts are those of the original's
 //! program, which scripts match on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use binlog_testkit::{Authority, CertFiles, FakeCluster};
+use binlog_testkit::{Authority, CertFiles, FakeCluster, fixtures};
 
 use crate::{sibling, text};
 
@@ -225,4 +226,40 @@ fn command_lines_end_with_the_originals_codes() {
         1,
         "[FATAL] [\"fail to execute command\"] [command=resume-pump] [error=\"cmd resume-pump not supported\"]",
     );
+}
+
+/// The registry as the original's nodes had left it, shown as the original's program showed it.
+#[tokio::test]
+async fn lines_are_the_originals() {
+    use binlog_cluster::{NodeKind, NodeStatus, Registry};
+
+    let original =
+        |name: &str| std::fs::read_to_string(fixtures::testdata_dir().join("surface").join(name)).unwrap();
+    let cluster = FakeCluster::start().unwrap();
+    let registry = Registry::etcd(&[cluster.url()], None).await.unwrap();
+    let keys = original("etcd-keys.txt");
+    let mut lines = keys.lines();
+    while let (Some(key), Some(value)) = (lines.next(), lines.next()) {
+        let kind = if key.contains("/pumps/") { NodeKind::Pump } else { NodeKind::Drainer };
+        let status: NodeStatus = serde_json::from_str(value).unwrap();
+        registry.put(kind, &status).await.unwrap();
+    }
+    // The original lists in no order.
+    let sorted = |said: &str| {
+        let lines: BTreeSet<String> =
+            said.lines().filter(|line| line.starts_with('[')).map(without_time).collect();
+        lines
+    };
+    for (args, file) in [
+        (&["-cmd", "pumps"][..], "binlogctl-pumps.txt"),
+        (&["-cmd", "drainers"][..], "binlogctl-drainers.txt"),
+        (&["-cmd", "pause-pump", "-node-id", "nosuch"][..], "binlogctl-pause-unknown.txt"),
+    ] {
+        let mut command = Command::new(sibling("binlogctl"));
+        let output = command.args(["-pd-urls", &cluster.url()]).args(args).env("TZ", "UTC").output().unwrap();
+        let expected = original(file);
+        assert_eq!(sorted(&text(&output.stdout)), sorted(&expected), "{file}");
+        let code = if expected.contains("exit 1") { 1 } else { 0 };
+        assert_eq!(output.status.code(), Some(code), "{file}");
+    }
 }
