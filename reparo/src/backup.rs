@@ -281,7 +281,7 @@ mod tests {
         assert!(of_second().note.contains("its list of tables is not whole"), "{}", of_second().note);
         let first = MetaFile { meta_files: vec![file("backupmeta.schema.2")], schemas: meta.schemas.clone() };
         fs::write(here.path().join("backupmeta.schema.1"), first.encode_to_vec()).unwrap();
-        let last = MetaFile { meta_files: Vec::new(), schemas: meta.schemas.clone() };
+        let last = MetaFile { meta_files: Vec::new(), schemas: meta.schemas };
         fs::write(here.path().join("backupmeta.schema.2"), last.encode_to_vec()).unwrap();
         assert_eq!(of_second().at.raw(), TSO);
         assert!(of_second().note.contains("2 tables of the databases Shop:"), "{}", of_second().note);

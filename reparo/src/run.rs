@@ -55,7 +55,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
         return Ok(summary);
     }
     let range = selection.range;
-    let mut destination = Destination::open(config, database, &selection).await?;
+    let mut destination = Box::pin(Destination::open(config, database, &selection)).await?;
     let mut mover = Mover {
         until_ddl: config.until_next_ddl,
         range,
@@ -69,7 +69,7 @@ pub async fn run(config: &Config, shutdown: impl Future<Output = ()>) -> Result<
     } else {
         let mut reading = selection.read().await?;
         let mut progress = Progress::new(range, "restoring");
-        let moved = mover.run(&mut reading, &mut destination, &mut progress, shutdown).await;
+        let moved = Box::pin(mover.run(&mut reading, &mut destination, &mut progress, shutdown)).await;
         progress.finish();
         summary.holes.extend_from_slice(reading.holes());
         moved

@@ -21,13 +21,10 @@ fn run(dir: &Path, arguments: &[&str]) -> Vec<Value> {
         .arg(dir)
         .args(arguments)
         .output()
-        .unwrap();
+        .expect("binlog-bench starts");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
 }
 
 fn figure(report: &Value, name: &str) -> f64 {

@@ -51,7 +51,9 @@ pub fn render_dml_sql(txn: &Transaction) -> Vec<String> {
         .map(|change| {
             let layout = Layout::new(&change.table);
             let condition = |row: &Row| match layout.key {
-                Some(_) if layout.check(row, txn.commit_ts).is_ok() && layout.binds_key(row) => statement::key_condition(&layout, row),
+                Some(_) if layout.check(row, txn.commit_ts).is_ok() && layout.binds_key(row) => {
+                    statement::key_condition(&layout, row)
+                }
                 _ => statement::whole_row_condition(&layout, row, false),
             };
             match &change.kind {

@@ -57,7 +57,7 @@ fn run(command: Command, config: &Config) -> anyhow::Result<()> {
                 writeln!(std::io::stdout(), "{activity}")?;
             }
             Command::Prove => {
-                let proofs = binlog_reparo::prove(config, shutdown()).await?;
+                let proofs = Box::pin(binlog_reparo::prove(config, shutdown())).await?;
                 writeln!(std::io::stdout(), "{proofs}")?;
                 anyhow::ensure!(proofs.holds(), proofs.verdict());
             }

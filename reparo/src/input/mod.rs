@@ -66,15 +66,15 @@ impl Input {
                         "TIMESTAMPs of the files are taken to be in the zone {name} (-archive-timezone)"
                     );
                 }
-                Ok(Input::Files(Files::open(&dir, zone, config.allow_gaps).await?))
+                Ok(Input::Files(Box::pin(Files::open(&dir, zone, config.allow_gaps)).await?))
             }
             Origin::Stores(dirs) => {
-                let mut stores = Stores::open(&dirs, config.allow_gaps).await?;
+                let mut stores = Box::pin(Stores::open(&dirs, config.allow_gaps)).await?;
                 stores.unknown_ddl = config.unknown_ddl()?;
                 Ok(Input::Stores(stores))
             }
             origin @ (Origin::Registry | Origin::Addresses(_)) => {
-                let mut pumps = Pumps::connect(&origin, config).await?;
+                let mut pumps = Box::pin(Pumps::connect(&origin, config)).await?;
                 pumps.unknown_ddl = config.unknown_ddl()?;
                 Ok(Input::Pumps(pumps))
             }

@@ -190,7 +190,7 @@ impl Stores {
         let one = |opened: &Opened| {
             let (sender, feed) = mpsc::channel(FEED_RECORDS);
             let opened = opened.clone();
-            let pump = opened.store.node_id().clone();
+            let pump = opened.store.node_id();
             tokio::task::spawn_blocking(move || {
                 let mut cursor = match Cursor::new(&opened, range) {
                     Ok(cursor) => cursor,
