@@ -36,8 +36,10 @@ const WHERE_KNOWN: [&str; 6] = [
     "SET SESSION tidb_placement_mode = 'ignore'",
 ];
 
-/// MariaDB cuts off fractions of a second where MySQL and TiDB round: a change of a column's type must give what the source has.
-const ROUND_TIMES: &str = "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',TIME_ROUND_FRACTIONAL')";
+/// MariaDB cuts off fractions of a second where MySQL and TiDB round: a change of a column's type must give what the source has. The
+/// others do not know the mode, and take what is said to MariaDB for a comment.
+const ROUND_TIMES: &str =
+    "SET SESSION sql_mode = CONCAT(@@SESSION.sql_mode, '' /*M!100401 , ',TIME_ROUND_FRACTIONAL' */)";
 
 /// A session of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,14 +136,19 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
         sqlx::raw_sql(statement).execute(&mut connection).await?;
     }
     for statement in WHERE_KNOWN {
-        where_known(&mut connection, statement).await?;
+        match sqlx::raw_sql(statement).execute(&mut connection).await {
+            Ok(_) => {}
+            // Unknown variable, read-only variable, not for this account, global only, unknown value.
+            Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => {}
+            Err(error) => return Err(error),
+        }
     }
     if !target.sql_mode.is_empty() {
         let modes = format!("{REQUIRED_MODES},{}", target.sql_mode.join(","));
         let sql = format!("SET SESSION sql_mode = {}", literal::text(&modes));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
     }
-    where_known(&mut connection, ROUND_TIMES).await?;
+    sqlx::raw_sql(ROUND_TIMES).execute(&mut connection).await?;
     for (name, value) in &target.session {
         // A name is checked where it comes from; a number stays one, for many variables take nothing else.
         let value = if value.parse::<i64>().is_ok() { value.clone() } else { literal::text(value) };
@@ -150,15 +157,6 @@ async fn connect(target: &MySqlTarget) -> Result<MySqlConnection, sqlx::Error> {
             .await?;
     }
     Ok(connection)
-}
-
-async fn where_known(connection: &mut MySqlConnection, statement: &'static str) -> Result<(), sqlx::Error> {
-    match sqlx::raw_sql(statement).execute(connection).await {
-        Ok(_) => Ok(()),
-        // Unknown variable, read-only variable, not for this account, global only, unknown value.
-        Err(error) if matches!(server_code(&error), Some(1193 | 1227 | 1228 | 1229 | 1231 | 1238)) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// Makes sure that the server does no more work for a connection that broke: its last statement could otherwise take effect after
