@@ -240,6 +240,9 @@ fn place_of(ddl: &Ddl) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use binlog_catalog::Database;
     use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 
     use super::*;
@@ -279,8 +282,16 @@ mod tests {
     #[test]
     fn a_ddl_is_judged_by_what_was_typed() {
         let rules = rules("shop", "", &[], &["^alter +table +orders +add"]).unwrap();
-        let ddl = |typed: &str| {
-            Event::Ddl(Ddl {
+        let database = Arc::new(Database {
+            id: 1,
+            name: "shop".into(),
+            charset: "utf8mb4".into(),
+            collate: "utf8mb4_bin".into(),
+            version: SchemaVersion(4),
+        });
+        // What is left out stays in the stream, without effect.
+        let applied = |typed: &str| {
+            let ddl = Event::Ddl(Ddl {
                 start_ts: StartTs::new(1),
                 commit_ts: CommitTs::new(2),
                 job_id: JobId(3),
@@ -290,15 +301,16 @@ mod tests {
                 query: "ALTER TABLE `orders` ADD COLUMN `c` INT;".into(),
                 typed: typed.into(),
                 zone: None,
-                changes: Vec::new(),
-            })
+                changes: vec![SchemaChange::CreateDatabase(Arc::clone(&database))],
+            });
+            match rules.select(ddl) {
+                Some(Event::Ddl(ddl)) => !ddl.changes.is_empty(),
+                other => panic!("{other:?}"),
+            }
         };
-        assert!(rules.select(ddl("alter  table orders add c int")).is_none());
-        assert!(rules.select(ddl("/* later */ alter table orders add c int")).is_some());
-        assert!(
-            rules.select(ddl("")).is_some(),
-            "only TiDB's form is known, and the expression is not about that"
-        );
+        assert!(!applied("alter  table orders add c int"));
+        assert!(applied("/* later */ alter table orders add c int"));
+        assert!(applied(""), "only TiDB's form is known, and the expression is not about that");
     }
 
     #[test]
