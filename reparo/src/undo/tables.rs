@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use binlog_catalog::{Ddl, Projection, Row, RowChange, SchemaChange, TableFilter, TableRef};
-use binlog_types::{CommitTs, TableId};
+use binlog_types::{CommitTs, TableId, Zone};
 
 use super::report::{Loss, UndoReport};
 use crate::fold::{Image, Version, Versions};
@@ -17,6 +17,8 @@ struct Track {
     first: Version,
     /// As it stands now.
     now: TableRef,
+    /// The zone of the session that changed it last, in which TIMESTAMPs became other types, or the reverse.
+    zone: Option<Zone>,
     /// Why its rows cannot go back.
     gone: Option<String>,
 }
@@ -37,6 +39,7 @@ impl Tables {
                 slot.insert(Track {
                     first: Version::new(&change.table),
                     now: change.table.clone(),
+                    zone: None,
                     gone: None,
                 });
             }
@@ -46,7 +49,7 @@ impl Tables {
 
     /// A table is of interest before any row of it was.
     pub(crate) fn meet(&mut self, table: &TableRef) {
-        let track = || Track { first: Version::new(table), now: table.clone(), gone: None };
+        let track = || Track { first: Version::new(table), now: table.clone(), zone: None, gone: None };
         self.tracks.entry(table.table.id).or_insert_with(track);
     }
 
@@ -79,9 +82,13 @@ impl Tables {
                     }
                     self.give_away(plain, at);
                 }
-                SchemaChange::AlterTable { after, .. } | SchemaChange::RenameTable { after, .. } => {
+                SchemaChange::AlterTable { after, .. } => {
                     self.becomes(after);
+                    if let (Some(zone), Some(track)) = (&ddl.zone, self.tracks.get_mut(&after.table.id)) {
+                        track.zone = Some(zone.clone());
+                    }
                 }
+                SchemaChange::RenameTable { after, .. } => self.becomes(after),
                 SchemaChange::RecoverTable(table) => {
                     if let Some(track) = self.tracks.get_mut(&table.table.id) {
                         track.gone = None;
@@ -186,10 +193,11 @@ impl Tables {
         let unknown = || "the table's version is not known".to_owned();
         let from = versions.table(image.version).ok_or_else(unknown)?;
         let to = Arc::clone(&self.now(from.id).map_err(str::to_owned)?.table);
+        let zone = self.tracks.get(&from.id).and_then(|track| track.zone.clone());
         let projection = self
             .projections
             .entry(image.version)
-            .or_insert_with(|| Projection::new(Arc::clone(from), to).ok());
+            .or_insert_with(|| Some(Projection::new(Arc::clone(from), to).ok()?.in_zone(zone)));
         match projection {
             Some(projection) if projection.is_identity() => Ok(image.row.clone()),
             Some(projection) => projection.row(&image.row, exists).map_err(|e| e.to_string()),
