@@ -242,7 +242,11 @@ impl From<'_> {
             _ => return Err(self.misfit()),
         };
         let fsp = if kind == TimeKind::Date { 0 } else { ty.fsp() };
-        let mut time = time.rounded(fsp).ok_or_else(|| self.misfit())?;
+        let mut time = match self.value {
+            // Only texts and numbers are rounded on their way to a DATE.
+            Value::Time { .. } if kind == TimeKind::Date => time,
+            _ => time.rounded(fsp).ok_or_else(|| self.misfit())?,
+        };
         if kind == TimeKind::Date {
             time = PackedTime { hour: 0, minute: 0, second: 0, micros: 0, ..time };
         }
@@ -480,7 +484,7 @@ mod tests {
             ("Y", &text, &names, "y"),
             ("y,x", &text, &set, "x,y"),
             ("[1, 2]", &text, &json, "[1, 2]"),
-            ("2024-02-29 23:59:59.500", &milli, &date, "2024-03-01"),
+            ("2024-02-29 23:59:59.500", &milli, &date, "2024-02-29"),
             ("2024-02-29 23:59:59.500", &milli, &ColumnType::bigint(), "20240301000000"),
             ("2024-02-29 12:34:56.789", &milli, &second, "2024-02-29 12:34:57"),
             ("2024-02-29 12:34:56.789", &milli, &time, "12:34:57"),

@@ -50,14 +50,14 @@ fn steps(reparo: &Reparo, source: &str, kills: usize, rng: &mut SmallRng) -> Vec
             }
         }
         if done {
-            // It ended before it could be killed, unheard: what it stopped before is not known.
+            // It ended before it could be killed, unheard: what it stopped before is not known, nor whether it was the last one.
             stops.push(String::new());
-        } else {
-            let (_, said) = reparo.run(None, args).unwrap();
-            match next_ddl(&said) {
-                Some(stop) => stops.push(stop),
-                None => return stops,
-            }
+            args = &next;
+        }
+        let (_, said) = reparo.run(None, args).unwrap();
+        match next_ddl(&said) {
+            Some(stop) => stops.push(stop),
+            None => return stops,
         }
         args = &next;
         assert!(stops.len() < 500, "steps have no end: {stops:?}");

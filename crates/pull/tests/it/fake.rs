@@ -190,7 +190,7 @@ impl Store for Pump {
             loop {
                 let through = if request.follow { *watermark.borrow_and_update() } else { request.through };
                 let gap = gap.filter(|(after, _)| *after < through);
-                let through = gap.map_or(through, |(after, _)| after);
+                let through = gap.map_or(through, |(begin, _)| begin.max(after));
                 // One message a record, so that a break can fall anywhere.
                 let mut pending: Vec<Fragment> = Vec::new();
                 for fragment in pump.batch(after, through) {
