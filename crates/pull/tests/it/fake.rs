@@ -120,6 +120,9 @@ impl Pump {
     fn batch(&self, after: u64, through: u64) -> Vec<Fragment> {
         let state = self.state.lock();
         let mut out = Vec::new();
+        if through <= after {
+            return out;
+        }
         for (commit_ts, (start_ts, payload)) in state.records.range(after + 1..=through) {
             let pieces: Vec<&[u8]> = payload.chunks(state.fragment).collect();
             for (sequence, piece) in pieces.iter().enumerate() {
