@@ -15,6 +15,9 @@ const MIB: usize = 1 << 20;
 const LARGE: usize = 48 * MIB;
 const DRAINERS: usize = 10;
 
+/// One of these at a time: what they measure depends on how fast readers and the disk are.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 async fn start(root: &Root, port: u16) -> (Process, Client) {
     let addr = format!("127.0.0.1:{port}");
     let file = root.0.path().join("pump.toml");
@@ -39,6 +42,7 @@ async fn in_use(addr: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_drainers_of_a_large_transaction_and_a_slow_one_cost_little() {
+    let _alone = ALONE.lock().await;
     let root = Root::new();
     let port = binlog_testkit::free_port();
     let (mut process, mut client) = start(&root, port).await;
@@ -90,6 +94,7 @@ async fn figure(addr: &str, name: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_prewrites_at_once_wait_outside() {
+    let _alone = ALONE.lock().await;
     const WRITERS: usize = 20;
     /// What requests may take.
     const BUDGET: usize = 256 * MIB;
