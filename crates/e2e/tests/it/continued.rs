@@ -19,12 +19,17 @@ fn seeded() -> SmallRng {
     SmallRng::seed_from_u64(seed)
 }
 
-/// Kills a command some time after its start; whether it came to its end before, and what it said.
+/// Kills a command some time after its start; whether it came to its end before. If not, it may have had nothing left to do but to exit.
 fn killed_after(mut command: Command, pause: Duration) -> bool {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(pause);
     let _ = child.kill();
     child.wait().unwrap().success()
+}
+
+/// What the destination says of the restore that was begun last: "1 AFTER THROUGH" if it came to its end.
+fn standing(server: &Mariadb) -> String {
+    server.sql("SELECT finished, after_ts, through_ts FROM tidb_binlog_reparo.restore").unwrap_or_default()
 }
 
 /// The DDL that a step stopped before; None: it came to the end.
@@ -34,25 +39,23 @@ fn next_ddl(said: &str) -> Option<String> {
 }
 
 /// All steps of a restore, each killed `kills` times before it may end: what they stopped before.
-fn steps(reparo: &Reparo, source: &str, kills: usize, rng: &mut SmallRng) -> Vec<String> {
+fn steps(server: &Mariadb, reparo: &Reparo, source: &str, kills: usize, rng: &mut SmallRng) -> Vec<String> {
     let first = [source, "-archive-timezone=UTC", "-until-next-ddl"];
     let next = [source, "-archive-timezone=UTC", "-until-next-ddl", "-continue"];
     let mut args: &[&str] = &first;
     let mut stops = Vec::new();
     loop {
-        let mut done = false;
+        let before = standing(server);
         for _ in 0..kills {
-            // A step that ended must not be followed by another one.
-            done = done
-                || killed_after(reparo.command(None, args), Duration::from_millis(rng.random_range(20..160)));
-            if done {
+            killed_after(reparo.command(None, args), Duration::from_millis(rng.random_range(5..90)));
+            let now = standing(server);
+            if now != before && now.starts_with('1') {
+                // It came to its end, and was killed too late to be another one's beginning, unheard: what it stopped before is not
+                // known, nor whether it was the last one.
+                stops.push(String::new());
+                args = &next;
                 break;
             }
-        }
-        if done {
-            // It ended before it could be killed, unheard: what it stopped before is not known, nor whether it was the last one.
-            stops.push(String::new());
-            args = &next;
         }
         let (_, said) = reparo.run(None, args).unwrap();
         match next_ddl(&said) {
@@ -75,13 +78,13 @@ fn killed_steps_stop_where_others_do() {
     let all = schemas("seed");
     let truth = fixtures::truth("seed", "end").unwrap();
 
-    let expected = steps(&reparo, &source, 0, &mut rng);
+    let expected = steps(&server, &reparo, &source, 0, &mut rng);
     assert!(expected.len() > 3, "{expected:?}");
     assert_same(&truth, &dump(&server, &all), &Comparison::with_mariadb());
 
     clear(&server, &all);
     server.sql("DROP DATABASE tidb_binlog_reparo").unwrap();
-    let stops = steps(&reparo, &source, 2, &mut rng);
+    let stops = steps(&server, &reparo, &source, 2, &mut rng);
     println!(
         "{} steps, {} of them too fast to be killed",
         stops.len(),
