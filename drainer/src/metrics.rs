@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_catalog::{ChangeKind, Event};
+use binlog_cli::RuntimeMetrics;
 use binlog_pull::Arrivals;
 use binlog_sink::{LeftOut, Query, Watch};
 use binlog_types::{ClockHandle, CommitTs, NodeId};
@@ -36,6 +37,8 @@ pub(crate) struct Metrics {
     corruption: IntCounter,
     pumps: Arc<PumpMetrics>,
     queries: Arc<QueryMetrics>,
+    /// Its threads and its memory.
+    pub(crate) runtime: RuntimeMetrics,
 }
 
 /// What comes from pumps.
@@ -112,6 +115,10 @@ impl Metrics {
         };
         let queries =
             vector("query_duration_time", "seconds of a statement of rows downstream", "type", times)?;
+        for kind in ["exec", "commit"] {
+            // There from the start, also where there is nothing to measure.
+            queries.with_label_values(&[kind]);
+        }
         let metrics = Metrics {
             registry: Registry::new(),
             pump_position: GaugeVec::new(
@@ -154,13 +161,15 @@ impl Metrics {
                     &["type"],
                 )?,
             }),
+            runtime: RuntimeMetrics::new()?,
         };
         metrics.register()?;
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 14] = [
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+            Box::new(self.runtime.clone()),
             Box::new(self.pump_position.clone()),
             Box::new(self.errors.clone()),
             Box::new(self.skipped.clone()),

@@ -94,6 +94,7 @@ impl Drainer {
         let cluster = Cluster::find(&settings).await?;
         let clock = SystemClock::handle();
         let metrics = Metrics::new(clock.clone())?;
+        metrics.runtime.watch(tokio::runtime::Handle::current());
         let sink = open_sink(&settings, &cluster, &metrics).await?;
         let checkpoint = sink.checkpoint().await.map_err(Error::OpenSink)?;
         tracing::info!(node_id = %id, %addr, cluster = %cluster.id, downstream = ?settings.target, ?checkpoint, "drainer starts");

@@ -33,7 +33,6 @@ mod peers;
 mod registrar;
 mod resolver;
 mod run;
-mod runtime_metrics;
 mod serve;
 mod tick;
 mod watermark;

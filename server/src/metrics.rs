@@ -1,6 +1,6 @@
 //! The numbers of a pump, under the original's names; what the store counts comes beside them as `binlog_pump_storage_*`.
 
-use binlog_cli::with_go_bounds;
+use binlog_cli::{RuntimeMetrics, with_go_bounds};
 use binlog_storage::{BatchObserver, BatchReport, Store};
 use binlog_types::CommitTs;
 use prometheus::core::{Collector, Desc};
@@ -11,7 +11,6 @@ use prometheus::{
 };
 
 use crate::budget::Budget;
-use crate::runtime_metrics::RuntimeMetrics;
 
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]

@@ -6,10 +6,12 @@
 //! - [`FakeCluster`]: PD, TiKV and etcd at one URL; it shows a capture's schema as time goes by;
 //! - [`Replayer`]: sends a capture to pumps as TiDB did;
 //! - [`Mariadb`], [`Etcd`], [`Process`]: real servers and our own programs;
+//! - [`missing_metrics`]: what of the original's metrics ours lack;
 //! - certificates of an [`Authority`].
 
 mod compare;
 mod etcd;
+mod exposition;
 mod fake;
 pub mod fixtures;
 mod mariadb;
@@ -21,6 +23,7 @@ mod unzstd;
 
 pub use compare::{Comparison, assert_same};
 pub use etcd::Etcd;
+pub use exposition::missing_metrics;
 pub use fake::{FakeCluster, Outcome, RegionFault};
 pub use mariadb::Mariadb;
 pub use process::{Process, free_port, wait_for_port, wait_until};

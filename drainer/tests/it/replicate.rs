@@ -1,8 +1,10 @@
 //! Rows and DDL arrive, whatever happens to drainer and pumps on the way.
 
+use std::fs;
 use std::time::Duration;
 
 use binlog_cluster::{NodeKind, NodeState};
+use binlog_testkit::{fixtures::testdata_dir, missing_metrics};
 use binlog_workload::{Limit, Options, Workload};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -113,5 +115,26 @@ async fn an_operator_pauses_and_closes() {
     assert!(http(&drainer.addr, "PUT /state/drainer-1/close").await.contains("\"code\": 200"));
     drainer.ends().await.unwrap();
     assert_eq!(state(&site).await, NodeState::Offline);
+    pump.until(async {}).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_metric_of_the_original_is_there() {
+    let site = Site::new();
+    let pump = site.pump("pump0").await;
+    let mut workload =
+        Workload::connect(&site.cluster(), Options { seed: 5, accounts: 20, ..Options::default() })
+            .await
+            .unwrap();
+    workload.create_schema().await.unwrap();
+    workload.run(2, Limit::Transactions(50), |_| ()).await.unwrap();
+    workload.delete_all("audit").await.unwrap();
+    let drainer = site.drainer().await;
+    site.expect(&workload.snapshot().await.unwrap()).await;
+    let original = fs::read_to_string(testdata_dir().join("surface/drainer-metrics.txt")).unwrap();
+    let ours = http(&drainer.addr, "GET /metrics").await;
+    let missing = missing_metrics(&original, ours.split_once("\r\n\r\n").unwrap().1);
+    assert!(missing.is_empty(), "{missing:#?}");
+    drainer.stop().await;
     pump.until(async {}).await.unwrap();
 }
