@@ -113,6 +113,10 @@ impl EventRules {
                 });
                 (!txn.changes.is_empty()).then_some(Event::Transaction(txn))
             }
+            Event::Ddl(mut ddl) if ddl.ahead => {
+                ddl.changes.retain(|change| !self.ignores_ahead(change));
+                (!ddl.changes.is_empty()).then_some(Event::Ddl(ddl))
+            }
             Event::Ddl(ddl) => {
                 let kind = kind_of(&ddl.query);
                 let (schema, table) = place_of(&ddl);
@@ -125,6 +129,20 @@ impl EventRules {
                 Some(Event::Ddl(ddl))
             }
         }
+    }
+
+    /// Whether the DDL that an index goes ahead of would be left out. It is under way: that it drops the index is all that is known of it.
+    fn ignores_ahead(&self, change: &SchemaChange) -> bool {
+        let SchemaChange::AlterTable { before, after } = change else { return false };
+        let (schema, table) = (&after.schema, &after.table.name);
+        let gone = before.table.indexes.iter();
+        let mut gone = gone.filter(|old| !after.table.indexes.iter().any(|new| new.id == old.id));
+        gone.any(|index| {
+            let name = &index.name;
+            let dropped = if index.primary { "PRIMARY KEY".to_owned() } else { format!("INDEX {name}") };
+            self.ignores(schema, table, "alter table", true, &format!("ALTER TABLE {table} DROP {dropped}"))
+                || self.ignores(schema, table, "drop index", true, &format!("DROP INDEX {name} ON {table}"))
+        })
     }
 
     fn ignores(&self, schema: &str, table: &str, event: &str, ddl: bool, query: &str) -> bool {
@@ -302,6 +320,7 @@ mod tests {
                 typed: typed.into(),
                 zone: None,
                 changes: vec![SchemaChange::CreateDatabase(Arc::clone(&database))],
+                ahead: false,
             });
             match rules.select(ddl) {
                 Some(Event::Ddl(ddl)) => !ddl.changes.is_empty(),

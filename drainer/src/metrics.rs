@@ -228,6 +228,8 @@ impl Metrics {
                         }
                     }
                 }
+                // No DDL of the stream.
+                Event::Ddl(ddl) if ddl.ahead => {}
                 Event::Ddl(_) => {
                     self.ddl_jobs.inc();
                     self.events.with_label_values(&["DDL"]).inc();

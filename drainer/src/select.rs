@@ -40,6 +40,12 @@ impl Selection {
     }
 
     fn select(&self, event: Event) -> Option<Event> {
+        if let Event::Ddl(ddl) = &event
+            && ddl.ahead
+        {
+            // The DDL that it goes ahead of is not applied either, or not left out with the record that comes behind.
+            return narrow(event, &self.tables).filter(|_| self.sync_ddl).and_then(|e| self.rules.select(e));
+        }
         let commit_ts = event.commit_ts();
         let ignored = self.ignored.contains(&commit_ts);
         if ignored {
@@ -151,6 +157,7 @@ mod tests {
                 typed: String::new(),
                 zone: None,
                 changes: vec![SchemaChange::DropTable(change(schema, "t", 0).table)],
+                ahead: false,
             })
         };
         let changes = |selection: &Selection, event| match selection.select(event) {

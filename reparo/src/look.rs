@@ -173,7 +173,7 @@ pub async fn look(config: &Config, shutdown: impl Future<Output = ()>) -> Result
     selection
         .each(&mut reading, "looking", shutdown, |event| {
             match event {
-                Event::Ddl(ddl) if all && format.is_none() => {
+                Event::Ddl(ddl) if all && format.is_none() && !ddl.ahead => {
                     let (at, time) = (ddl.commit_ts, utc(ddl.commit_ts.ts()));
                     writer.line(&format!("{time}  commit_ts {at}  DDL  {}", ddl.query))?;
                 }

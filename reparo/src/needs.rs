@@ -33,6 +33,17 @@ impl Needs {
     }
 
     pub(crate) fn ddl(&mut self, ddl: &Ddl) {
+        if ddl.ahead {
+            // As rows of these tables do.
+            for change in &ddl.changes {
+                if let SchemaChange::AlterTable { before, .. } = change
+                    && !self.named.contains(&name(before))
+                {
+                    self.before.entry(name(before)).or_insert(ddl.commit_ts);
+                }
+            }
+            return;
+        }
         for change in &ddl.changes {
             let tables = match change {
                 SchemaChange::CreateDatabase(_) | SchemaChange::AlterDatabase { .. } => Vec::new(),

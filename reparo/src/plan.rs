@@ -101,14 +101,16 @@ pub async fn plan(config: &Config, shutdown: impl Future<Output = ()>) -> Result
         let mut begun = false;
         let mut next_ddl = None;
         let each = |event: &Event| {
+            let ahead = matches!(event, Event::Ddl(ddl) if ddl.ahead);
             if let Event::Ddl(ddl) = event
                 && config.until_next_ddl
                 && begun
+                && !ahead
             {
                 next_ddl = Some((ddl.commit_ts, ddl.query.clone()));
                 return Ok(false);
             }
-            begun = true;
+            begun |= !ahead;
             plan.add(event);
             Ok(true)
         };
@@ -139,7 +141,7 @@ impl Plan {
         self.summary.counts.add(event);
         match event {
             Event::Ddl(ddl) => {
-                if self.ddls.len() < DDL_LINES {
+                if self.ddls.len() < DDL_LINES && !ddl.ahead {
                     self.ddls.push((ddl.commit_ts, ddl.query.clone()));
                 }
                 self.needs.ddl(ddl);

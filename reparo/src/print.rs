@@ -16,6 +16,8 @@ const CREATE_SCHEMA: u8 = 1;
 /// Those of `out`.
 pub fn write_event(out: &mut dyn Write, event: &Event) -> io::Result<()> {
     match event {
+        // The original knows none of these.
+        Event::Ddl(ddl) if ddl.ahead => Ok(()),
         Event::Ddl(ddl) => write_ddl(out, ddl),
         Event::Transaction(txn) => txn.changes.iter().try_for_each(|change| write_change(out, change)),
     }

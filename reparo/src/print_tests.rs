@@ -84,6 +84,7 @@ fn ddl_stands_after_its_database() {
             typed: String::new(),
             zone: None,
             changes: vec![],
+            ahead: false,
         })
     };
     let events = [

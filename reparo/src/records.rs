@@ -28,6 +28,8 @@ fn images(change: &RowChange) -> (&'static str, Option<&Row>, Option<&Row>) {
 /// Writes an event as JSON lines.
 pub(crate) fn write_json(out: &mut dyn Write, event: &Event) -> io::Result<()> {
     match event {
+        // No record of the stream.
+        Event::Ddl(ddl) if ddl.ahead => Ok(()),
         Event::Ddl(ddl) => {
             let (at, time, start) = (ddl.commit_ts, utc(ddl.commit_ts.ts()), ddl.start_ts);
             let (schema, query) = (quoted(&ddl.schema), quoted(&ddl.query));
@@ -122,6 +124,7 @@ fn quoted(text: &str) -> String {
 pub(crate) fn write_csv(out: &mut dyn Write, event: &Event) -> io::Result<()> {
     let head = |commit_ts, start_ts: u64| format!("{commit_ts},{},{start_ts}", utc(commit_ts));
     match event {
+        Event::Ddl(ddl) if ddl.ahead => Ok(()),
         Event::Ddl(ddl) => {
             let head = head(ddl.commit_ts.ts(), ddl.start_ts.raw());
             writeln!(out, "{head},,ddl,{},,,,,{}", field(&ddl.schema), field(&ddl.query))

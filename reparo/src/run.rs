@@ -154,13 +154,19 @@ impl Mover<'_> {
         if !self.until_ddl {
             return None;
         }
-        let begun = self.begun || self.first.is_some();
+        let mut begun = self.begun || self.first.is_some();
         let at = batch.events.iter().enumerate().find_map(|(at, event)| match event {
-            Event::Ddl(ddl) if begun || at > 0 => Some((at, ddl.commit_ts, ddl.query.clone())),
-            _ => None,
+            Event::Ddl(ddl) if ddl.ahead => None,
+            Event::Ddl(ddl) if begun => Some((at, ddl.commit_ts, ddl.query.clone())),
+            _ => {
+                begun = true;
+                None
+            }
         });
         let (at, commit_ts, query) = at?;
         batch.events.truncate(at);
+        // It comes again with the DDL.
+        while batch.events.pop_if(|event| matches!(event, Event::Ddl(ddl) if ddl.ahead)).is_some() {}
         self.next_ddl = Some((commit_ts, query));
         Some(commit_ts.ts().prev().into())
     }

@@ -30,7 +30,7 @@ impl Counts {
     /// Counts one event.
     pub fn add(&mut self, event: &Event) {
         match event {
-            Event::Ddl(_) => self.ddls += 1,
+            Event::Ddl(ddl) => self.ddls += u64::from(!ddl.ahead),
             Event::Transaction(txn) => {
                 self.transactions += 1;
                 for change in &txn.changes {

@@ -109,7 +109,7 @@ fn write_sql(out: &mut dyn Write, event: &Event, dialect: SqlDialect) -> io::Res
     writeln!(out, "-- commit_ts {ts}, {}", utc(ts.ts()))?;
     match event {
         // Of binlog files: all that is known is its text.
-        Event::Ddl(ddl) if ddl.job_id == JobId(0) => {
+        Event::Ddl(ddl) if ddl.job_id == JobId(0) && !ddl.ahead => {
             writeln!(out, "{};", ddl.query.trim_end().trim_end_matches(';'))
         }
         Event::Ddl(ddl) => render_ddl_sql(ddl, dialect).iter().try_for_each(|line| writeln!(out, "{line}")),

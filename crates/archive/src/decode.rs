@@ -116,6 +116,7 @@ impl Decoder {
                     typed: String::new(),
                     zone: None,
                     changes: Vec::new(),
+                    ahead: false,
                 }))
             }
             Ok(pb_binlog::BinlogType::Dml) => {

@@ -20,7 +20,7 @@ mod value;
 pub use codec::{JsonBinary, TimeKind};
 pub use error::Error;
 pub use filter::{SYSTEM_SCHEMAS, TableFilter};
-pub use history::{SchemaHistory, made_by, same_object};
+pub use history::{SchemaHistory, made_by, object_key, same_object};
 pub use interpret::{Blob, Interpreter, Large, LargeStep, SkipReason, Start, Step, UnknownDdl};
 pub use model::{
     ChangeKind, Column, ColumnType, Database, Ddl, Event, Index, IndexColumn, Moment, Part, Row, RowChange,

@@ -21,7 +21,7 @@ use binlog_types::{ClockHandle, JobId, SchemaVersion, Ts};
 
 use self::reader::{MetaReader, RawJob};
 pub use self::requests::JobRequests;
-use self::settle::Ledger;
+use self::settle::{AtWork, Ledger};
 use crate::{PdClient, TikvClient};
 
 /// Jobs finish out of order: when something changed, this many ids below the highest are looked at again. What finishes further below
@@ -158,7 +158,8 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
         }
         let settled = self.ledger.settle(version, self.clock.monotonic());
         if settled > self.ledger.complete() {
-            let objects = self.read_uncovered(settled, version, at).await?;
+            let mut objects = self.read_uncovered(settled, version, at).await?;
+            objects.extend(self.read_steps(settled, at).await?);
             self.keeper.keep(objects, settled).await?;
             self.ledger.advance(settled);
             tracing::info!(version = %settled, "the schema history has grown");
@@ -295,6 +296,23 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
             }
         }
         Ok(objects)
+    }
+}
+
+impl<K: SchemaKeeper> SchemaFollower<K> {
+    /// What DDLs leave of the unique indexes of the tables that they are at work on. The table is read as it stands, which may be a step
+    /// later than the version: TiDB does not give back an index that it has begun to take away.
+    async fn read_steps(&self, settled: SchemaVersion, at: Ts) -> Result<Vec<SchemaObject>, FollowError> {
+        let (mut steps, at_work) = self.ledger.steps(settled);
+        for AtWork { database, table, version } in at_work {
+            let Some(object) = self.reader.table(database, table, version, at).await? else { continue };
+            let step = meta::step_object(&object).map_err(|cause| FollowError::Meta {
+                what: format!("table {table} of database {database}"),
+                cause,
+            })?;
+            steps.push(step);
+        }
+        Ok(steps)
     }
 }
 

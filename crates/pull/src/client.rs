@@ -309,6 +309,7 @@ impl PumpClient {
             let (mut objects, mut complete) = (Vec::new(), SchemaVersion(0));
             while let Some(part) = stream.message().await? {
                 objects.extend(part.objects);
+                objects.extend(part.steps);
                 complete = complete.max(SchemaVersion(part.complete_version));
             }
             Ok(tonic::Response::new((objects, complete)))

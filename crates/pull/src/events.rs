@@ -206,6 +206,10 @@ impl EventStream {
             }
             let skip = self.skips.contains(commit_ts);
             let need = match step(&mut self.interpreter, record, skip)? {
+                Step::Ahead(ddl) => {
+                    work.out.events.extend((self.select.select)(Event::Ddl(ddl)));
+                    continue;
+                }
                 Step::Event(event) => {
                     match (self.select.select)(event)
                         .map(|event| if skip { without_effect(event) } else { event })
@@ -270,6 +274,10 @@ impl EventStream {
                 LargeStep::NeedVersion(version) => {
                     return Ok(Some(Advance::Wait(work.wait(Need::Version(version), commit_ts))));
                 }
+                LargeStep::Ahead(ddl) => {
+                    work.out.events.extend((self.select.select)(Event::Ddl(ddl)));
+                    return Ok(None);
+                }
                 LargeStep::Whole => {
                     let mut payload = vec![0; spool.len() as usize];
                     spool.read_at(0, &mut payload).map_err(Error::aside)?;
@@ -295,7 +303,7 @@ impl EventStream {
                 }
                 None => match begin(&mut self.interpreter)? {
                     LargeStep::Rows(large) => work.large = Some(LargeWork::Parts(large)),
-                    LargeStep::NeedVersion(_) | LargeStep::Whole => work.large = None,
+                    LargeStep::NeedVersion(_) | LargeStep::Ahead(_) | LargeStep::Whole => work.large = None,
                 },
             },
             LargeWork::Parts(parts) => match self.interpreter.next_part(parts).map_err(failed)? {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_catalog::same_object;
+use binlog_catalog::{object_key, same_object};
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{ClusterId, CommitTs, JobId, SchemaVersion};
 use futures::future::BoxFuture;
@@ -227,12 +227,12 @@ async fn ask_one(
 
 /// One history from several, in order of version, kind and id.
 fn unite(answers: Vec<Answer>) -> Result<Answer, Error> {
-    let mut united: BTreeMap<(i64, i32, i64), SchemaObject> = BTreeMap::new();
+    let mut united: BTreeMap<_, SchemaObject> = BTreeMap::new();
     let mut complete = SchemaVersion(0);
     for (objects, version) in answers {
         complete = complete.max(version);
         for object in objects {
-            let key = (object.schema_version, object.kind, object.id);
+            let key = object_key(&object);
             match united.get_mut(&key) {
                 None => {
                     united.insert(key, object);

@@ -91,7 +91,7 @@ impl Store for Pump {
             job || o.schema_version > request.after_version
         };
         let objects = self.schema.lock().iter().filter(wanted).cloned().collect();
-        let all = SchemaResponse { objects, complete_version: 3 };
+        let all = SchemaResponse { objects, complete_version: 3, steps: Vec::new() };
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(all)))))
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use binlog_catalog::{Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, same_object};
+use binlog_catalog::{
+    Event, Interpreter, SkipReason, Start, Step, TableFilter, UnknownDdl, object_key, same_object,
+};
 use binlog_cli::ReadLock;
 use binlog_proto::store::SchemaObject;
 use binlog_pull::{EventBatch, Feed, Record, narrow};
@@ -248,7 +250,7 @@ impl Stores {
                     why: format!("schema object {} of kind {}: {what}", entry.id, entry.kind),
                 };
                 let object = SchemaObject::decode(entry.value.clone()).map_err(|e| bad(&e.to_string()))?;
-                let key = (entry.schema_version, entry.kind, entry.id);
+                let key = object_key(&object);
                 match objects.get(&key) {
                     Some(known) if same_object(known, &object) => {}
                     // Snapshots of two moments: the one that was written first.
@@ -344,14 +346,23 @@ impl Decoder {
         let commit_ts = record.commit_ts;
         let unreadable = |what: String| Error::Record { commit_ts, what };
         let body = record.body().map_err(|e| unreadable(e.to_string()))?;
-        let step = self.interpreter.step(record.start_ts, commit_ts, &body);
-        match step.map_err(|e| unreadable(e.to_string()))? {
+        let mut step = || {
+            let step = self.interpreter.step(record.start_ts, commit_ts, &body);
+            step.map_err(|e| unreadable(e.to_string()))
+        };
+        let mut found = step()?;
+        while let Step::Ahead(ddl) = found {
+            batch.events.extend(narrow(Event::Ddl(ddl), &self.filter));
+            found = step()?;
+        }
+        match found {
             Step::Event(event) => match narrow(event, &self.filter) {
                 Some(event) => batch.events.push(event),
                 None => batch.skipped += 1,
             },
             Step::Skipped(SkipReason::Fake) => {}
             Step::Skipped(SkipReason::NoEffect(_)) => batch.skipped += 1,
+            Step::Ahead(_) => {}
             Step::NeedVersion(need) => return Err(Error::NoVersion { commit_ts, need, known: self.known }),
             Step::NeedJob(job) => return Err(Error::NoJob { commit_ts, job }),
         }

@@ -218,6 +218,7 @@ mod tests {
             typed: String::new(),
             zone: None,
             changes: Vec::new(),
+            ahead: false,
         }
     }
 

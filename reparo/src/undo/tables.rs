@@ -100,7 +100,7 @@ impl Tables {
                 | SchemaChange::CreateTable(_) => {}
             }
         }
-        if inside && !ddl.changes.is_empty() {
+        if inside && !ddl.changes.is_empty() && !ddl.ahead {
             report.ddl(ddl);
         }
     }

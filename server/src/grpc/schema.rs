@@ -137,22 +137,23 @@ async fn missing(
 
 fn batches(entries: &[SchemaEntry], complete: SchemaVersion) -> Result<Vec<wire::SchemaResponse>, Status> {
     let mut responses = Vec::new();
-    let mut current = wire::SchemaResponse { objects: Vec::new(), complete_version: complete.0 };
+    let empty = wire::SchemaResponse { complete_version: complete.0, ..wire::SchemaResponse::default() };
+    let mut current = empty.clone();
     let mut bytes = 0;
     for entry in entries {
-        current.objects.push(object_of(entry)?);
+        let object = object_of(entry)?;
+        match object.kind() {
+            ObjectKind::Step => current.steps.push(object),
+            _ => current.objects.push(object),
+        }
         bytes += entry.value.len();
         if bytes >= BATCH_BYTES {
-            let full = wire::SchemaResponse {
-                objects: std::mem::take(&mut current.objects),
-                complete_version: complete.0,
-            };
-            responses.push(full);
+            responses.push(std::mem::replace(&mut current, empty.clone()));
             bytes = 0;
         }
     }
     // Also an empty history is answered, with its version.
-    if !current.objects.is_empty() || responses.is_empty() {
+    if bytes > 0 || responses.is_empty() {
         responses.push(current);
     }
     Ok(responses)
@@ -173,7 +174,9 @@ fn object_of(entry: &SchemaEntry) -> Result<SchemaObject, Status> {
 /// A text for people when the kind is none.
 pub(crate) fn entry_of(object: &SchemaObject) -> Result<SchemaEntry, String> {
     let kind = match ObjectKind::try_from(object.kind) {
-        Ok(kind @ (ObjectKind::Database | ObjectKind::Table | ObjectKind::Job)) => kind as u8,
+        Ok(kind @ (ObjectKind::Database | ObjectKind::Table | ObjectKind::Job | ObjectKind::Step)) => {
+            kind as u8
+        }
         Ok(ObjectKind::Unspecified) | Err(_) => {
             return Err(format!(
                 "schema object id {} version {} has the unknown kind {}",

@@ -106,7 +106,8 @@ fn say(note: &str) {
 async fn decoded<W: Write>(mut reading: Reading, printer: &mut Printer<W>) -> anyhow::Result<()> {
     loop {
         let batch = reading.next().await?;
-        for event in &batch.events {
+        // What goes ahead of a record is none.
+        for event in batch.events.iter().filter(|event| !matches!(event, Event::Ddl(ddl) if ddl.ahead)) {
             if printer.event(event)?.is_done() {
                 return Ok(());
             }

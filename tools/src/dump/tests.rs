@@ -47,6 +47,7 @@ fn events() -> Vec<Event> {
             typed: String::new(),
             zone: None,
             changes: vec![],
+            ahead: false,
         }),
         Event::Transaction(Transaction {
             start_ts: StartTs::new(5),

@@ -1,15 +1,18 @@
 //! Every version of every schema object, by schema version.
 
 mod derive;
+mod steps;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{CommitTs, JobId, SchemaVersion, TableId};
+use bytes::Bytes;
 
 use crate::meta::{Job, job_type, parse_database, parse_table};
 use crate::{Database, Error, Table};
+use steps::Steps;
 
 /// One version of an object.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct SchemaHistory {
     underived: Vec<Arc<Job>>,
     /// What jobs did to tables that they carry nothing about.
     derived: HashMap<JobId, Vec<TableId>>,
+    /// What DDLs that were under way had left of a table's unique indexes.
+    steps: Steps,
     complete: SchemaVersion,
 }
 
@@ -60,6 +65,7 @@ impl SchemaHistory {
                     .map_err(|()| conflict("table", &object))
             }
             ObjectKind::Job => self.insert_job(&object),
+            ObjectKind::Step => self.steps.insert(&object),
             ObjectKind::Unspecified => {
                 Err(Error::Schema(format!("schema object {} has no kind that is known", object.id)))
             }
@@ -157,6 +163,8 @@ impl SchemaHistory {
                 *versions = versions.split_off(&alive);
             }
         }
+        let tables = &self.tables;
+        self.steps.forget(below, |id| tables.contains_key(&id));
         let old = |job: &Job| job.version <= below;
         let gone: Vec<JobId> = self.jobs.iter().filter(|(_, job)| old(job)).map(|(id, _)| *id).collect();
         for id in gone {
@@ -165,11 +173,26 @@ impl SchemaHistory {
         }
     }
 
+    /// The unique indexes of a table that a DDL amid its work has ceased to enforce, by its steps for which `holds` says yes, and the last
+    /// of those. None: there is none such.
+    pub(crate) fn unenforced(
+        &self,
+        table: &Table,
+        holds: impl Fn(SchemaVersion, u64) -> bool,
+    ) -> Option<(SchemaVersion, Vec<i64>)> {
+        self.steps.unenforced(table, holds)
+    }
+
+    /// Whether any step is known at all.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.steps.len() > 0
+    }
+
     /// How many versions of objects and jobs are held.
     pub fn size(&self) -> usize {
         let tables: usize = self.tables.values().map(BTreeMap::len).sum();
         let databases: usize = self.databases.values().map(BTreeMap::len).sum();
-        tables + databases + self.jobs.len()
+        tables + databases + self.jobs.len() + self.steps.len()
     }
 
     /// As [`SchemaHistory::table_at`]; where the history begins later, the oldest version that it has.
@@ -220,8 +243,16 @@ impl SchemaHistory {
     }
 }
 
+/// What two objects share if they are the same version of the same. Steps of one version may differ, for they are read while a DDL is at
+/// work, and each counts.
+pub fn object_key(object: &SchemaObject) -> (i64, i32, i64, Bytes) {
+    let is_step = object.kind == ObjectKind::Step as i32;
+    let json = if is_step { object.json.clone() } else { Bytes::new() };
+    (object.schema_version, object.kind, object.id, json)
+}
+
 /// Whether two objects of one version say the same of it: everything that is read is equal. What a job carries and what is read from
-/// TiKV may differ in stamps and counters, and a job may not know the database.
+/// TiKV may differ in stamps and counters, and a job may not know the database. Of two steps either will do.
 pub fn same_object(a: &SchemaObject, b: &SchemaObject) -> bool {
     let of = |o: &SchemaObject| (o.kind, o.id, o.schema_version, o.dropped);
     if of(a) != of(b) || (a.parent_id != b.parent_id && a.parent_id != 0 && b.parent_id != 0) {
@@ -244,6 +275,7 @@ pub fn same_object(a: &SchemaObject, b: &SchemaObject) -> bool {
             (Ok(a), Ok(b)) => a.same(&b),
             _ => false,
         },
+        ObjectKind::Step => true,
         ObjectKind::Unspecified => false,
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::cursor::{Content, Cursor};
 use super::{Interpreter, Start};
 use crate::row::Plan;
-use crate::{Error, Part, RowChange, TableRef, Transaction};
+use crate::{Ddl, Error, Part, RowChange, TableRef, Transaction};
 
 /// Bytes of rows in a part, about …
 const PART_BYTES: usize = 1 << 20;
@@ -40,6 +40,8 @@ pub enum LargeStep {
     Rows(Box<Large>),
     /// As [`Step::NeedVersion`](super::Step::NeedVersion).
     NeedVersion(SchemaVersion),
+    /// As [`Step::Ahead`](super::Step::Ahead).
+    Ahead(Ddl),
     /// No rows, or not only: to be read as other records are.
     Whole,
 }
@@ -150,6 +152,10 @@ impl Interpreter {
             return Ok(LargeStep::NeedVersion(schema_version));
         }
         self.ready(schema_version);
+        let ids = tables.iter().map(|rows| TableId(rows.table));
+        if let Some(ddl) = self.ahead_of_rows(start_ts, commit_ts, schema_version, ids)? {
+            return Ok(LargeStep::Ahead(ddl));
+        }
         let changes = tables.iter().map(|rows| rows.count[SEQUENCE]).sum();
         let tables = tables.into_iter();
         let (open, done) = (None, 0);

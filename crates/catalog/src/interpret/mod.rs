@@ -1,5 +1,6 @@
 //! From stored records to events, sans I/O: decode by the version written under, project onto the table as it stands.
 
+mod ahead;
 mod cursor;
 mod ddl;
 mod large;
@@ -7,8 +8,10 @@ mod rows;
 mod state;
 mod wanted;
 
+use binlog_proto::binlog::PrewriteValue;
 use binlog_proto::{Body, store::SchemaObject};
-use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
+use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs, TableId};
+use prost::Message as _;
 
 use crate::meta::{Job, job_type};
 use crate::{Ddl, Error, Event, Part, SchemaHistory, TableRef, Transaction, sql};
@@ -65,6 +68,8 @@ pub enum SkipReason {
 pub enum Step {
     /// Something to apply.
     Event(Event),
+    /// Something to apply before the record ([`Ddl::ahead`]): call again with the same record.
+    Ahead(Ddl),
     /// Nothing to apply.
     Skipped(SkipReason),
     /// Feed the history up to this version with [`Interpreter::extend`] and call again with the same record.
@@ -173,7 +178,14 @@ impl Interpreter {
             return Ok(Step::NeedVersion(schema_version));
         }
         self.ready(schema_version);
-        let changes = self.rows(commit_ts, body)?;
+        let value =
+            body.prewrite_value.clone().map(PrewriteValue::decode).transpose().map_err(undecodable)?;
+        let value = value.unwrap_or_default();
+        let tables = value.mutations.iter().map(|mutation| TableId(mutation.table_id));
+        if let Some(ddl) = self.ahead_of_rows(start_ts, commit_ts, schema_version, tables)? {
+            return Ok(Step::Ahead(ddl));
+        }
+        let changes = self.rows(commit_ts, &value)?;
         Ok(Step::Event(Event::Transaction(Transaction {
             start_ts,
             commit_ts,
@@ -224,6 +236,9 @@ impl Interpreter {
             )));
         }
         self.ready(SchemaVersion(job.version.0 - 1));
+        if let Some(ddl) = self.ahead_of_ddl(start_ts, commit_ts, job.altered()) {
+            return Ok(Step::Ahead(ddl));
+        }
         let state = self.state.as_mut().ok_or_else(|| Error::Schema("no schema state".into()))?;
         let unknown = !job_type::is_known(job.job_type);
         if unknown && self.unknown == UnknownDdl::Stop {
@@ -251,6 +266,7 @@ impl Interpreter {
             typed: job.query.clone(),
             zone: job.zone.clone(),
             changes,
+            ahead: false,
         })))
     }
 

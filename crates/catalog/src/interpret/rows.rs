@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use binlog_proto::Body;
 use binlog_proto::binlog::{MutationType, PrewriteValue, TableMutation};
 use binlog_types::{CommitTs, SchemaVersion, TableId};
 use bytes::Bytes;
-use prost::Message;
 
 use super::Interpreter;
 use super::state::Gone;
@@ -43,10 +41,11 @@ impl Plans {
 }
 
 impl Interpreter {
-    pub(super) fn rows(&mut self, commit_ts: CommitTs, body: &Body) -> Result<Vec<RowChange>, Error> {
-        let Some(value) = &body.prewrite_value else { return Ok(Vec::new()) };
-        let value = PrewriteValue::decode(value.clone())
-            .map_err(|source| Error::Undecodable { commit_ts, source })?;
+    pub(super) fn rows(
+        &mut self,
+        commit_ts: CommitTs,
+        value: &PrewriteValue,
+    ) -> Result<Vec<RowChange>, Error> {
         let version = SchemaVersion(value.schema_version);
         let mut changes = Vec::with_capacity(value.mutations.iter().map(|m| m.sequence.len()).sum());
         for mutation in &value.mutations {
@@ -84,7 +83,7 @@ impl Interpreter {
     }
 
     /// The table that rows of `id` belong to; None: they are to be left out.
-    fn target(
+    pub(super) fn target(
         &mut self,
         commit_ts: CommitTs,
         id: TableId,

@@ -25,6 +25,8 @@ pub(super) struct State {
     databases: HashMap<i64, (Arc<Database>, Arc<str>)>,
     tables: HashMap<TableId, (i64, Arc<Table>)>,
     gone: HashMap<TableId, Gone>,
+    /// Tables with unique indexes that were enforced no more where the state begins, as of these steps. Whether that was told is not known.
+    untold: HashMap<TableId, SchemaVersion>,
 }
 
 impl State {
@@ -76,6 +78,11 @@ impl State {
                 None => {}
             }
         }
+        for (id, (_, table)) in &state.tables {
+            if let Some((step, _)) = history.unenforced(table, &holds) {
+                state.untold.insert(*id, step);
+            }
+        }
         state
     }
 
@@ -95,6 +102,25 @@ impl State {
     pub(super) fn put_table(&mut self, parent_id: i64, table: Arc<Table>) {
         self.gone.remove(&table.id);
         self.tables.insert(table.id, (parent_id, table));
+    }
+
+    /// The last step of a DDL on the table that had been made where the state begins, and may not have been told.
+    pub(super) fn untold(&self, id: TableId) -> Option<SchemaVersion> {
+        self.untold.get(&id).copied()
+    }
+
+    /// The table is without these indexes as of a step of a DDL.
+    pub(super) fn take_indexes(
+        &mut self,
+        id: TableId,
+        step: SchemaVersion,
+        indexes: &[i64],
+    ) -> Option<TableRef> {
+        self.untold.remove(&id);
+        self.version = self.version.max(step);
+        let (_, table) = self.tables.get_mut(&id)?;
+        *table = Arc::new(table.without_indexes(indexes, step));
+        self.table(id)
     }
 
     pub(super) fn drop_table(&mut self, id: TableId, gone: Gone) {

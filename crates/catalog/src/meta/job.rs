@@ -1,7 +1,7 @@
 //! Finished DDL jobs, and the schema objects that they made or dropped.
 
 use binlog_proto::store::{ObjectKind, SchemaObject};
-use binlog_types::{SchemaVersion, Zone};
+use binlog_types::{SchemaVersion, TableId, Zone};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -68,6 +68,12 @@ impl Job {
     /// As [`Job::parse`].
     pub(crate) fn read(json: &[u8]) -> Result<(Self, Vec<SchemaObject>), Error> {
         Parsed::of(&tree(json)?)?.read()
+    }
+
+    /// The tables that it carries and that are there behind it.
+    pub(crate) fn altered(&self) -> impl Iterator<Item = TableId> {
+        let tables = self.touched.iter().filter(|o| o.kind == ObjectKind::Table && !o.dropped);
+        tables.map(|o| TableId(o.id))
     }
 
     /// Whether it is a job on a table of TiDB's own DDL machinery.

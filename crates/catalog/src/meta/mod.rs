@@ -8,6 +8,7 @@ mod keys;
 mod parse;
 mod rest;
 mod shape;
+mod step;
 mod write;
 
 pub use diff::{SchemaDiff, parse_diff};
@@ -19,6 +20,8 @@ pub use keys::{
 pub(crate) use parse::partition_ids;
 pub use parse::{database_object, parse_database, parse_table, table_object};
 pub use rest::is_at_rest;
+pub(crate) use step::{Enforced, without_indexes};
+pub use step::{may_take_indexes, step_object};
 pub use write::{JobSpec, database_json, job_json, table_json};
 
 /// Ids above it are the tables that TiDB's own DDL machinery uses.

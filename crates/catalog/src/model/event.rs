@@ -154,6 +154,9 @@ pub struct Ddl {
     pub zone: Option<Zone>,
     /// What it did; empty for jobs that change nothing a sink holds (placement, TiFlash, …).
     pub changes: Vec<SchemaChange>,
+    /// It is no record of the stream, but goes ahead of one: what a DDL whose binlog is still to come has done already. It has that
+    /// record's commit_ts, a start_ts that is one less, no job, and a statement that says what it does.
+    pub ahead: bool,
 }
 
 /// What one record means.

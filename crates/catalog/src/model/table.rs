@@ -110,6 +110,14 @@ impl Table {
         self.indexes.iter().find(|i| i.primary)
     }
 
+    /// The table without these of its indexes, from `version` on.
+    pub(crate) fn without_indexes(&self, ids: &[i64], version: SchemaVersion) -> Table {
+        let mut table =
+            Table { version, json: crate::meta::without_indexes(&self.json, ids), ..self.clone() };
+        table.indexes.retain(|index| !ids.contains(&index.id));
+        table
+    }
+
     /// The column of that name, whatever the case.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name.eq_ignore_ascii_case(name))

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use binlog_catalog::meta::{Job, SchemaDiff, job_type};
+use binlog_catalog::meta::{Job, SchemaDiff, job_type, may_take_indexes, step_object};
 use binlog_proto::store::{ObjectKind, SchemaObject};
 use binlog_types::{SchemaVersion, TableId, Ts};
 
@@ -35,8 +35,8 @@ struct OpenVersion {
     /// None: not read yet. Some(None): there is none.
     diff: Option<Option<SchemaDiff>>,
     job: Option<JobVersion>,
-    /// A job that was rolled back ended with it: the table is what it was before the job.
-    rolled_back: bool,
+    /// A job on this table that was rolled back ended with it: the table is what it was before the job.
+    rolled_back: Option<i64>,
     /// Its job does not carry all that it changed.
     exchange: bool,
     first_seen: Option<Duration>,
@@ -45,6 +45,8 @@ struct OpenVersion {
 #[derive(Debug)]
 struct JobVersion {
     tables: BTreeSet<i64>,
+    /// Of a job that may have taken unique indexes away, as steps: what it left of its tables'.
+    left: HashMap<i64, SchemaObject>,
     /// When the transaction that made the version began.
     started: Ts,
 }
@@ -59,6 +61,15 @@ pub(super) struct Uncovered {
     pub(super) before: Option<Ts>,
     /// Whether the version names it as an old id, which it took away.
     pub(super) old: bool,
+}
+
+impl OpenVersion {
+    /// Whether a job on the table ended with it, and what that left of its unique indexes, if it may have taken some.
+    fn ends(&self, table: i64) -> Option<Option<&SchemaObject>> {
+        let job = self.job.as_ref().filter(|job| job.tables.contains(&table));
+        let done = job.map(|job| job.left.get(&table));
+        done.or_else(|| (self.rolled_back == Some(table)).then_some(None))
+    }
 }
 
 impl Uncovered {
@@ -78,6 +89,14 @@ impl Uncovered {
             ..SchemaObject::default()
         }
     }
+}
+
+/// A table that a DDL is at work on which may take unique indexes from it, at a version that is a step of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AtWork {
+    pub(super) database: i64,
+    pub(super) table: TableId,
+    pub(super) version: SchemaVersion,
 }
 
 impl Ledger {
@@ -115,7 +134,7 @@ impl Ledger {
             if job.version.0 > 0 {
                 self.note_finished(job, []);
                 if job.version > self.complete {
-                    self.open.entry(job.version).or_default().rolled_back = true;
+                    self.open.entry(job.version).or_default().rolled_back = Some(job.table_id);
                 }
             }
             return;
@@ -126,11 +145,17 @@ impl Ledger {
         self.note_finished(job, tables.iter().copied());
         if job.version > self.complete {
             let open = self.open.entry(job.version).or_default();
+            let mut left = HashMap::new();
             if let Some(earlier) = open.job.take() {
                 tables.extend(earlier.tables);
+                left.extend(earlier.left);
+            }
+            if may_take_indexes(job.job_type) {
+                let there = objects.iter().filter(is_table).filter(|o| !o.dropped);
+                left.extend(there.filter_map(|o| Some((o.id, step_object(o).ok()?))));
             }
             open.exchange |= job.job_type == job_type::EXCHANGE_TABLE_PARTITION;
-            open.job = Some(JobVersion { tables, started: Ts::new(started) });
+            open.job = Some(JobVersion { tables, left, started: Ts::new(started) });
         }
     }
 
@@ -179,7 +204,7 @@ impl Ledger {
         for (&open_version, open) in self.open.range_mut(..=version) {
             let first_seen = *open.first_seen.get_or_insert(now);
             let known = open.job.is_some()
-                || open.rolled_back
+                || open.rolled_back.is_some()
                 || match &open.diff {
                     None => false,
                     Some(None) => true,
@@ -205,7 +230,9 @@ impl Ledger {
                 let next = self.next_touch(table, open_version, version);
                 let wanted = match (&open.job, &next) {
                     (Some(_), _) => !covered,
-                    (None, None) => !open.rolled_back && !is_step(&self.finished, open_version, diff),
+                    (None, None) => {
+                        open.rolled_back.is_none() && !is_step(&self.finished, open_version, diff)
+                    }
                     (None, Some(_)) => false,
                 };
                 let before = match next {
@@ -221,6 +248,29 @@ impl Ledger {
             }
         }
         found
+    }
+
+    /// Steps, up to `settled`, of DDLs that may take unique indexes away: of those that have ended, what they left is known from the
+    /// first step on. Of the others, the table is to be read.
+    pub(super) fn steps(&self, settled: SchemaVersion) -> (Vec<SchemaObject>, Vec<AtWork>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let (mut known, mut at_work) = (Vec::new(), Vec::new());
+        for (&version, open) in self.open.range(..=settled) {
+            let Some(Some(diff)) = &open.diff else { continue };
+            let (database, table) = (diff.schema_id, diff.table_id);
+            // The job's own version is none.
+            if !may_take_indexes(diff.action) || table.0 == 0 || open.ends(table.0).is_some() {
+                continue;
+            }
+            let mut later = self.open.range((Excluded(version), Unbounded));
+            match later.find_map(|(_, open)| open.ends(table.0)) {
+                Some(left) => {
+                    known.extend(left.map(|left| SchemaObject { schema_version: version.0, ..left.clone() }));
+                }
+                None => at_work.push(AtWork { database, table, version }),
+            }
+        }
+        (known, at_work)
     }
 
     /// When the next version above `after` that touches the table began; None: none does; Some(None): not known.

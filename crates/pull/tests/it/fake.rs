@@ -248,7 +248,7 @@ impl Store for Pump {
             .filter(|o| o.schema_version > request.after_version || is_job(o, request.need_job))
             .cloned()
             .collect();
-        let part = SchemaResponse { objects, complete_version: state.complete };
+        let part = SchemaResponse { objects, complete_version: state.complete, steps: Vec::new() };
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(part)))))
     }
 

@@ -287,6 +287,7 @@ mod tests {
             typed: String::new(),
             zone,
             changes: Vec::new(),
+            ahead: false,
         };
         let dialect = Dialect::new(Kind::MariaDb, HashSet::new());
         let statements = statements(&dialect, &of(before), &of(next), &ddl, &mut Notices::default());

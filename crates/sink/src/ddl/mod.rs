@@ -9,6 +9,7 @@ mod change_text;
 mod column;
 mod create;
 pub(crate) mod dialect;
+mod gone;
 mod left_out;
 mod own_text;
 mod partition;
@@ -77,7 +78,8 @@ pub(crate) fn plan(
     notices: &mut Notices,
 ) -> Result<Vec<Step>, Error> {
     let mut planner = Planner { dialect, ddl, bin, again, notices, steps: Vec::new() };
-    if dialect.kind == Kind::TiDb && wants_text(&ddl.changes) {
+    // What goes ahead of a DDL has no text of its own.
+    if dialect.kind == Kind::TiDb && !ddl.ahead && wants_text(&ddl.changes) {
         planner.own_text();
         return Ok(planner.steps);
     }

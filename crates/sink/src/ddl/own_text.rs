@@ -1,12 +1,14 @@
 //! The statement's own text, for TiDB: it says more than the objects do (partitions, options, attributes).
 //!
-//! Three things are changed in it. TTL jobs would delete rows of which the source tells its own deletes, so TTL stays off. Names of jobs are
+//! Four things are changed in it. Indexes that went ahead of the DDL are not dropped again, for a statement that drops what is gone fails as a
+//! whole. TTL jobs would delete rows of which the source tells its own deletes, so TTL stays off. Names of jobs are
 //! other ones in the target. And a batch of CREATE TABLEs is taken apart, for some of them may have been left out.
 
 use binlog_catalog::{Column, Ddl, SchemaChange, TableRef, tp};
 use binlog_types::Zone;
 
 use super::change_text::{Token, TokenKind, tokens, words};
+use super::gone::without_gone;
 use super::{Planner, Step};
 use crate::names::mysql_table;
 
@@ -23,7 +25,8 @@ impl Planner<'_> {
             let makes_database = ddl.changes.iter().any(|c| matches!(c, SchemaChange::CreateDatabase(_)));
             let named = !ddl.schema.is_empty() && !makes_database;
             let default_schema = named.then(|| ddl.schema.clone());
-            let step = self.step(&ddl.schema.as_str().into(), "", text(ddl));
+            let Some(text) = text(ddl) else { return };
+            let step = self.step(&ddl.schema.as_str().into(), "", text);
             return self.steps.push(Step { default_schema, zone, ..step });
         }
         let texts = statements(&ddl.query);
@@ -54,16 +57,19 @@ fn is_name(name: &str, table: &TableRef) -> bool {
     name.to_lowercase() == table.table.name.to_lowercase()
 }
 
-/// The statement, unless it names a job.
-fn text(ddl: &Ddl) -> String {
+/// The statement, unless it names a job; None: nothing of it is left to do.
+fn text(ddl: &Ddl) -> Option<String> {
     let words = words(&ddl.query);
     match (words.as_slice(), ddl.changes.as_slice()) {
         ([recover, _, by, job, ..], [SchemaChange::RecoverTable(table)])
             if recover.is("recover") && by.is("by") && job.is("job") =>
         {
-            format!("RECOVER TABLE {}", mysql_table(&table.schema, &table.table.name))
+            Some(format!("RECOVER TABLE {}", mysql_table(&table.schema, &table.table.name)))
         }
-        _ => without_ttl(&ddl.query),
+        (_, [SchemaChange::AlterTable { before, .. }]) => {
+            without_gone(&ddl.query, &before.table).map(|text| without_ttl(&text))
+        }
+        _ => Some(without_ttl(&ddl.query)),
     }
 }
 
@@ -210,6 +216,7 @@ mod tests {
             typed: query.into(),
             zone: None,
             changes,
+            ahead: false,
         };
         let mut dialect = Dialect::new(Kind::TiDb, Default::default());
         dialect.source_zone = Zone::of_location("", 3600);

@@ -24,6 +24,7 @@ fn steps(query: &str, zone: Option<Zone>, changes: Vec<SchemaChange>) -> Vec<Ste
         typed: query.into(),
         zone,
         changes,
+        ahead: false,
     };
     let dialect = Dialect::new(Kind::TiDb, HashSet::new());
     plan(&dialect, &ddl, &Bin::default(), false, &mut Notices::default()).unwrap()

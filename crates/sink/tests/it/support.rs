@@ -130,6 +130,7 @@ pub(crate) fn ddl(commit_ts: u64, query: &str, changes: Vec<SchemaChange>) -> Ev
         typed: String::new(),
         zone: None,
         changes,
+        ahead: false,
     })
 }
 
