@@ -188,19 +188,68 @@ pub const PROGRAM: Program = Program {
     ],
     file_keys: &[
         "EtcdTimeout",
-        "security",
+        "security.ssl-ca",
+        "security.ssl-cert",
+        "security.ssl-key",
+        "security.cert-allowed-cn",
         "syncer.sql-mode",
         "syncer.ignore-txn-commit-ts",
         "syncer.replicate-do-db",
-        "syncer.replicate-do-table",
-        "syncer.ignore-table",
+        "syncer.replicate-do-table.db-name",
+        "syncer.replicate-do-table.tbl-name",
+        "syncer.ignore-table.db-name",
+        "syncer.ignore-table.tbl-name",
         "syncer.case-sensitive",
-        "syncer.table-migrate-rule",
-        "syncer.binlog-filter-rule",
+        "syncer.table-migrate-rule.binlog-filter-rule",
+        "syncer.table-migrate-rule.source.schema",
+        "syncer.table-migrate-rule.source.table",
+        "syncer.table-migrate-rule.target.schema",
+        "syncer.table-migrate-rule.target.table",
+        "syncer.binlog-filter-rule.*.ignore-event",
+        "syncer.binlog-filter-rule.*.ignore-sql",
         "syncer.recycle-bin",
         "syncer.unknown-ddl",
-        "syncer.to",
+        "syncer.to.host",
+        "syncer.to.user",
+        "syncer.to.password",
+        "syncer.to.encrypted_password",
+        "syncer.to.port",
+        "syncer.to.socket",
+        "syncer.to.sync-mode",
+        "syncer.to.dir",
+        "syncer.to.retention-time",
+        "syncer.to.read-timeout",
+        "syncer.to.merge",
+        "syncer.to.zookeeper-addrs",
+        "syncer.to.kafka-addrs",
+        "syncer.to.kafka-version",
+        "syncer.to.kafka-max-messages",
+        "syncer.to.kafka-client-id",
+        "syncer.to.kafka-max-message-size",
+        "syncer.to.topic-name",
+        "syncer.to.oracle-service-name",
+        "syncer.to.oracle-connect-string",
+        "syncer.to.params.*",
+        "syncer.to.security.ssl-ca",
+        "syncer.to.security.ssl-cert",
+        "syncer.to.security.ssl-key",
+        "syncer.to.security.cert-allowed-cn",
+        "syncer.to.checkpoint.type",
+        "syncer.to.checkpoint.schema",
+        "syncer.to.checkpoint.table",
+        "syncer.to.checkpoint.host",
+        "syncer.to.checkpoint.user",
+        "syncer.to.checkpoint.password",
+        "syncer.to.checkpoint.encrypted_password",
+        "syncer.to.checkpoint.port",
+        "syncer.to.checkpoint.oracle-service-name",
+        "syncer.to.checkpoint.oracle-connect-string",
+        "syncer.to.checkpoint.security.ssl-ca",
+        "syncer.to.checkpoint.security.ssl-cert",
+        "syncer.to.checkpoint.security.ssl-key",
+        "syncer.to.checkpoint.security.cert-allowed-cn",
     ],
+    elsewhere: &[],
 };
 
 #[cfg(test)]
@@ -210,7 +259,7 @@ mod tests {
     use binlog_cli::Stop;
 
     use super::*;
-    use crate::Config;
+    use crate::{Config, config::Syncer};
 
     fn load(args: &[&str]) -> Result<Config, Stop> {
         PROGRAM.load(args.iter().map(OsString::from), |_| None)
@@ -259,10 +308,74 @@ mod tests {
         assert_eq!(config.syncer.to.checkpoint.schema, "my_binlog");
         assert!(!format!("{config:?}").contains("secret"), "passwords are not to be logged");
 
-        for bad in ["strange = 1", "[syncer]\nstrange = 1", "[syncer.to]\nstrange = 1"] {
-            std::fs::write(&path, bad).unwrap();
-            let stop = load(&["-config", path.to_str().unwrap()]).unwrap_err();
-            assert!(matches!(&stop, Stop::Fatal { error, .. } if error.contains("strange")), "{stop:?}");
+        for table in [
+            "",
+            "syncer",
+            "syncer.to",
+            "syncer.to.security",
+            "syncer.to.checkpoint.security",
+            "syncer.relay",
+            "syncer.binlog-filter-rule.x",
+            "security",
+        ] {
+            let (header, prefix) = match table {
+                "" => (String::new(), String::new()),
+                table => (format!("[{table}]"), format!("{table}.")),
+            };
+            let path = path.to_str().unwrap();
+            std::fs::write(path, format!("{header}\nstrange = 1")).unwrap();
+            let expected = format!(
+                "component drainer's config file {path} contained unknown configuration options: {prefix}strange"
+            );
+            let Stop::Fatal { error, .. } = load(&["-config", path]).unwrap_err() else { panic!("{table}") };
+            assert_eq!(error, expected);
         }
+    }
+
+    #[test]
+    fn every_key_of_the_original_is_known_in_any_case() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drainer.toml");
+        let text = r#"
+            ETCDTIMEOUT = "5s"
+            [SECURITY]
+            SSL-ca = ""
+            CERT-allowed-CN = ["a"]
+            [Syncer]
+            SQL-mode = ""
+            Ignore-Schemas = "a,b"
+            [[Syncer.Ignore-Table]]
+            DB-Name = "test"
+            TBL-name = "~^a.*"
+            [[Syncer.Table-Migrate-Rule]]
+            Binlog-Filter-Rule = ["One"]
+            Source = { Schema = "a", TABLE = "b" }
+            [Syncer.Binlog-Filter-Rule.One]
+            Ignore-Event = ["insert"]
+            [Syncer.TO]
+            Host = "127.0.0.1"
+            Encrypted_Password = ""
+            Read-Timeout = 5
+            Kafka-Max-Message-Size = 1
+            [Syncer.TO.Params]
+            Time_Zone = "UTC"
+            [Syncer.TO.Security]
+            SSL-Cert = "c"
+            [Syncer.TO.Checkpoint]
+            Type = "mysql"
+            [Syncer.TO.Checkpoint.Security]
+            SSL-Key = "k"
+        "#;
+        std::fs::write(&path, text).unwrap();
+        let config = load(&["-config", path.to_str().unwrap()]).unwrap();
+        let Syncer { to, ignore_table, ignore_schemas, table_migrate_rule, binlog_filter_rule, .. } =
+            config.syncer;
+        assert_eq!((to.host.as_str(), to.security.ssl_cert.as_str()), ("127.0.0.1", "c"));
+        assert_eq!((to.checkpoint.kind.as_str(), to.checkpoint.security.ssl_key.as_str()), ("mysql", "k"));
+        assert_eq!(to.params.get("Time_Zone").map(String::as_str), Some("UTC"));
+        assert_eq!((ignore_table[0].db_name.as_str(), ignore_schemas.len()), ("test", 2));
+        assert_eq!(table_migrate_rule[0].source.table, "b");
+        assert_eq!(binlog_filter_rule["One"].ignore_event, ["insert"]);
+        assert_eq!(config.security.cert_allowed_cn, ["a"]);
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use binlog_cli::{DirLock, hostname, tls::Handshake};
+use binlog_cli::{DirLock, HostPort, hostname, tls::Handshake};
 use binlog_cluster::NodeState;
 use binlog_sink::{Checkpoint, Sink, SinkOptions};
 use binlog_types::{NodeId, SystemClock};
@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::ledger::FileLedger;
 use crate::metrics::Metrics;
 use crate::node::{Action, Node};
-use crate::settings::{HostPort, Settings};
+use crate::settings::Settings;
 use crate::{Config, Error, detect, fetch, registrar, serve};
 
 /// Decoded batches between the fetching and the applying task; the byte budget bounds them further.

@@ -1,12 +1,11 @@
 //! The settings, checked: units and defaults resolved, and what is not supported refused by name.
 
-use std::fmt;
-use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use binlog_catalog::{TableFilter, UnknownDdl};
 use binlog_cli::tls::Security;
+use binlog_cli::{HostPort, check_pd_urls, first_address};
 use binlog_sink::{Marks, MySqlTarget, RecycleBin, Target};
 use binlog_types::{CommitTs, NodeId, parse_retention};
 
@@ -50,35 +49,6 @@ pub(crate) struct Settings {
     pub(crate) gzip: bool,
     /// Where metrics are pushed to, and how often.
     pub(crate) push: Option<(String, Duration)>,
-}
-
-/// A checked `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for HostPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl HostPort {
-    fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        Some(HostPort { host: host.to_owned(), port: port.parse().ok()? })
-    }
 }
 
 pub(crate) fn refuse<T>(text: impl Into<String>) -> Result<T, Error> {
@@ -139,7 +109,10 @@ impl Config {
                 0 => 5,
                 seconds => non_negative("detect-interval", seconds)?,
             }),
-            pd_urls: if cluster_dir.is_some() { Vec::new() } else { check_urls(&self.pd_urls)? },
+            pd_urls: match cluster_dir {
+                Some(_) => Vec::new(),
+                None => check_pd_urls(&self.pd_urls, None).map_err(Error::Config)?,
+            },
             cluster_dir,
             initial,
             synced_after: Duration::from_secs(
@@ -244,38 +217,6 @@ fn positive(name: &str, value: i64) -> Result<usize, Error> {
         .ok_or_else(|| Error::Config(format!("{name} is {value}; it must be above 0")))
 }
 
-/// The original's rule: scheme, host and port, and nothing else; sorted.
-fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
-    let mut checked: Vec<String> = Vec::new();
-    for url in urls.iter().flat_map(|u| u.split(',')).map(str::trim) {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        if !matches!(scheme, "http" | "https") {
-            return refuse(format!(
-                "parse EtcdURLs error: {url}: write http://host:port or https://host:port"
-            ));
-        }
-        if rest.contains('/') || HostPort::parse(rest).is_none() {
-            return refuse(format!("parse EtcdURLs error: {url}: write scheme, host and port, and no path"));
-        }
-        checked.push(url.to_owned());
-    }
-    if checked.is_empty() {
-        return refuse("no pd-urls given; set them, or cluster-dir to run without PD");
-    }
-    checked.sort_unstable();
-    Ok(checked)
-}
-
-/// The address that this machine's default route leaves from. Connecting a datagram socket sends nothing.
-fn first_address() -> String {
-    let probe = || -> std::io::Result<std::net::IpAddr> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.connect("192.0.2.1:9")?;
-        Ok(socket.local_addr()?.ip())
-    };
-    probe().map_or_else(|_| "127.0.0.1".to_owned(), |ip| ip.to_string())
-}
-
 fn recycle_bin(text: &str) -> Result<RecycleBin, Error> {
     if text.is_empty() {
         return Ok(RecycleBin::Off);
@@ -328,7 +269,10 @@ mod tests {
         assert!(text(config(|c| c.syncer.to.sync_mode = 3)).contains("sync-mode"));
         assert!(text(config(|c| c.syncer.sql_mode = Some("NONSENSE".to_owned()))).contains("NONSENSE"));
         assert!(text(config(|c| c.syncer.worker_count = 0)).contains("worker-count"));
-        assert!(text(config(|c| c.pd_urls = vec!["a:1".to_owned()])).contains("http://"));
+        assert!(
+            text(config(|c| c.pd_urls = vec!["a:1".to_owned()]))
+                .contains("URL scheme must be http or https: a:1")
+        );
         assert!(text(config(|c| c.addr = "http://a:1".to_owned())).contains("addr"));
     }
 

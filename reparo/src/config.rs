@@ -255,7 +255,7 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] for contradictions and values that make no sense.
     pub fn validate(&self) -> Result<Origin, Error> {
-        self.dest()?;
+        let dest = self.dest()?;
         if self.txn_batch < 1 || self.worker_count < 1 {
             return invalid("-txn-batch and -c must be at least 1");
         }
@@ -282,6 +282,9 @@ impl Config {
                 "-continue goes on where the last restore ended, -restart begins anew: give one of them",
             );
         }
+        if self.restart && !matches!(dest, DestType::MySql | DestType::Sqlite) {
+            return invalid("-restart needs a database as destination: text always begins anew");
+        }
         self.origin()
     }
 
@@ -306,7 +309,8 @@ impl Config {
             Command::Undo => Asked::of(self).map(|_| ()),
             Command::Look => crate::look::Asked::of(self).map(|_| ()),
             Command::Activity => crate::activity::stretch(&self.by).map(|_| ()),
-            Command::Restore | Command::Plan | Command::Prove => self.validate().map(|_| ()),
+            Command::Prove => crate::prove::target(self).and_then(|_| self.origin()).map(|_| ()),
+            Command::Restore | Command::Plan => self.validate().map(|_| ()),
         }
     }
 
@@ -369,11 +373,15 @@ impl Config {
             "sql" => Ok(DestType::Sql),
             "json" => Ok(DestType::Json),
             "csv" => Ok(DestType::Csv),
-            "memory" => Ok(DestType::Memory),
             "mysql" | "tidb" if self.dest_db.as_ref().is_none_or(|db| db.host.is_empty()) => invalid(
                 "dest-db config must not be empty: -dest-type mysql needs a file with [dest-db] host, port, user, and password, password-file or Reparo_DEST_DB_PASSWORD in the environment",
             ),
+            "mysql" | "tidb" | "memory" if !self.dest_path.as_os_str().is_empty() => invalid(format!(
+                "-dest-path names a file, and -dest-type {} writes none: leave one of them out",
+                self.dest_type
+            )),
             "mysql" | "tidb" => Ok(DestType::MySql),
+            "memory" => Ok(DestType::Memory),
             "sqlite" if self.dest_path.as_os_str().is_empty() => {
                 invalid("-dest-type sqlite needs -dest-path=FILE")
             }

@@ -74,6 +74,67 @@ fn contradictions_are_refused_in_words() {
 }
 
 #[test]
+fn what_does_nothing_is_refused() {
+    let refused = |command: Command, args: &[&str]| {
+        let args = [args, &["-config-check", "-from-pump", "-cluster-dir", "d"]].concat();
+        let args = prepare_args(args.iter().map(OsString::from));
+        let check = |config: &Config| config.check(command).map_err(|e| e.to_string());
+        match command.program().load_checked::<Config>(args, |_| None, check).unwrap_err() {
+            Stop::Print(_) => String::new(),
+            Stop::Usage(text) | Stop::Fatal { error: text, .. } => text,
+            Stop::Help(text) => panic!("{text}"),
+        }
+    };
+    for command in [Command::Undo, Command::Look, Command::Activity, Command::Prove] {
+        for flag in ["-continue", "-restart", "-until-next-ddl", "-txn-batch=20", "-c=2", "-safe-mode=false"]
+        {
+            let name = flag.split('=').next().unwrap();
+            let expected = format!("{}: {name} belongs to a restore and its plan", command.program().name);
+            assert_eq!(refused(command, &[flag]), expected);
+        }
+        let rehearsal = refused(command, &["-dry-run"]);
+        assert_eq!(rehearsal.contains("nothing is changed here"), command != Command::Undo, "{rehearsal}");
+    }
+    let (sqlite, path) = ("-dest-type=sqlite", "-dest-path=f");
+    for command in [Command::Restore, Command::Plan] {
+        for flag in ["-until-next-ddl", "-txn-batch=20", "-c=2", "-safe-mode", "-dry-run"] {
+            assert_eq!(refused(command, &[flag]), "");
+        }
+        assert_eq!(refused(command, &["-restart", sqlite, path]), "");
+        assert!(refused(command, &["-restart"]).contains("-restart needs a database"));
+        assert!(refused(command, &["-dest-type=memory", path]).contains("-dest-path names a file"));
+    }
+    assert!(refused(Command::Activity, &[path]).contains("the activity goes to stdout"));
+    assert!(refused(Command::Undo, &["-archive-timezone=UTC"]).contains("belongs to -data-dir"));
+    assert!(refused(Command::Prove, &[path]).contains("prove writes to stdout"));
+    assert!(refused(Command::Prove, &["-dest-type=json"]).contains("prove compares"));
+    assert_eq!(refused(Command::Prove, &[sqlite, path]), "");
+}
+
+#[test]
+fn a_file_may_hold_what_others_need_and_no_strange_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reparo.toml");
+    let with = |command: Command, text: &str| {
+        std::fs::write(&path, text).unwrap();
+        command.program().load::<Config>(["-config".into(), path.clone().into_os_string()], |_| None)
+    };
+    let text = "restart = true\nWORKER-count = 3\n[Dest-DB]\nHOST = 'h'\n[dest-db.Security]\nssl-CA = 'ca'\n[[replicate-do-table]]\nDB-name = 'a'";
+    let config = with(Command::Look, text).unwrap();
+    let db = config.dest_db.unwrap();
+    assert_eq!((db.host.as_str(), db.security.ssl_ca.as_str(), config.worker_count), ("h", "ca", 3));
+    assert_eq!(config.replicate_do_table[0].db_name, "a");
+    for (text, key) in [
+        ("[dest-db]\nhost = 'h'\nhots = 'h'", "dest-db.hots"),
+        ("[dest-db.security]\nssl-c = 'h'", "dest-db.security.ssl-c"),
+        ("[[replicate-ignore-table]]\ndb = 'h'", "replicate-ignore-table.db"),
+    ] {
+        let Stop::Fatal { error, .. } = with(Command::Restore, text).unwrap_err() else { panic!("{text}") };
+        assert!(error.ends_with(&format!("contained unknown configuration options: {key}")), "{error}");
+    }
+}
+
+#[test]
 fn filters_come_from_file_and_flags() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("reparo.toml");

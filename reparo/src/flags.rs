@@ -6,12 +6,22 @@ use binlog_cli::{Flag, Kind, Program};
 
 /// Keys of the file that are no flags.
 pub(crate) const FILE_KEYS: &[&str] = &[
-    "dest-db",
-    "security",
+    "dest-db.host",
+    "dest-db.port",
+    "dest-db.user",
+    "dest-db.password",
+    "dest-db.password-file",
+    "dest-db.security.ssl-ca",
+    "dest-db.security.ssl-cert",
+    "dest-db.security.ssl-key",
+    "dest-db.security.cert-allowed-cn",
+    "security.cert-allowed-cn",
     "replicate-do-db",
-    "replicate-do-table",
+    "replicate-do-table.db-name",
+    "replicate-do-table.tbl-name",
     "replicate-ignore-db",
-    "replicate-ignore-table",
+    "replicate-ignore-table.db-name",
+    "replicate-ignore-table.tbl-name",
 ];
 
 /// `reparo`: restore.
@@ -26,6 +36,7 @@ pub const PROGRAM: Program = Program {
     env_prefix: "Reparo_",
     flags: FLAGS,
     file_keys: FILE_KEYS,
+    elsewhere: &[],
 };
 
 /// `reparo plan`.
@@ -43,6 +54,7 @@ pub(crate) const UNDO: Program = Program {
             Says on stderr what it does: rows, conflicts with later changes, DDL, and what cannot be undone (-dry-run: only that). \
             Select with -db, -table, -txn, -where. `reparo -rollback` is the same.",
     flags: &UNDO_FLAGS,
+    elsewhere: &UNDO_ELSEWHERE,
     ..PROGRAM
 };
 
@@ -53,6 +65,7 @@ pub(crate) const LOOK: Program = Program {
             -where=\"old.state = 'open'\" searches by old and new values, -txn shows one transaction. To stdout or -dest-path; \
             -dest-type=json, csv or sql for programs.",
     flags: &LOOK_FLAGS,
+    elsewhere: &LOOK_ELSEWHERE,
     ..PROGRAM
 };
 
@@ -62,6 +75,7 @@ pub(crate) const ACTIVITY: Program = Program {
     about: "Shows what changed when: rows by table and minute as a histogram, and the largest and the longest transactions, to find the bad moment. \
             -csv and -svg write all of it into files.",
     flags: &ACTIVITY_FLAGS,
+    elsewhere: &ACTIVITY_ELSEWHERE,
     ..PROGRAM
 };
 
@@ -71,6 +85,7 @@ pub(crate) const PROVE: Program = Program {
     about: "Counts and digests of what a range did to each table. With -dest-type=mysql or sqlite, also whether the destination holds what the range leaves: \
             each row that it touched, all rows of tables that began in it, and no table that it dropped. The exit code says so; what was not compared is said.",
     flags: &PROVE_FLAGS,
+    elsewhere: &PROVE_ELSEWHERE,
     ..PROGRAM
 };
 
@@ -123,8 +138,46 @@ const ACTIVITY_OWN: &[Flag] = &[
     flag("svg", Kind::Text, "", "A file for a picture of the busiest tables; it must not exist yet."),
 ];
 
-const fn joined<const N: usize>(parts: &[&[Flag]]) -> [Flag; N] {
-    let mut out = [FLAGS[0]; N];
+type Elsewhere = (&'static str, &'static str);
+
+const A_RESTORES: &str = "belongs to a restore and its plan";
+
+/// Of no use to what does not restore.
+const RESTORE: &[Elsewhere] = &[
+    ("continue", A_RESTORES),
+    ("restart", A_RESTORES),
+    ("until-next-ddl", A_RESTORES),
+    ("txn-batch", A_RESTORES),
+    ("c", A_RESTORES),
+    ("safe-mode", A_RESTORES),
+];
+
+const REHEARSED: &[Elsewhere] =
+    &[("dry-run", "belongs to a restore and to undo: nothing is changed here anyway")];
+
+const UNDO_LACKS: &[Elsewhere] = &[
+    ("sql-dialect", "says how DDL is written, and undo writes none"),
+    ("archive-timezone", "belongs to -data-dir, which undo does not read"),
+];
+
+const ACTIVITY_LACKS: &[Elsewhere] = &[
+    ("dest-type", "has no use here: the activity goes to stdout, and into -csv and -svg"),
+    ("dest-path", "has no use here: the activity goes to stdout, and into -csv and -svg"),
+    ("sql-dialect", "says how DDL is written, and activity writes none"),
+    ("archive-timezone", "says in which zone values are, and activity shows none"),
+];
+
+const PROVE_LACKS: &[Elsewhere] = &[("sql-dialect", "says how DDL is written, and prove writes none")];
+
+const UNDO_ELSEWHERE: [Elsewhere; RESTORE.len() + UNDO_LACKS.len()] = joined(&[RESTORE, UNDO_LACKS]);
+const LOOK_ELSEWHERE: [Elsewhere; RESTORE.len() + REHEARSED.len()] = joined(&[RESTORE, REHEARSED]);
+const ACTIVITY_ELSEWHERE: [Elsewhere; RESTORE.len() + REHEARSED.len() + ACTIVITY_LACKS.len()] =
+    joined(&[RESTORE, REHEARSED, ACTIVITY_LACKS]);
+const PROVE_ELSEWHERE: [Elsewhere; RESTORE.len() + REHEARSED.len() + PROVE_LACKS.len()] =
+    joined(&[RESTORE, REHEARSED, PROVE_LACKS]);
+
+const fn joined<T: Copy, const N: usize>(parts: &[&[T]]) -> [T; N] {
+    let mut out = [parts[0][0]; N];
     let (mut at, mut part, mut inside) = (0, 0, 0);
     while at < N {
         if inside == parts[part].len() {

@@ -1,10 +1,10 @@
 //! The settings of a pump, checked.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use binlog_cli::tls::Security;
+use binlog_cli::{HostPort, check_pd_urls, first_address};
 use binlog_types::{ByteSize, NodeId, Retention, parse_retention};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -174,35 +174,6 @@ pub(crate) struct Settings {
     pub(crate) space: SpaceProbe,
 }
 
-/// A checked `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostPort {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl std::fmt::Display for HostPort {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl HostPort {
-    fn parse(text: &str) -> Option<Self> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        Some(HostPort { host: host.to_owned(), port: port.parse().ok()? })
-    }
-}
-
 impl Config {
     /// Checks every setting, as starting the pump does.
     ///
@@ -258,7 +229,10 @@ impl Config {
             }
         };
         let cluster_dir = (!self.cluster_dir.is_empty()).then(|| PathBuf::from(&self.cluster_dir));
-        let pd_urls = if cluster_dir.is_some() { Vec::new() } else { check_urls(&self.pd_urls)? };
+        let pd_urls = match cluster_dir {
+            Some(_) => Vec::new(),
+            None => check_pd_urls(&self.pd_urls, None).map_err(Error::Config)?,
+        };
         let node_id = match self.node_id.trim() {
             "" => None,
             text => Some(NodeId::new(text).map_err(|e| config(e.to_string()))?),
@@ -352,66 +326,6 @@ fn socket_path(socket: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// The original's rule: scheme, host and port, and nothing else; sorted.
-fn check_urls(urls: &[String]) -> Result<Vec<String>, Error> {
-    let mut checked = Vec::with_capacity(urls.len());
-    for url in urls.iter().flat_map(|u| u.split(',')).map(str::trim) {
-        let error = |why: String| Error::Config(format!("parse EtcdURLs error: {url}, {why}"));
-        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-        if !matches!(scheme, "http" | "https" | "unix" | "unixs") {
-            return Err(error(format!("URL scheme must be http, https, unix, or unixs: {url}")));
-        }
-        if rest.contains('/') {
-            return Err(error(format!("URL must not contain a path: {url}")));
-        }
-        if HostPort::parse(rest).is_none() {
-            return Err(error(format!("URL address does not have the form \"host:port\": {url}")));
-        }
-        checked.push(url.to_owned());
-    }
-    if checked.is_empty() {
-        return Err(Error::Config(
-            "parse EtcdURLs error: no URL given; set pd-urls, or cluster-dir to run without PD".to_owned(),
-        ));
-    }
-    checked.sort_unstable();
-    Ok(checked)
-}
-
-/// The address that this machine's default route leaves from, or else the first that is not for this machine alone.
-fn first_address() -> String {
-    // Connecting a datagram socket sends nothing.
-    let probe = || -> std::io::Result<IpAddr> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.connect("192.0.2.1:9")?;
-        Ok(socket.local_addr()?.ip())
-    };
-    let local = || local_address(&std::fs::read_to_string("/proc/net/fib_trie").ok()?).map(IpAddr::V4);
-    probe().ok().or_else(local).unwrap_or(Ipv4Addr::LOCALHOST.into()).to_string()
-}
-
-/// The first address in the kernel's table that is one of this machine's and no loopback. An address stands before what it is:
-///
-/// ```text
-/// |-- 10.0.0.5
-///    /32 host LOCAL
-/// ```
-fn local_address(table: &str) -> Option<Ipv4Addr> {
-    let mut address: Option<Ipv4Addr> = None;
-    for line in table.lines().map(str::trim) {
-        match line.strip_prefix("|-- ") {
-            Some(text) => address = text.parse().ok(),
-            None if line == "/32 host LOCAL" => {
-                if let Some(found) = address.filter(|address| !address.is_loopback()) {
-                    return Some(found);
-                }
-            }
-            None => {}
-        }
-    }
-    None
-}
-
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -437,13 +351,6 @@ mod tests {
 
     fn text_of(result: Result<Settings, Error>) -> String {
         result.expect_err("should be refused").to_string()
-    }
-
-    #[test]
-    fn without_a_default_route_there_is_an_address_all_the_same() {
-        let table = "Local:\n  +-- 0.0.0.0/0 3 0 5\n  |-- 127.0.0.1\n    /32 host LOCAL\n  +-- 10.0.0.0/30 2 0 2\n    |-- 10.0.0.0\n       /24 link UNICAST\n    |-- 10.0.0.5\n       /32 host LOCAL\n";
-        assert_eq!(local_address(table), Some(Ipv4Addr::new(10, 0, 0, 5)));
-        assert_eq!(local_address(&table[..70]), None);
     }
 
     #[test]
@@ -475,7 +382,7 @@ mod tests {
             config(|c| c.pd_urls = urls)
         };
         assert_eq!(urls("http://b:1, http://a:1").unwrap().pd_urls, ["http://a:1", "http://b:1"]);
-        assert!(text_of(urls("a:1")).contains("URL scheme must be http, https, unix, or unixs"));
+        assert!(text_of(urls("a:1")).contains("URL scheme must be http or https"));
         assert!(text_of(urls("http://a:1/")).contains("URL must not contain a path"));
         assert!(text_of(urls("http://a")).contains("does not have the form \"host:port\""));
     }

@@ -146,4 +146,5 @@ pub const PROGRAM: Program = Program {
         "storage.kv.write-L0-slowdown-trigger",
         "etcddialtimeout",
     ],
+    elsewhere: &[],
 };

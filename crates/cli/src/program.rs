@@ -22,8 +22,23 @@ pub struct Program {
     pub env_prefix: &'static str,
     /// The options, in the order of `--help`.
     pub flags: &'static [Flag],
-    /// Dotted TOML keys that exist in the file only; a table's name stands for all below it.
+    /// Dotted TOML keys that exist in the file only, down to the last part; `*` is any name. Keys of lists of tables are below the list.
     pub file_keys: &'static [&'static str],
+    /// Names of `flags` that are of no use to this program, and whose they are, as in "belongs to a restore": it shares its file with others. On its
+    /// command line they are refused, in the file and the environment they are left to the others.
+    pub elsewhere: &'static [(&'static str, &'static str)],
+}
+
+/// In a file's keys: any name.
+const ANY: &str = "*";
+
+/// A key of a file.
+struct Known<'a> {
+    /// The last part as serde knows it; none: as it is given.
+    name: Option<&'a str>,
+    flag: Option<&'a Flag>,
+    /// Nothing is known of what lies below: it is one value.
+    is_whole: bool,
 }
 
 /// Why a program ends before it began.
@@ -153,7 +168,12 @@ impl Program {
             return Err(self.refuse(&format!("'{stray}' is not a valid flag")));
         }
         for flag in self.flags {
-            if let Some(text) = matches.get_one::<String>(flag.name) {
+            let given = matches.get_one::<String>(flag.name);
+            if let Some((name, whose)) = self.elsewhere.iter().find(|(name, _)| *name == flag.name) {
+                if given.is_some() {
+                    return Err(Stop::Usage(format!("{}: -{name} {whose}", self.name)));
+                }
+            } else if let Some(text) = given {
                 self.set(&mut table, flag, text, "command line")?;
             } else if !self.env_prefix.is_empty() {
                 let name = format!("{}{}", self.env_prefix, flag.name.to_uppercase().replace('-', "_"));
@@ -208,6 +228,7 @@ impl Program {
                 help.push_str(&format!(" [file: {}]", flag.key));
             }
             let mut arg = Arg::new(flag.name).long(flag.name).help(help).action(ArgAction::Set);
+            arg = arg.hide(self.elsewhere.iter().any(|(name, _)| *name == flag.name));
             arg = match flag.kind {
                 Kind::Bool => {
                     arg.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("BOOL")
@@ -274,7 +295,7 @@ impl Program {
         let text = fs::read_to_string(path).map_err(|e| self.refuse(&format!("cannot read {path}: {e}")))?;
         let file: Table = text.parse().map_err(|e| self.refuse(&format!("{path}: {e}")))?;
         let mut unknown = BTreeSet::new();
-        self.merge(table, file, "", &mut unknown);
+        self.merge(table, file, &mut Vec::new(), &mut unknown);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -286,37 +307,69 @@ impl Program {
         )))
     }
 
-    fn merge(&self, into: &mut Table, from: Table, prefix: &str, unknown: &mut BTreeSet<String>) {
+    fn merge(&self, into: &mut Table, from: Table, path: &mut Vec<String>, unknown: &mut BTreeSet<String>) {
         for (key, value) in from {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            let same = |known: &str| known.eq_ignore_ascii_case(&path);
-            // The original matches keys without regard to case; the canonical spelling is what serde sees.
-            let spelled = |known: &str| known.rsplit('.').next().unwrap_or(known).to_owned();
-            if let Some(flag) = self.flags.iter().find(|f| !f.key.is_empty() && same(f.key)) {
-                let value = match (flag.kind, value) {
-                    (Kind::IgnoredValue | Kind::IgnoredBool, _) => continue,
-                    (Kind::List, Value::String(text)) => list(&text),
-                    (Kind::Text, Value::Integer(number)) => Value::String(number.to_string()),
-                    (_, value) => value,
-                };
-                into.insert(spelled(flag.key), value);
-            } else if let Some(known) = self.file_keys.iter().find(|k| same(k)) {
-                into.insert(spelled(known), value);
-            } else if let (Value::Table(inner), true) = (&value, self.has_below(&path)) {
-                let slot = into.entry(key.to_lowercase()).or_insert_with(|| Value::Table(Table::new()));
-                if let Value::Table(slot) = slot {
-                    self.merge(slot, inner.clone(), &path, unknown);
+            path.push(key.clone());
+            match self.known(path) {
+                None => {
+                    unknown.insert(path.join("."));
                 }
-            } else {
-                unknown.insert(path);
+                Some(Known {
+                    flag: Some(Flag { kind: Kind::IgnoredValue | Kind::IgnoredBool, .. }), ..
+                }) => {}
+                Some(known) => {
+                    let value = match (known.flag.map(|flag| flag.kind), value) {
+                        (Some(Kind::List), Value::String(text)) => list(&text),
+                        (Some(Kind::Text), Value::Integer(number)) => Value::String(number.to_string()),
+                        (_, value) if known.is_whole => value,
+                        (_, Value::Table(inner)) => {
+                            let mut table = match into.remove(known.name.unwrap_or(&key)) {
+                                Some(Value::Table(table)) => table,
+                                _ => Table::new(),
+                            };
+                            self.merge(&mut table, inner, path, unknown);
+                            Value::Table(table)
+                        }
+                        (_, Value::Array(items)) => {
+                            let item = |item| match item {
+                                Value::Table(inner) => {
+                                    let mut table = Table::new();
+                                    self.merge(&mut table, inner, path, unknown);
+                                    Value::Table(table)
+                                }
+                                // Its type is refused together with all others.
+                                item => item,
+                            };
+                            Value::Array(items.into_iter().map(item).collect())
+                        }
+                        (_, value) => value,
+                    };
+                    into.insert(known.name.map_or(key, str::to_owned), value);
+                }
             }
+            path.pop();
         }
     }
 
-    fn has_below(&self, path: &str) -> bool {
-        let prefix = format!("{}.", path.to_lowercase());
-        let below = |key: &&str| key.to_lowercase().starts_with(&prefix);
-        self.flags.iter().map(|f| f.key).any(|k| below(&k)) || self.file_keys.iter().any(below)
+    /// What a file's key means. The original matches keys without regard to case.
+    fn known(&self, path: &[String]) -> Option<Known<'_>> {
+        let flags = self.flags.iter().filter(|flag| !flag.key.is_empty()).map(|flag| (flag.key, Some(flag)));
+        let mut above = None;
+        for (key, flag) in flags.chain(self.file_keys.iter().map(|key| (*key, None))) {
+            let mut parts = key.split('.');
+            let mut name = None;
+            let leads = path.iter().all(|given| {
+                name = parts.next();
+                name.is_some_and(|part| part == ANY || part.eq_ignore_ascii_case(given))
+            });
+            let known = Known { name: name.filter(|name| *name != ANY), flag, is_whole: true };
+            match parts.next() {
+                _ if !leads => {}
+                None => return Some(known),
+                Some(_) => above = Some(Known { flag: None, is_whole: false, ..known }),
+            }
+        }
+        above
     }
 
     fn set(&self, table: &mut Table, flag: &Flag, text: &str, origin: &str) -> Result<(), Stop> {

@@ -31,7 +31,8 @@ const PROGRAM: Program = Program {
         Flag { name: "log-rotate", key: "", kind: Kind::IgnoredValue, default: "", help: "" },
         Flag { name: "enable-binlog-slice", key: "", kind: Kind::IgnoredBool, default: "", help: "" },
     ],
-    file_keys: &["storage.sync-log", "security"],
+    file_keys: &["storage.sync-log", "storage.rule.db-name", "storage.to.*.Kind"],
+    elsewhere: &[],
 };
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -118,6 +119,49 @@ fn unknown_keys_are_named_all_at_once() {
         "component pump's config file {path} contained unknown configuration options: other, storage.sink-log, typo"
     );
     assert_eq!(text, expected);
+}
+
+#[test]
+fn keys_are_known_at_any_depth_and_in_any_case() {
+    let with = |text: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(&["-config", file.path().to_str().unwrap()])
+    };
+    let text = "[STORAGE]\nSync-Log = true\n[[Storage.RULE]]\nDB-name = 'a'\n[[Storage.RULE]]\n[storage.TO.Here]\nkind = 'x'\n[syncer]\nSYNC-ddl = false";
+    let loaded = with(text);
+    // Two tables that differ in case only are one, as in the original.
+    let storage = loaded.unwrap().storage.unwrap();
+    let expected = "sync-log = true\nrule = [{db-name = 'a'}, {}]\nto.Here.Kind = 'x'";
+    assert_eq!(storage, expected.parse::<Table>().unwrap());
+    for (text, unknown) in [
+        ("[[storage.rule]]\ndb-name = 'a'\n[[storage.rule]]\nDb-Names = 'b'", "storage.rule.Db-Names"),
+        ("[storage.to.here]\nkin = 1\n[storage.to.there]\nkind.of = 1", "storage.to.here.kin"),
+        ("[storage.sync]\nx = 1", "storage.sync"),
+    ] {
+        let found = fatal(with(text).unwrap_err());
+        let end = format!("contained unknown configuration options: {unknown}");
+        assert!(found.ends_with(&end), "{found}");
+    }
+}
+
+#[test]
+fn what_is_of_use_to_others_only_is_refused_on_the_command_line() {
+    let program = Program { elsewhere: &[("gc", "belongs to others")], ..PROGRAM };
+    let load = |args: &[&str], env: Option<&str>| {
+        let args = args.iter().map(OsString::from);
+        program.load::<Config>(args, |name| env.filter(|_| name == "PUMP_GC").map(str::to_owned))
+    };
+    for args in [["-gc=3"], ["--gc=7"]] {
+        let refused = load(&args, None).unwrap_err();
+        assert_eq!(refused, Stop::Usage("pump: -gc belongs to others".to_owned()));
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "gc = 3").unwrap();
+    let path = file.path().to_str().unwrap();
+    assert_eq!(load(&["-config", path], None).unwrap().gc, "3");
+    assert_eq!(load(&[], Some("8h")).unwrap().gc, "7");
+    assert!(matches!(load(&["-h"], None), Err(Stop::Help(text)) if !text.contains("Retention")));
 }
 
 #[test]

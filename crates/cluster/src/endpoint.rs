@@ -86,8 +86,7 @@ pub(crate) fn normalize(url: &str, tls: bool) -> Result<String, Error> {
     let (scheme, rest) = trimmed.split_once("://").unwrap_or((if tls { "https" } else { "http" }, trimmed));
     match scheme {
         "http" | "https" => {}
-        "unix" | "unixs" => return Ok(format!("unix://{rest}")),
-        _ => return Err(bad("unknown scheme")),
+        _ => return Err(bad("it is reached over TCP, so its scheme must be http or https")),
     }
     if scheme == "https" && !tls {
         return Err(bad("https needs ssl-ca"));
@@ -154,6 +153,7 @@ mod tests {
         for (url, tls) in [
             ("", false),
             ("ftp://pd:1", false),
+            ("unix://pd:1", false),
             ("https://pd:1", false),
             ("http://pd:1", true),
             ("pd", false),

@@ -12,7 +12,7 @@ mod versions;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use binlog_catalog::{ChangeKind, Row, RowChange};
+use binlog_catalog::{ChangeKind, Row, RowChange, TableRef};
 use binlog_types::CommitTs;
 
 pub(crate) use net::{Image, Net, Others, VersionId};
@@ -59,7 +59,10 @@ impl Fold {
         let version = self.versions.number(&change.table);
         let Some(known) = self.versions.get(version) else { return Ok(()) };
         let keyed = known.key.is_some();
-        let step = |key, before, after| Step { key, keyed, version, before, after, at, selected };
+        let step = |key, before: Option<_>, after: Option<_>| {
+            let copies = i64::from(after.is_some()) - i64::from(before.is_some());
+            Step { key, keyed, version, before, after, copies, at, selected }
+        };
         match &change.kind {
             ChangeKind::Insert(row) => self.step(step(known.key_of(row), None, Some(row))),
             ChangeKind::Delete(row) => self.step(step(known.key_of(row), Some(row), None)),
@@ -76,14 +79,21 @@ impl Fold {
         }
     }
 
+    /// Adds copies of a row without a key.
+    pub(crate) fn count(&mut self, table: &TableRef, row: &Row, copies: i64) -> Result<(), Error> {
+        let version = self.versions.number(table);
+        let Some(known) = self.versions.get(version) else { return Ok(()) };
+        let (key, before, after, at) = (known.key_of(row), None, Some(row), CommitTs::ZERO);
+        self.step(Step { key, keyed: false, version, before, after, copies, at, selected: true })
+    }
+
     fn step(&mut self, step: Step<'_>) -> Result<(), Error> {
-        let Step { key, keyed, version, before, after, at, selected } = step;
+        let Step { key, keyed, version, before, after, copies, at, selected } = step;
         let key = key.into_boxed_slice();
         let known = self.rows.get_mut(&key);
         if known.is_none() && !selected && self.spill.is_none() {
             return Ok(());
         }
-        let copies = i64::from(after.is_some()) - i64::from(before.is_some());
         let (before, after) = if keyed { (before, after) } else { (None, after.or(before)) };
         let image = |row: Option<&Row>| row.map(|row| Image { version, row: codec::compact(row) });
         // Only a first selected change has a use for the image before it.
@@ -139,6 +149,8 @@ struct Step<'a> {
     version: VersionId,
     before: Option<&'a Row>,
     after: Option<&'a Row>,
+    /// How many more there are of it.
+    copies: i64,
     at: CommitTs,
     selected: bool,
 }

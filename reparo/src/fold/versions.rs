@@ -1,9 +1,11 @@
 //! Table versions by number, with what identifies their rows.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use binlog_catalog::{Row, Table, TableRef};
 use binlog_sink::key_columns;
+use binlog_types::TableId;
 
 use super::codec::put_value;
 use super::net::VersionId;
@@ -81,6 +83,16 @@ impl Versions {
             };
         }
         self.last as VersionId
+    }
+
+    /// Tables without a key whose rows were told apart by other columns at another time.
+    pub(crate) fn reshaped(&self) -> HashSet<TableId> {
+        let mut first: HashMap<TableId, &Version> = HashMap::new();
+        let keyless = self.list.iter().filter(|version| version.key.is_none());
+        let id = |version: &Version| version.table.table.id;
+        let other =
+            keyless.filter(|version| !first.entry(id(version)).or_insert(version).same_identity(version));
+        other.map(id).collect()
     }
 
     pub(crate) fn get(&self, id: VersionId) -> Option<&Version> {

@@ -48,7 +48,7 @@ pub struct PumpInfo {
 pub struct Pumps {
     /// The cluster's id.
     pub cluster: ClusterId,
-    /// Who is read from.
+    /// Who is read from; none where all have their directories `beside`.
     pub pumps: Vec<PumpInfo>,
     /// Pumps that the registry calls offline, and when each was last heard of (0: not known): what only they hold is not in the range.
     pub offline: Vec<(NodeId, Ts)>,
@@ -103,12 +103,15 @@ impl Pumps {
     /// is a hole in every range.
     ///
     /// # Errors
-    /// When the registry cannot be read, no pump answers, or one of them does not and must: a range without it would have holes.
+    /// When the registry cannot be read, there is nobody to read from, or a pump does not answer and must: a range without it would have holes.
     pub async fn connect(from: &Origin, config: &Config) -> Result<Self, Error> {
-        let beside = match config.from_store.as_slice() {
+        let mut beside = match config.from_store.as_slice() {
             [] => None,
             dirs => Some(Stores::open(dirs, config.allow_gaps).await?),
         };
+        if let Some(stores) = &mut beside {
+            stores.unknown_ddl = config.unknown_ddl()?;
+        }
         let here = |id: &NodeId| beside.as_ref().is_some_and(|stores| stores.holds(id));
         let registry = match from {
             Origin::Registry | Origin::Addresses(_) if config.has_registry() => Some(list(config).await?),
@@ -152,7 +155,8 @@ impl Pumps {
                 pumps.push(info);
             }
         }
-        let Some(cluster) = cluster else {
+        // The stores may be all that is left.
+        let Some(cluster) = cluster.or(beside.as_ref().map(Stores::cluster)) else {
             return Err(unreachable.first().map_or(Error::NoPump, Unreachable::error));
         };
         let source = Pumps {
@@ -185,6 +189,11 @@ impl Pumps {
             Some(lost) if !config.allow_gaps => Err(lost.error()),
             _ => Ok(Pumps { beside, ..source }),
         }
+    }
+
+    /// The stores, where no pump runs beside them.
+    fn alone(&self) -> Option<&Stores> {
+        self.beside.as_ref().filter(|_| self.pumps.is_empty())
     }
 
     /// For the stream.
@@ -222,7 +231,8 @@ impl Pumps {
             let pump = &p.member.id;
             format!("note: pump {pump} is an original one and does not tell whether binlogs of the range were purged")
         });
-        named.into_iter().chain(offline).chain(late).chain(blind).collect()
+        let stores = self.alone().map(Stores::notes).unwrap_or_default();
+        named.into_iter().chain(offline).chain(late).chain(blind).chain(stores).collect()
     }
 
     /// What the pumps said to be missing: whoever reads has judged it, so it is read over, and anything else is an error.
@@ -235,6 +245,9 @@ impl Pumps {
 
     /// Starts pulling a range.
     pub(crate) async fn read(&self, range: Range, filter: TableFilter) -> Result<Reading, Error> {
+        if let Some(stores) = self.alone() {
+            return stores.read(range, filter);
+        }
         let options = StreamOptions {
             cluster: self.cluster,
             after: range.after,
@@ -256,6 +269,9 @@ impl Pumps {
 
     /// The last position that some pump is complete through: where a range without a stop ends. The other pumps reach it in a moment.
     pub fn newest(&self) -> CommitTs {
+        if let Some(stores) = self.alone() {
+            return stores.newest();
+        }
         self.pumps.iter().map(|p| p.watermark).max().unwrap_or_default()
     }
 

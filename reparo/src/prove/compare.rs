@@ -8,8 +8,9 @@ use binlog_types::{CommitTs, TableId};
 use tokio::sync::mpsc;
 
 use super::Proofs;
-use super::expected::{Expected, Name};
+use super::expected::{Expected, Name, name_of};
 use crate::Error;
+use crate::fold::Fold;
 use crate::undo::{Tables, shown};
 
 /// Rows of one question to the server.
@@ -117,11 +118,14 @@ struct Handed {
 
 /// Hands out the rows by table, and by whether they should be there. On a thread of its own: rows may lie in temporary files.
 fn hand_out(expected: Expected, out: &mpsc::Sender<Vec<Pending>>) -> Result<Handed, Error> {
-    let Expected { fold, mut tables, born, dropped, unclear, mut left_out, .. } = expected;
+    let Expected { fold, limits, mut tables, born, dropped, unclear, mut left_out, .. } = expected;
     let mut chunks: HashMap<(Name, bool), Vec<Pending>> = HashMap::new();
     let (mut partial, mut totals) = (HashSet::new(), HashMap::<TableId, i64>::new());
     let mut listens = true;
-    fold.finish()?.for_each(|versions, net| {
+    let mut folded = fold.finish()?;
+    let reshaped = folded.versions.reshaped();
+    let mut followed = Fold::new(limits);
+    folded.for_each(|versions, net| {
         let Some(image) = net.now.as_ref().or(net.before.as_ref()).filter(|_| listens) else { return Ok(()) };
         let Some(version) = versions.get(image.version) else { return Ok(()) };
         let id = version.table.table.id;
@@ -148,19 +152,33 @@ fn hand_out(expected: Expected, out: &mpsc::Sender<Vec<Pending>>) -> Result<Hand
                 "{schema}.{name} has no key: its rows are known only from its beginning on"
             ));
         }
+        if reshaped.contains(&id) {
+            // It may have come under one version of its table and gone under another: it is counted as a row of the last one.
+            return match tables.project(versions, image, true) {
+                Ok(row) => followed.count(&table, &row, net.copies),
+                Err(why) => leave_out(why),
+            };
+        }
         let exists = net.now.is_some();
         let copies = if keyed { u64::from(exists) } else { u64::try_from(net.copies).unwrap_or(0) };
         let row = match tables.project(versions, image, exists) {
             Ok(row) => row,
             Err(why) => return leave_out(why),
         };
-        let place = ((table.schema.to_string(), table.table.name.clone()), copies == 0);
-        let chunk = chunks.entry(place).or_default();
+        let chunk = chunks.entry((name_of(&table), copies == 0)).or_default();
         chunk.push(Pending { table, row, keyed, copies });
         // Copies of rows without a key are counted one row at a time.
         if chunk.len() >= if keyed { CHUNK } else { 1 } {
             listens = out.blocking_send(std::mem::take(chunk)).is_ok();
         }
+        Ok(())
+    })?;
+    followed.finish()?.for_each(|versions, net| {
+        let Some(image) = net.now.as_ref().filter(|_| listens) else { return Ok(()) };
+        let Some(version) = versions.get(image.version) else { return Ok(()) };
+        let (table, row) = (version.table.clone(), image.row.clone());
+        let copies = u64::try_from(net.copies).unwrap_or(0);
+        listens = out.blocking_send(vec![Pending { table, row, keyed: false, copies }]).is_ok();
         Ok(())
     })?;
     for chunk in chunks.into_values().filter(|chunk| !chunk.is_empty()) {

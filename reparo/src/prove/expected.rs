@@ -16,6 +16,7 @@ pub(super) type Name = (String, String);
 #[derive(Debug)]
 pub(super) struct Expected {
     pub(super) fold: Fold,
+    pub(super) limits: Limits,
     pub(super) tables: Tables,
     report: UndoReport,
     filter: TableFilter,
@@ -36,8 +37,9 @@ pub(super) struct Expected {
 impl Expected {
     pub(super) fn new(range: Range, filter: TableFilter, limits: Limits) -> Self {
         Expected {
-            fold: Fold::new(limits),
-            tables: Tables::default(),
+            fold: Fold::new(limits.clone()),
+            limits,
+            tables: Tables::following(),
             report: UndoReport::new(range),
             filter,
             born: HashSet::new(),
@@ -116,7 +118,7 @@ impl Expected {
     }
 
     fn comes(&mut self, table: &TableRef) {
-        self.absent.remove(&name(table));
+        self.absent.remove(&name_of(table));
     }
 
     fn goes(&mut self, table: &TableRef) {
@@ -127,11 +129,11 @@ impl Expected {
     fn vacates(&mut self, table: &TableRef) {
         // Views and sequences may never have been there: not every server has them.
         if table.table.kind == TableKind::Table && self.filter.allows(&table.schema, &table.table.name) {
-            self.absent.insert(name(table));
+            self.absent.insert(name_of(table));
         }
     }
 }
 
-fn name(table: &TableRef) -> Name {
+pub(super) fn name_of(table: &TableRef) -> Name {
     (table.schema.to_string(), table.table.name.clone())
 }

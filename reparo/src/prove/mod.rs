@@ -45,9 +45,9 @@ pub struct Proofs {
 }
 
 impl Proofs {
-    fn new(selection: &Selection) -> Self {
+    fn new(summary: Summary) -> Self {
         Proofs {
-            summary: Summary::new(selection),
+            summary,
             tables: BTreeMap::new(),
             compared: None,
             gone_tables: 0,
@@ -98,12 +98,28 @@ impl Proofs {
     }
 }
 
+/// The database to compare; None: there is none, and counts and digests are all that is asked for.
+///
+/// # Errors
+/// [`Error::Config`] for a destination that cannot be compared.
+pub(crate) fn target(config: &Config) -> Result<Option<Target>, Error> {
+    let refuse = |text: &str| Err(Error::Config(text.to_owned()));
+    match (database::target(config)?, config.dest_type.as_str()) {
+        (Some(target), _) => Ok(Some(target)),
+        (None, "print") if config.dest_path.as_os_str().is_empty() => Ok(None),
+        (None, "print") => {
+            refuse("-dest-path has no use here: prove writes to stdout; -dest-type=sqlite compares that file")
+        }
+        (None, _) => refuse("prove compares -dest-type=mysql, tidb or sqlite; without one it counts"),
+    }
+}
+
 /// Reads the range that `config` asks for, and compares the destination where it is a database.
 ///
 /// # Errors
 /// As those of a restore. Differences are no errors: they are in the result.
 pub async fn prove(config: &Config, shutdown: impl Future<Output = ()>) -> Result<Proofs, Error> {
-    let target = database::target(config)?;
+    let target = target(config)?;
     if let Some(Target::Sqlite(path)) = &target
         && !path.is_file()
     {
@@ -111,7 +127,7 @@ pub async fn prove(config: &Config, shutdown: impl Future<Output = ()>) -> Resul
     }
     let selection = Selection::open(config).await?;
     let position = selection.range.through;
-    let mut proofs = Proofs::new(&selection);
+    let mut proofs = Proofs::new(Summary::new(&selection));
     tokio::pin!(shutdown);
     let Some(target) = target else {
         read(&selection, shutdown, &mut proofs, |_| Ok(())).await?;
@@ -133,7 +149,7 @@ pub async fn prove(config: &Config, shutdown: impl Future<Output = ()>) -> Resul
             let binding = Binding::open(lineage, &mut session, &filter, &mut expected).await;
             let mut binding = binding.map_err(failed)?;
             let bind = |event: &Event| binding.event(event, &mut expected);
-            read(&selection, shutdown, &mut Proofs::new(&selection), bind).await?;
+            read(&selection, shutdown, &mut Proofs::new(Summary::new(&selection)), bind).await?;
         }
         Input::Pumps(_) | Input::Stores(_) => {
             read(&selection, shutdown, &mut proofs, |event| expected.event(event)).await?;
@@ -205,3 +221,6 @@ impl fmt::Display for Proofs {
         f.write_str(&self.verdict())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,8 +17,8 @@ struct Track {
     first: Version,
     /// As it stands now.
     now: TableRef,
-    /// The zone of the session that changed it last, in which TIMESTAMPs became other types, or the reverse.
-    zone: Option<Zone>,
+    /// The zone of the session in which TIMESTAMPs became other types, or the reverse, where it is not UTC; outer none: none did.
+    zone: Option<Option<Zone>>,
     /// Why its rows cannot go back.
     gone: Option<String>,
 }
@@ -28,13 +28,20 @@ struct Track {
 pub(crate) struct Tables {
     tracks: HashMap<TableId, Track>,
     projections: HashMap<u32, Option<Projection>>,
+    /// Rows without a key are followed where the columns of their table change.
+    follows: bool,
 }
 
 impl Tables {
+    /// For who counts rows without a key as rows of the table that it has become.
+    pub(crate) fn following() -> Self {
+        Tables { follows: true, ..Tables::default() }
+    }
+
     /// A row was changed.
     pub(crate) fn row(&mut self, _at: CommitTs, change: &RowChange, selected: bool) {
         match self.tracks.entry(change.table.table.id) {
-            Entry::Occupied(mut track) => track.get_mut().becomes(&change.table),
+            Entry::Occupied(mut track) => track.get_mut().becomes(&change.table, self.follows),
             Entry::Vacant(slot) if selected => {
                 slot.insert(Track {
                     first: Version::new(&change.table),
@@ -82,17 +89,17 @@ impl Tables {
                     }
                     self.give_away(plain, at);
                 }
-                SchemaChange::AlterTable { after, .. } => {
+                SchemaChange::AlterTable { before, after } => {
                     self.becomes(after);
-                    if let (Some(zone), Some(track)) = (&ddl.zone, self.tracks.get_mut(&after.table.id)) {
-                        track.zone = Some(zone.clone());
+                    if let Some(track) = self.tracks.get_mut(&after.table.id) {
+                        track.converts(before, ddl.zone.as_ref());
                     }
                 }
                 SchemaChange::RenameTable { after, .. } => self.becomes(after),
                 SchemaChange::RecoverTable(table) => {
                     if let Some(track) = self.tracks.get_mut(&table.table.id) {
                         track.gone = None;
-                        track.becomes(table);
+                        track.becomes(table, self.follows);
                     }
                 }
                 SchemaChange::CreateDatabase(_)
@@ -107,7 +114,7 @@ impl Tables {
 
     fn becomes(&mut self, table: &TableRef) {
         if let Some(track) = self.tracks.get_mut(&table.table.id) {
-            track.becomes(table);
+            track.becomes(table, self.follows);
         }
     }
 
@@ -193,7 +200,7 @@ impl Tables {
         let unknown = || "the table's version is not known".to_owned();
         let from = versions.table(image.version).ok_or_else(unknown)?;
         let to = Arc::clone(&self.now(from.id).map_err(str::to_owned)?.table);
-        let zone = self.tracks.get(&from.id).and_then(|track| track.zone.clone());
+        let zone = self.tracks.get(&from.id).and_then(|track| track.zone.clone().flatten());
         let projection = self
             .projections
             .entry(image.version)
@@ -207,20 +214,45 @@ impl Tables {
 }
 
 impl Track {
-    fn becomes(&mut self, table: &TableRef) {
+    fn becomes(&mut self, table: &TableRef, follows: bool) {
         if Arc::ptr_eq(&self.now.table, &table.table) && self.now.schema == table.schema {
             return;
         }
         self.now = table.clone();
         let now = Version::new(table);
-        if self.gone.is_none() && !self.first.same_identity(&now) {
-            self.gone = Some(format!(
-                "{}.{}: what identifies a row changed from {} to {}; undo works on either side of that change",
-                table.schema,
-                table.table.name,
-                self.first.identity_names(),
-                now.identity_names()
-            ));
+        if self.gone.is_some() || self.first.same_identity(&now) {
+            return;
+        }
+        let name = format!("{}.{}", table.schema, table.table.name);
+        let hint = if follows { "" } else { "; undo works on either side of that change" };
+        self.gone = match (&self.first.key, &now.key) {
+            (None, None) if follows => None,
+            (None, None) => {
+                Some(format!("{name} has no key, and its columns changed, which tell its rows apart{hint}"))
+            }
+            _ => {
+                let (from, to) = (self.first.identity_names(), now.identity_names());
+                Some(format!("{name}: what identifies a row changed from {from} to {to}{hint}"))
+            }
+        };
+    }
+
+    /// It was altered from `before`, in a session of this zone.
+    fn converts(&mut self, before: &TableRef, zone: Option<&Zone>) {
+        let projection = Projection::new(Arc::clone(&before.table), Arc::clone(&self.now.table));
+        if !projection.is_ok_and(|projection| projection.turns_stamps()) {
+            return;
+        }
+        match &self.zone {
+            Some(other) if other.as_ref() != zone => {
+                let shown = |zone: Option<&Zone>| zone.map_or("UTC", Zone::name).to_owned();
+                let (first, second) = (shown(other.as_ref()), shown(zone));
+                let name = format!("{}.{}", self.now.schema, self.now.table.name);
+                self.gone.get_or_insert(format!(
+                    "{name}: TIMESTAMPs became other types, or the reverse, in sessions of different zones, {first} and {second}"
+                ));
+            }
+            _ => self.zone = Some(zone.cloned()),
         }
     }
 }

@@ -15,11 +15,10 @@ mod passed;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binlog_cli::{DirLock, hostname, replace_file};
+use binlog_cli::{DirLock, HostPort, hostname, replace_file};
 use binlog_types::NodeId;
 
 use crate::Error;
-use crate::config::HostPort;
 
 /// A locked data directory.
 #[derive(Debug)]

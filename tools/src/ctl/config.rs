@@ -1,6 +1,6 @@
 //! The command line of `binlogctl`.
 
-use binlog_cli::{Flag, Kind, Program};
+use binlog_cli::{Flag, Kind, Program, check_pd_urls};
 use binlog_cluster::TlsFiles;
 use serde::Deserialize;
 
@@ -46,6 +46,7 @@ pub const PROGRAM: Program = Program {
         text("ssl-key", "", "Client key (PEM file)."),
     ],
     file_keys: &[],
+    elsewhere: &[],
 };
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Flag {
@@ -105,19 +106,8 @@ impl Config {
     /// # Errors
     /// In the original's words.
     pub fn validate(&self) -> Result<(), String> {
-        for url in self.pd_urls.iter().filter(|_| self.cluster_dir.is_empty()) {
-            let error =
-                |why: &str| Err(format!("parse EtcdURLs error: {}, {why}: {url}", self.pd_urls.join(",")));
-            let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-            if !matches!(scheme, "http" | "https" | "unix" | "unixs") {
-                return error("URL scheme must be http, https, unix, or unixs");
-            }
-            if rest.contains('/') {
-                return error("URL must not contain a path");
-            }
-            if rest.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
-                return error("URL address does not have the form \"host:port\"");
-            }
+        if self.cluster_dir.is_empty() {
+            self.urls()?;
         }
         if !self.ssl_ca.is_empty() {
             super::tls::client_config(self).map_err(|error| format!("tls config error {error:#}"))?;
@@ -126,11 +116,11 @@ impl Config {
     }
 
     /// PD's URLs; a bare `host:port` has the scheme that the TLS settings ask for.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        let scheme = if self.ssl_ca.is_empty() { "http" } else { "https" };
-        let with_scheme =
-            |url: &String| if url.contains("://") { url.clone() } else { format!("{scheme}://{url}") };
-        self.pd_urls.iter().map(with_scheme).collect()
+    ///
+    /// # Errors
+    /// What is wrong with one of them, in the original's words.
+    pub(crate) fn urls(&self) -> Result<Vec<String>, String> {
+        check_pd_urls(&self.pd_urls, Some(!self.ssl_ca.is_empty()))
     }
 
     /// The TLS files, where a CA is given.

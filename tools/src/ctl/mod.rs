@@ -32,7 +32,8 @@ pub async fn run(config: &Config, clock: &ClockHandle) -> anyhow::Result<()> {
         "offline-drainer" => nodes::act(&registry(config).await?, NodeKind::Drainer, config, "close").await,
         "skip" => nodes::skip(&registry(config).await?, config).await,
         "generate_meta" => {
-            let pd = PdClient::connect(&config.urls(), config.tls().as_ref()).await?;
+            let pd =
+                PdClient::connect(&config.urls().map_err(anyhow::Error::msg)?, config.tls().as_ref()).await?;
             savepoint::generate(config, pd.ts().await?, clock)
         }
         "encrypt" => encrypt::run(&config.text),
@@ -44,5 +45,5 @@ async fn registry(config: &Config) -> anyhow::Result<Registry> {
     if !config.cluster_dir.is_empty() {
         return Ok(binlog_cluster::EmbeddedCluster::open(config.cluster_dir.as_ref())?.registry());
     }
-    Ok(Registry::etcd(&config.urls(), config.tls().as_ref()).await?)
+    Ok(Registry::etcd(&config.urls().map_err(anyhow::Error::msg)?, config.tls().as_ref()).await?)
 }

@@ -6,7 +6,7 @@ use binlog_types::Zone;
 
 use super::cast::{cast, same_type};
 use super::text::{value_of_text, zero_value};
-use crate::{Column, Error, Row, Table, Value};
+use crate::{Column, Error, Row, Table, Value, tp};
 
 /// What becomes of one column of the target.
 #[derive(Debug)]
@@ -72,6 +72,15 @@ impl Projection {
     #[must_use]
     pub fn in_zone(self, zone: Option<Zone>) -> Self {
         Projection { zone, ..self }
+    }
+
+    /// Whether it makes another type of TIMESTAMPs, or the reverse: then the zone matters.
+    pub fn turns_stamps(&self) -> bool {
+        let is_stamp = |column: Option<&Column>| column.is_some_and(|c| c.ty.tp == tp::TIMESTAMP);
+        self.columns.iter().enumerate().any(|(at, origin)| {
+            let Origin::Converted(from) = origin else { return false };
+            is_stamp(self.from.columns.get(*from)) != is_stamp(self.to.columns.get(at))
+        })
     }
 
     /// The version of the rows that go in.

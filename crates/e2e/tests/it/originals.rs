@@ -139,4 +139,21 @@ async fn a_dead_pump_is_read_beside_those_that_run() {
     let beyond =
         said(Command::new(program("reparo")).args(["-from-pump", &pd, &store, &later]).output().unwrap());
     assert!(beyond.unwrap_err().contains("is complete only through"));
+
+    // Where none runs any more, the stores are all there is; and all of them are needed.
+    (0..3).for_each(|pump| system.kill_pump(pump));
+    let stores = |pumps: &[usize]| {
+        let dirs = pumps.iter().map(|pump| system.pump_dir(*pump).display().to_string());
+        format!("-from-store={}", dirs.collect::<Vec<_>>().join(","))
+    };
+    let refused = plan(&[&stores(&[0, 1])]).unwrap_err();
+    assert!(refused.contains("cannot be asked"), "{refused}");
+    let (told, _) = plan(&[&stores(&[0, 1]), "-allow-gaps"]).unwrap();
+    assert!(told.contains("HOLE: pump 127.0.0.1") && told.contains("cannot be asked"), "{told}");
+    let (told, _) = plan(&[&stores(&[0, 1, 2])]).unwrap();
+    assert!(told.contains("no gaps"), "{told}");
+    clear(&server, &all);
+    let all_stores = stores(&[0, 1, 2]);
+    Reparo::into(&server).run(None, &["-from-pump", &pd, &stop, &all_stores, "-restart"]).unwrap();
+    assert_same(&fixtures::truth("txn", "end").unwrap(), &dump(&server, &all), &Comparison::with_mariadb());
 }
