@@ -7,6 +7,8 @@ use binlog_types::{CommitTs, JobId, SchemaVersion, StartTs};
 use bytes::Bytes;
 use prost::Message;
 
+use super::malformed::complaint;
+
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Request {
@@ -30,9 +32,9 @@ pub(super) struct Outcome {
 /// Why a payload is refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
-    /// Not a binlog at all.
-    #[error("undecodable binlog payload of {0} bytes: {1}")]
-    Undecodable(usize, prost::DecodeError),
+    /// Not a binlog at all: the original's words for it, where it has some.
+    #[error("{0}")]
+    Undecodable(String),
     /// A type that nobody defined.
     #[error("unknown binlog type {0}")]
     UnknownType(i32),
@@ -44,8 +46,10 @@ pub(super) enum Refusal {
 impl Request {
     /// Decodes a payload; its large parts stay slices of it until the body is laid together.
     pub(super) fn decode(payload: Bytes) -> Result<Self, Refusal> {
-        let length = payload.len();
-        let binlog = Binlog::decode(payload.clone()).map_err(|e| Refusal::Undecodable(length, e))?;
+        let undecodable = |error: prost::DecodeError| {
+            Refusal::Undecodable(complaint(&payload).unwrap_or_else(|| format!("proto: {error}")))
+        };
+        let binlog = Binlog::decode(payload.clone()).map_err(undecodable)?;
         let tp = BinlogType::try_from(binlog.tp).map_err(|_| Refusal::UnknownType(binlog.tp))?;
         let (start, commit) = (binlog.start_ts, binlog.commit_ts);
         let refuse = |what| Err(Refusal::Timestamps(what, start, commit));
@@ -61,9 +65,9 @@ impl Request {
         }
         let start_ts = StartTs::new(start as u64);
         match tp {
-            BinlogType::Prewrite => prewrite(&binlog, start_ts, &payload)
-                .map(Request::Prewrite)
-                .map_err(|e| Refusal::Undecodable(length, e)),
+            BinlogType::Prewrite => {
+                prewrite(&binlog, start_ts, &payload).map(Request::Prewrite).map_err(undecodable)
+            }
             BinlogType::Rollback if commit == start => {
                 Ok(outcome(Write::Fake(CommitTs::new(commit as u64)), None))
             }
@@ -192,7 +196,12 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        assert!(matches!(Request::decode(Bytes::from_static(&[0xff; 3])), Err(Refusal::Undecodable(3, _))));
+        let refused = |bytes: &'static [u8]| Request::decode(Bytes::from_static(bytes)).unwrap_err();
+        assert!(matches!(refused(&[0xff; 3]), Refusal::Undecodable(_)));
+        assert_eq!(refused(&[0xff; 3]).to_string(), "unexpected EOF");
+        // The original finds nothing wrong with a value that it does not look into.
+        let inside = refused(&[0x08, 0, 0x10, 1, 0x2a, 1, 0xff]).to_string();
+        assert!(inside.starts_with("proto: "), "{inside}");
         assert!(matches!(
             decode(&Binlog { tp: 9, start_ts: 1, ..Binlog::default() }),
             Err(Refusal::UnknownType(9))

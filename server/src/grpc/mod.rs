@@ -1,5 +1,6 @@
 //! The gRPC services: the original's [`pump`], and our own [`store`] beside it.
 
+mod malformed;
 mod mapping;
 mod pull;
 mod pump;

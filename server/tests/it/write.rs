@@ -45,8 +45,7 @@ async fn refusals_are_in_the_originals_words() {
     assert_eq!(as_go_sees(&status), (Code::Unknown, text));
 
     let status = pump.client.write(vec![0xff_u8; 7]).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unknown);
-    assert!(status.message().contains("undecodable"), "{status}");
+    assert_eq!((status.code(), status.message()), (Code::Unknown, "unexpected EOF"));
     pump.stop().await;
 }
 
