@@ -11,6 +11,8 @@ use binlog_storage::Store;
 use binlog_types::{ClockHandle, Ts};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Shared;
 
@@ -18,6 +20,8 @@ use crate::context::Shared;
 const STEP_MS: u64 = 3_000;
 /// How often a pump looks whether the oracle's host is gone.
 const SEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a pump that stops waits for a timestamp, which it can do without.
+const LAST_LIMIT: Duration = Duration::from_secs(1);
 
 /// Where this process takes timestamps from.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct TimeSource {
     remote: binlog_cluster::Oracle,
     /// Set while this pump is the oracle.
     own: RwLock<Option<Arc<EmbeddedOracle>>>,
+    /// From then on nobody else is waited for: it may be that he has stopped, too.
+    stop: CancellationToken,
 }
 
 /// Why there is no timestamp.
@@ -50,15 +56,29 @@ const MAX_COUNT: u32 = 1 << 17;
 
 impl TimeSource {
     /// Somebody else's timestamps.
-    pub(crate) fn remote(remote: binlog_cluster::Oracle) -> Self {
-        TimeSource { remote, own: RwLock::new(None) }
+    pub(crate) fn remote(remote: binlog_cluster::Oracle, stop: CancellationToken) -> Self {
+        TimeSource { remote, own: RwLock::new(None), stop }
     }
 
     /// A fresh timestamp.
+    ///
+    /// # Errors
+    /// When there is none, and at once where somebody else's would be waited for and the pump stops.
     pub(crate) async fn now(&self) -> Result<Ts, OracleError> {
         match self.own() {
             Some(oracle) => oracle.take(1).await,
-            None => Ok(self.remote.now().await?),
+            None => match self.stop.run_until_cancelled(self.remote.now()).await {
+                Some(now) => Ok(now?),
+                None => Err(OracleError::Stopped),
+            },
+        }
+    }
+
+    /// The last timestamp of a pump that stops, if it is to be had in a moment.
+    pub(crate) async fn last(&self) -> Option<Ts> {
+        match self.own() {
+            Some(oracle) => oracle.take(1).await.ok(),
+            None => timeout(LAST_LIMIT, self.remote.now()).await.ok()?.ok(),
         }
     }
 

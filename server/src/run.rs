@@ -113,7 +113,8 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
     let mut options = Options::new(surroundings.cluster, node_id.clone(), clock.clone());
     options.tuning.observer = metrics.batch_observer();
     let store = open_store(&data_dir, &settings, options).await?;
-    let time = time_source(&surroundings, &store, &node_id, &settings, &clock)?;
+    let stop = CancellationToken::new();
+    let time = time_source(&surroundings, &store, &node_id, &settings, &clock, stop.clone())?;
     let previous = own.map_or(NodeState::Offline, |status| status.state);
     let budget = Budget::new(REQUESTS_MIB);
     metrics.watch(store.clone(), budget.clone()).map_err(metrics_error)?;
@@ -134,7 +135,7 @@ async fn start_unless(config: Config, shutdown: impl Future<Output = ()>) -> Res
         budget,
         oversize: Arc::new(Semaphore::new(1)),
         registration_ts: AtomicU64::new(0),
-        stop: CancellationToken::new(),
+        stop,
         clock,
         store,
         settings,
@@ -289,17 +290,18 @@ fn time_source(
     node_id: &NodeId,
     settings: &Settings,
     clock: &ClockHandle,
+    stop: CancellationToken,
 ) -> Result<TimeSource, Error> {
     let Some(cluster) = &surroundings.embedded else {
         let Some(pd) = surroundings.pd.clone() else {
             return Err(Error::Config("neither PD nor a cluster directory is configured".to_owned()));
         };
-        return Ok(TimeSource::remote(Oracle::pd(pd)));
+        return Ok(TimeSource::remote(Oracle::pd(pd), stop));
     };
     let seat = cluster
         .claim_oracle(node_id, &settings.advertise.to_string())
         .map_err(Error::cluster("claim the oracle of the cluster directory"))?;
-    let time = TimeSource::remote(Oracle::embedded(cluster));
+    let time = TimeSource::remote(Oracle::embedded(cluster), stop);
     if let Some(seat) = seat {
         time.take_seat(seat, store, clock);
     }
@@ -426,7 +428,9 @@ impl Running {
         let registered = context.registration_ts().raw() > 0;
         if registered {
             context.node.finish();
-            let now = context.time.now().await.unwrap_or_else(|_| context.store.watermark().ts());
+            // Without the time, it is said to have been here as long as what it holds shows.
+            let held = || context.store.watermark().max(context.store.max_commit_ts()).ts();
+            let now = context.time.last().await.unwrap_or_else(held);
             if let Err(error) = registrar::publish(&context, now).await {
                 tracing::error!(%error, "the registry does not know that this node has stopped");
             }

@@ -51,7 +51,7 @@ pub(crate) async fn run(context: Shared, pd: PdClient) {
                 let open = context.store.unresolved(LIMIT);
                 let room = PARALLEL.saturating_sub(asking.len());
                 let ts = if schedule::needs_time(&open) {
-                    context.stop.run_until_cancelled(context.time.now()).await.and_then(Result::ok)
+                    context.time.now().await.ok()
                 } else {
                     None
                 };

@@ -1,6 +1,6 @@
 //! Names, closing, the oracle of an embedded cluster, the unix socket.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, NodeStatus};
 use binlog_proto::binlog::{Pos, PullBinlogReq};
@@ -9,6 +9,7 @@ use binlog_proto::store::error_detail::Kind;
 use binlog_proto::store::store_client::StoreClient;
 use binlog_proto::store::{HelloRequest, TsoRequest};
 use binlog_types::NodeId;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
@@ -139,6 +140,29 @@ async fn the_oracle_moves_on_when_its_pump_is_gone() {
     assert!(!first.running.is_finished());
     first.stop().await;
     running.abort();
+}
+
+/// Whoever stops, the others' timestamps included, stops at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn pumps_stop_in_any_order() {
+    let first = TestPump::start().await;
+    let mut other = config(&first.root);
+    other.node_id = "pump-2".to_owned();
+    other.data_dir = first.root.0.path().join("pump-2");
+    let second = binlog_server::start(other).await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let second = tokio::spawn(second.until(async move {
+        let _ = stopped.await;
+    }));
+    let root = first.stop().await;
+    // Its place is not taken yet.
+    stop.send(()).unwrap();
+    let began = Instant::now();
+    timeout(PATIENCE, second).await.expect("it goes on").unwrap().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let cluster = EmbeddedCluster::open(&root.cluster_dir()).unwrap();
+    let nodes = cluster.registry().list(NodeKind::Pump).await.unwrap();
+    assert_eq!(nodes.iter().map(|node| node.state).collect::<Vec<_>>(), [NodeState::Paused; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
