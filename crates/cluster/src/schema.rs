@@ -97,6 +97,8 @@ pub struct SchemaFollower<K> {
     mark: Option<i64>,
     /// The version at which jobs were last looked at with overlap, and when.
     looked_at: (SchemaVersion, Duration),
+    /// The timestamp of the last round: versions that it did not see came behind it. Zero: there was none.
+    looked: Ts,
     /// Where who reads the history begins.
     begin: (SchemaVersion, Ts),
     /// What no job ever made has been read.
@@ -119,6 +121,7 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
             ledger,
             mark: None,
             looked_at,
+            looked: Ts::ZERO,
             begin,
             begun: false,
         }
@@ -150,12 +153,19 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
             self.begun = true;
         }
         if version <= self.ledger.complete() {
+            self.looked = at;
             return Ok(true);
         }
         let unread = self.ledger.without_diff(version);
-        for (version, diff) in self.reader.diffs(unread, at).await? {
-            self.ledger.diff(version, diff);
+        for (of, diff) in self.reader.diffs(unread, at).await? {
+            // TiDB raises the version in a transaction of its own, before the one that makes it: the newest may be still to come.
+            if diff.is_some() || of < version {
+                self.ledger.diff(of, diff, self.looked);
+            } else {
+                self.ledger.expect(of);
+            }
         }
+        self.looked = at;
         let settled = self.ledger.settle(version, self.clock.monotonic());
         if settled > self.ledger.complete() {
             let mut objects = self.read_uncovered(settled, version, at).await?;
@@ -304,13 +314,14 @@ impl<K: SchemaKeeper> SchemaFollower<K> {
     /// later than the version: TiDB does not give back an index that it has begun to take away.
     async fn read_steps(&self, settled: SchemaVersion, at: Ts) -> Result<Vec<SchemaObject>, FollowError> {
         let (mut steps, at_work) = self.ledger.steps(settled);
-        for AtWork { database, table, version } in at_work {
+        for work in at_work {
+            let AtWork { database, table, version, .. } = work;
             let Some(object) = self.reader.table(database, table, version, at).await? else { continue };
-            let step = meta::step_object(&object).map_err(|cause| FollowError::Meta {
+            let left = meta::step_object(&object).map_err(|cause| FollowError::Meta {
                 what: format!("table {table} of database {database}"),
                 cause,
             })?;
-            steps.push(step);
+            steps.push(work.step(left));
         }
         Ok(steps)
     }

@@ -6,6 +6,8 @@
 //! - an intermediate step: a later job on the same table is finished. Rows of it decode by the version before;
 //! - the end of a job that is about to enter the history: it is waited for;
 //! - without a job for ever: taken as such when none turned up for a while.
+//!
+//! The newest version may be without anything at all, for TiDB raises it before it makes it. Then it is waited for as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -40,6 +42,8 @@ struct OpenVersion {
     /// Its job does not carry all that it changed.
     exchange: bool,
     first_seen: Option<Duration>,
+    /// It came behind this moment; zero: not known.
+    behind: Ts,
 }
 
 #[derive(Debug)]
@@ -97,6 +101,16 @@ pub(super) struct AtWork {
     pub(super) database: i64,
     pub(super) table: TableId,
     pub(super) version: SchemaVersion,
+    /// The version came behind this moment; zero: not known.
+    pub(super) behind: Ts,
+}
+
+impl AtWork {
+    /// The step as an object of its version.
+    pub(super) fn step(&self, left: SchemaObject) -> SchemaObject {
+        let finished_ts = if self.behind == Ts::ZERO { left.finished_ts } else { self.behind.raw() };
+        SchemaObject { schema_version: self.version.0, finished_ts, ..left }
+    }
 }
 
 impl Ledger {
@@ -190,9 +204,15 @@ impl Ledger {
         exchanges.chain(rest).collect()
     }
 
-    /// Takes the diff of a version.
-    pub(super) fn diff(&mut self, version: SchemaVersion, diff: Option<SchemaDiff>) {
-        self.open.entry(version).or_default().diff = Some(diff);
+    /// Takes the diff of a version that was not there at `behind`; zero: that is not known.
+    pub(super) fn diff(&mut self, version: SchemaVersion, diff: Option<SchemaDiff>, behind: Ts) {
+        let open = self.open.entry(version).or_default();
+        (open.diff, open.behind) = (Some(diff), behind);
+    }
+
+    /// A version of which nothing is there yet; it may turn out that nothing ever comes.
+    pub(super) fn expect(&mut self, version: SchemaVersion) {
+        self.open.entry(version).or_default();
     }
 
     /// The version up to which everything at or below `version` is settled at `now`.
@@ -262,12 +282,11 @@ impl Ledger {
             if !may_take_indexes(diff.action) || table.0 == 0 || open.ends(table.0).is_some() {
                 continue;
             }
+            let step = AtWork { database, table, version, behind: open.behind };
             let mut later = self.open.range((Excluded(version), Unbounded));
             match later.find_map(|(_, open)| open.ends(table.0)) {
-                Some(left) => {
-                    known.extend(left.map(|left| SchemaObject { schema_version: version.0, ..left.clone() }));
-                }
-                None => at_work.push(AtWork { database, table, version }),
+                Some(left) => known.extend(left.map(|left| step.step(left.clone()))),
+                None => at_work.push(step),
             }
         }
         (known, at_work)
@@ -362,7 +381,7 @@ mod tests {
     fn ledger(diffs: &[(i64, i64)], jobs: &[(i64, i64)]) -> Ledger {
         let mut ledger = Ledger::new(v(0));
         for &(version, table) in diffs {
-            ledger.diff(v(version), diff(version, table));
+            ledger.diff(v(version), diff(version, table), Ts::ZERO);
         }
         for &(version, table) in jobs {
             let (job, objects) = job(version + 1000, version, table);
@@ -388,7 +407,7 @@ mod tests {
         exchanged.open.entry(v(6)).or_default().exchange = true;
         assert_eq!(unread(&exchanged), [6, 9, 10, 11, 12]);
         for version in unread(&exchanged) {
-            exchanged.diff(v(version), None);
+            exchanged.diff(v(version), None, Ts::ZERO);
         }
         assert_eq!(exchanged.settle(v(12), Duration::ZERO), v(12));
         exchanged.advance(v(12));
@@ -430,7 +449,7 @@ mod tests {
         let mut ledger = ledger(&[(2, 11)], &[(1, 10), (2, 11)]);
         let mut exchange = diff(1, 11).unwrap();
         exchange.affected = vec![(1, TableId(10), 0, TableId(0))];
-        ledger.diff(v(1), Some(exchange));
+        ledger.diff(v(1), Some(exchange), Ts::ZERO);
         assert_eq!(ledger.settle(v(2), Duration::ZERO), v(2));
         let expected = Uncovered {
             database: 1,
@@ -477,7 +496,7 @@ mod tests {
     #[test]
     fn a_version_without_diff_has_nothing_to_wait_for() {
         let mut ledger = Ledger::new(v(4));
-        ledger.diff(v(5), None);
+        ledger.diff(v(5), None, Ts::ZERO);
         assert_eq!(ledger.settle(v(5), Duration::ZERO), v(5));
         ledger.advance(v(5));
         assert_eq!(ledger.complete(), v(5));

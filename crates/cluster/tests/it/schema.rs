@@ -43,6 +43,17 @@ impl Kept {
         self.objects().into_iter().filter(of_table).map(|o| (o.schema_version, o.dropped)).collect()
     }
 
+    /// Versions with a step of a DDL on a table, and what that left of its unique indexes.
+    fn steps(&self, table: i64) -> Vec<(i64, Vec<String>)> {
+        let of_table = |o: &SchemaObject| o.kind == ObjectKind::Step as i32 && o.id == table;
+        let names = |o: &SchemaObject| {
+            let json: serde_json::Value = serde_json::from_slice(&o.json).unwrap();
+            let unique = json["unique"].as_array().unwrap().clone();
+            unique.iter().map(|index| index["name"].as_str().unwrap().to_owned()).collect()
+        };
+        self.objects().into_iter().filter(of_table).map(|o| (o.schema_version, names(&o))).collect()
+    }
+
     fn has_job(&self, id: i64) -> bool {
         self.objects().iter().any(|o| o.kind == ObjectKind::Job as i32 && o.id == id)
     }
@@ -174,9 +185,16 @@ fn ddl(interpreter: &mut Interpreter, job: i64) -> Vec<SchemaChange> {
         Body { ddl_query: Some("…".into()), ddl_job_id: job, ddl_schema_state: 5, ..Body::default() };
     // Behind everything that the fake cluster has handed out.
     let (start_ts, commit_ts) = (StartTs::new(u64::MAX >> 1), CommitTs::new((u64::MAX >> 1) + 1));
-    match interpreter.step(start_ts, commit_ts, &body).unwrap() {
-        Step::Event(Event::Ddl(ddl)) => ddl.changes,
-        other => panic!("{other:?}"),
+    let mut changes = Vec::new();
+    loop {
+        match interpreter.step(start_ts, commit_ts, &body).unwrap() {
+            Step::Ahead(ddl) => changes.extend(ddl.changes),
+            Step::Event(Event::Ddl(ddl)) => {
+                changes.extend(ddl.changes);
+                return changes;
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -224,6 +242,11 @@ async fn a_stalled_step_is_no_state_of_the_table() {
     site.put_table(&rebuilt(step));
     site.settle().await;
     assert_eq!((site.kept.complete(), site.kept.versions(10)), (SchemaVersion(2), vec![(1, false)]));
+    assert_eq!(
+        site.kept.steps(10),
+        [(2, vec!["PRIMARY".to_owned()])],
+        "rows of the version may be equal in u"
+    );
 
     let mut interpreter = Interpreter::new(Start::Version(SchemaVersion(2)));
     interpreter.extend(site.kept.objects(), site.kept.complete()).unwrap();
@@ -237,13 +260,112 @@ async fn a_stalled_step_is_no_state_of_the_table() {
     assert!(site.follower.round().await.unwrap(), "its job explains the version");
     interpreter.extend(site.kept.objects(), site.kept.complete()).unwrap();
     let changes = ddl(&mut interpreter, 101);
-    let [SchemaChange::AlterTable { before, after }] = &changes[..] else { panic!("{changes:?}") };
+    // That it is not enforced any more was known where the reader began.
+    let (Some(SchemaChange::AlterTable { before, .. }), Some(SchemaChange::AlterTable { after, .. })) =
+        (changes.first(), changes.last())
+    else {
+        panic!("{changes:?}")
+    };
     let names = |table: &Table| table.indexes.iter().map(|index| index.name.clone()).collect::<Vec<_>>();
     assert_eq!(
         (names(&before.table), names(&after.table)),
         (vec!["PRIMARY".into(), "u".into()], vec!["PRIMARY".into()])
     );
     assert!(before.table.indexes.iter().all(|index| index.public));
+}
+
+/// Versions of a DDL that ended before anybody looked: which of them were steps is known by their diffs, and what they took by its job.
+#[tokio::test]
+async fn the_steps_of_a_ddl_that_has_ended_are_kept_too() {
+    let left = || vec!["PRIMARY".to_owned()];
+    let mut site = Site::start().await;
+    site.create(100, &table(10, "t", 1));
+    site.create(101, &table(11, "other", 2));
+    let mut without = table(10, "t", 6);
+    without.indexes.retain(|index| index.name != "u");
+    let without = rebuilt(without);
+    for version in [3, 4, 6] {
+        site.put_version(version, job_type::DROP_INDEX, 10, "");
+        if version == 4 {
+            site.put_version(5, job_type::ADD_INDEX, 11, "");
+        }
+    }
+    site.put_table(&without);
+    site.put_job(102, job_type::DROP_INDEX, 10, &without);
+    site.settle().await;
+    assert_eq!(site.kept.complete(), SchemaVersion(6));
+    assert_eq!(site.kept.steps(10), [(3, left()), (4, left())], "its last version is the job's own");
+    assert_eq!(site.kept.steps(11), [], "an index that comes is no matter");
+    assert_eq!(site.kept.versions(10), [(1, false), (6, false)]);
+
+    // The next one: its steps are not those of the one before.
+    let mut changed = without.clone();
+    changed.version = SchemaVersion(8);
+    changed.comment = "next".into();
+    let changed = rebuilt(changed);
+    site.put_version(7, job_type::DROP_COLUMN, 10, "");
+    site.put_version(8, job_type::DROP_COLUMN, 10, "");
+    site.put_table(&changed);
+    site.put_job(103, job_type::DROP_COLUMN, 10, &changed);
+    site.settle().await;
+    assert_eq!(site.kept.steps(10), [(3, left()), (4, left()), (7, left())]);
+}
+
+/// TiDB raises the version in a transaction of its own, before the one that makes it.
+#[tokio::test]
+async fn a_version_that_is_raised_and_not_made_yet_is_waited_for() {
+    let mut site = Site::start().await;
+    site.create(100, &table(10, "t", 1));
+    site.settle().await;
+    let raise = |site: &Site, version: i64| {
+        site.put(meta::schema_version_key(), version.to_string().as_bytes());
+    };
+    raise(&site, 2);
+    assert!(!site.follower.round().await.unwrap());
+    assert_eq!(site.kept.complete(), SchemaVersion(1), "rows of version 2 may need what it brings");
+    let mut step = table(10, "t", 2);
+    step.indexes.iter_mut().filter(|index| index.name == "u").for_each(|index| index.public = false);
+    site.put_version(2, job_type::DROP_INDEX, 10, "");
+    site.put_table(&rebuilt(step));
+    raise(&site, 3);
+    site.settle().await;
+    assert_eq!(site.kept.steps(10), [(2, vec!["PRIMARY".to_owned()])]);
+    // What raised version 3 has died, and nothing comes of it.
+    assert_eq!(site.kept.complete(), SchemaVersion(3));
+
+    site.create(101, &table(11, "later", 4));
+    assert!(site.follower.round().await.unwrap());
+    assert_eq!((site.kept.complete(), site.kept.versions(11)), (SchemaVersion(4), vec![(4, false)]));
+}
+
+/// A multi-schema change that was rolled back has taken nothing, and says no version; one that is under way is read as it stands.
+#[tokio::test]
+async fn a_step_that_took_nothing_says_so() {
+    let all = || vec!["PRIMARY".to_owned(), "u".to_owned()];
+    let mut site = Site::start().await;
+    site.create(100, &table(10, "t", 1));
+    site.settle().await;
+    site.put_version(2, job_type::MULTI_SCHEMA_CHANGE, 10, "");
+    site.settle().await;
+    assert_eq!(site.kept.steps(10), [(2, all())]);
+
+    // It is rolled back, by a job with a version.
+    site.put_version(3, job_type::DROP_INDEX, 10, "");
+    site.put_version(4, job_type::DROP_INDEX, 10, "");
+    let ts = site.cluster.now().raw();
+    let job = format!(
+        r#"{{"id":101,"type":8,"schema_id":{DB},"table_id":10,"state":3,"start_ts":{ts},"query":"…",
+            "binlog":{{"SchemaVersion":4,"FinishedTS":{ts}}}}}"#
+    );
+    site.put(meta::job_key(JobId(101)), job.as_bytes());
+    site.settle().await;
+    assert_eq!((site.kept.complete(), site.kept.steps(10)), (SchemaVersion(4), vec![(2, all())]));
+
+    // The table has gone by the time that it is read.
+    site.put_version(5, job_type::DROP_INDEX, 10, "");
+    site.cluster.put(meta::table_key(DB, TableId(10)), site.cluster.now(), None);
+    site.settle().await;
+    assert_eq!((site.kept.complete(), site.kept.steps(10)), (SchemaVersion(5), vec![(2, all())]));
 }
 
 /// A table that is at rest although its job is not in the history: it is taken as it stands.
