@@ -21,7 +21,6 @@ fn invisible(job_type: u8) -> bool {
         job_type,
         LOCK_TABLE
             | UNLOCK_TABLE
-            | SET_TIFLASH_REPLICA
             | UPDATE_TIFLASH_REPLICA
             | ALTER_TABLE_ATTRIBUTES
             | ALTER_TABLE_PARTITION_ATTRIBUTES
@@ -235,4 +234,50 @@ fn of_table(job: &Job, effect: Effect) -> Option<SchemaChange> {
 /// Whether two versions differ in nothing but their stamp.
 fn same(before: &Table, after: &Table) -> bool {
     before.json == after.json
+}
+
+#[cfg(test)]
+mod tests {
+    use binlog_proto::Body;
+    use binlog_types::SchemaVersion;
+
+    use super::super::tests::{event, table};
+    use crate::meta::{JobSpec, job_json, job_type, objects_of_job};
+    use crate::{Event, Interpreter, SchemaChange, Start, Table};
+
+    #[test]
+    fn a_tiflash_replica_is_told_of() {
+        let mut interpreter = Interpreter::new(Start::Version(SchemaVersion(1)));
+        let job = |id, job_type, table: &Table| {
+            let spec = JobSpec {
+                id,
+                job_type,
+                schema_id: 2,
+                schema_name: "d",
+                table_id: 10,
+                query: "…",
+                schema_version: table.version.0,
+                finished_ts: 5,
+                table: Some(table),
+                ..JobSpec::default()
+            };
+            objects_of_job(&job_json(&spec)).unwrap()
+        };
+        // What the job changed of the table is in a part of it that only TiDB reads.
+        let changed = Table { comment: "a replica".into(), ..table(10, "t", 3) };
+        let mut objects = job(100, job_type::CREATE_TABLE, &table(10, "t", 2));
+        objects.extend(job(101, job_type::SET_TIFLASH_REPLICA, &changed));
+        interpreter.extend(objects, SchemaVersion(3)).unwrap();
+        for (ts, job) in [(20, 100), (30, 101)] {
+            let body = Body {
+                ddl_query: Some("alter …".into()),
+                ddl_job_id: job,
+                ddl_schema_state: 5,
+                ..Body::default()
+            };
+            let Event::Ddl(ddl) = event(&mut interpreter, ts, &body) else { panic!("no DDL") };
+            let altered = matches!(&ddl.changes[..], [SchemaChange::AlterTable { .. }]);
+            assert_eq!(altered, job == 101, "{:?}", ddl.changes);
+        }
+    }
 }

@@ -152,7 +152,7 @@ pub struct Ddl {
     pub typed: String,
     /// The time zone of its session, where the job says it and it is not UTC: in it, changed types show and read TIMESTAMPs.
     pub zone: Option<Zone>,
-    /// What it did; empty for jobs that change nothing a sink holds (placement, TiFlash, …).
+    /// What it did; empty for jobs that change nothing a sink holds (placement, caching, …).
     pub changes: Vec<SchemaChange>,
     /// It is no record of the stream, but goes ahead of one: what a DDL whose binlog is still to come has done already. It has that
     /// record's commit_ts, a start_ts that is one less, no job, and a statement that says what it does.

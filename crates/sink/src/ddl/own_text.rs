@@ -14,6 +14,8 @@ use crate::names::mysql_table;
 
 /// TiDB's number of a batch of CREATE TABLEs, as BR restores them.
 const CREATE_TABLES: u8 = 60;
+/// TiDB's number of `SET TIFLASH REPLICA`, which fails where the target has too few TiFlash nodes: then it does without.
+const SET_TIFLASH_REPLICA: u8 = 30;
 
 impl Planner<'_> {
     /// Plans the text of a DDL that wants it.
@@ -27,7 +29,8 @@ impl Planner<'_> {
             let default_schema = named.then(|| ddl.schema.clone());
             let Some(text) = text(ddl) else { return };
             let step = self.step(&ddl.schema.as_str().into(), "", text);
-            return self.steps.push(Step { default_schema, zone, ..step });
+            let best_effort = ddl.job_type == SET_TIFLASH_REPLICA;
+            return self.steps.push(Step { default_schema, zone, best_effort, ..step });
         }
         let texts = statements(&ddl.query);
         for change in &ddl.changes {

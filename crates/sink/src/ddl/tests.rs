@@ -13,11 +13,21 @@ fn table(name: &str) -> TableRef {
 }
 
 fn steps(query: &str, zone: Option<Zone>, changes: Vec<SchemaChange>) -> Vec<Step> {
+    steps_of(Kind::TiDb, 0, query, zone, changes)
+}
+
+fn steps_of(
+    kind: Kind,
+    job_type: u8,
+    query: &str,
+    zone: Option<Zone>,
+    changes: Vec<SchemaChange>,
+) -> Vec<Step> {
     let ddl = Ddl {
         start_ts: StartTs::new(1),
         commit_ts: CommitTs::new(2),
         job_id: JobId(1),
-        job_type: 0,
+        job_type,
         schema: "d2".into(),
         schema_version: SchemaVersion(2),
         query: query.into(),
@@ -26,7 +36,7 @@ fn steps(query: &str, zone: Option<Zone>, changes: Vec<SchemaChange>) -> Vec<Ste
         changes,
         ahead: false,
     };
-    let dialect = Dialect::new(Kind::TiDb, HashSet::new());
+    let dialect = Dialect::new(kind, HashSet::new());
     plan(&dialect, &ddl, &Bin::default(), false, &mut Notices::default()).unwrap()
 }
 
@@ -56,4 +66,19 @@ fn tidb_reads_a_statement_in_the_zone_of_its_session() {
     let [step] =
         steps("alter table a modify c datetime", Zone::of_location("Local", 0), change()).try_into().unwrap();
     assert_eq!(step.zone, None);
+}
+
+#[test]
+fn tidb_may_do_without_tiflash_and_others_are_told_nothing_of_it() {
+    const SET_TIFLASH_REPLICA: u8 = 30;
+    let query = "ALTER TABLE `a` SET TIFLASH REPLICA 2";
+    let of = |kind| {
+        let change = SchemaChange::AlterTable { before: table("a"), after: table("a") };
+        steps_of(kind, SET_TIFLASH_REPLICA, query, None, vec![change])
+    };
+    let [step] = of(Kind::TiDb).try_into().unwrap();
+    assert_eq!((step.sql.as_str(), step.best_effort), (query, true));
+    for kind in [Kind::MariaDb, Kind::MySql, Kind::Sqlite] {
+        assert!(of(kind).is_empty(), "{kind:?}");
+    }
 }
