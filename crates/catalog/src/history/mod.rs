@@ -185,7 +185,7 @@ impl SchemaHistory {
 
     /// Whether any step is known at all.
     pub(crate) fn has_steps(&self) -> bool {
-        self.steps.len() > 0
+        !self.steps.is_empty()
     }
 
     /// How many versions of objects and jobs are held.

@@ -13,7 +13,7 @@ use crate::encode::{Mutation, delete_row, insert_row, prewrite_value, update_row
 use crate::{RowChange, Transaction};
 
 #[derive(Debug)]
-struct InMemory(Vec<u8>);
+pub(super) struct InMemory(pub(super) Vec<u8>);
 
 impl Blob for InMemory {
     fn len(&self) -> u64 {

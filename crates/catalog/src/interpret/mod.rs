@@ -341,6 +341,8 @@ fn unknown_ddl(commit_ts: CommitTs, job: &Job, query: &str) -> Error {
 }
 
 #[cfg(test)]
+mod ahead_tests;
+#[cfg(test)]
 mod large_tests;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::encode::{Mutation, delete_row, insert_row, prewrite_value};
 use crate::meta::{JobSpec, MAX_GLOBAL_ID, database_json, database_object, job_json, objects_of_job};
 use crate::{ChangeKind, ColumnType, Database, Row, SchemaChange, Table, TableBuilder, Value};
 
-const DB: i64 = 2;
+pub(super) const DB: i64 = 2;
 
 pub(super) fn table(id: i64, name: &str, version: i64) -> Table {
     TableBuilder::new(TableId(id), name, SchemaVersion(version))
@@ -17,7 +17,13 @@ pub(super) fn table(id: i64, name: &str, version: i64) -> Table {
         .build()
 }
 
-fn job(id: i64, kind: u8, table_id: i64, version: i64, table: Option<&Table>) -> Vec<SchemaObject> {
+pub(super) fn job(
+    id: i64,
+    kind: u8,
+    table_id: i64,
+    version: i64,
+    table: Option<&Table>,
+) -> Vec<SchemaObject> {
     let spec = JobSpec {
         id,
         job_type: kind,
@@ -33,7 +39,7 @@ fn job(id: i64, kind: u8, table_id: i64, version: i64, table: Option<&Table>) ->
     objects_of_job(&job_json(&spec)).unwrap()
 }
 
-fn database() -> SchemaObject {
+pub(super) fn database() -> SchemaObject {
     let database = Database { id: DB, name: "d".into(), version: SchemaVersion(1), ..Database::default() };
     database_object(&database_json(&database), SchemaVersion(1)).unwrap()
 }
@@ -42,16 +48,16 @@ pub(super) fn row(id: i64, v: &str) -> Row {
     vec![Some(Value::Int(id)), Some(Value::Text(v.to_owned().into()))]
 }
 
-fn dml(version: i64, id: i64, mutations: Vec<Mutation>) -> Body {
+pub(super) fn dml(version: i64, id: i64, mutations: Vec<Mutation>) -> Body {
     let value = prewrite_value(SchemaVersion(version), vec![(TableId(id), mutations)]);
     Body { prewrite_value: Some(value), ..Body::default() }
 }
 
-fn ddl(job: i64) -> Body {
+pub(super) fn ddl(job: i64) -> Body {
     Body { ddl_query: Some("alter …".into()), ddl_job_id: job, ddl_schema_state: 5, ..Body::default() }
 }
 
-fn step(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Result<Step, Error> {
+pub(super) fn step(interpreter: &mut Interpreter, ts: u64, body: &Body) -> Result<Step, Error> {
     interpreter.step(StartTs::new(ts - 1), CommitTs::new(ts), body)
 }
 

@@ -108,7 +108,7 @@ mod tests {
         let rewritten = Index { id: 77, name: "V".into(), ..table.indexes[2].clone() };
         let renamed = Index { name: "w".into(), ..table.indexes[2].clone() };
         assert!(enforced.holds(&rewritten) && enforced.holds(&renamed));
-        let without = without_indexes(&object.json, &[2, 4]);
+        let without = without_indexes(&object.json, &[1, 3]);
         let names: Vec<String> =
             parse_table(&without, SchemaVersion(8)).unwrap().indexes.into_iter().map(|i| i.name).collect();
         assert_eq!(names, ["PRIMARY", "v"]);
