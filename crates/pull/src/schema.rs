@@ -304,6 +304,17 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_read_while_they_go_on() {
+        let at = |version, json| SchemaObject { kind: ObjectKind::Step as i32, ..table(version, json) };
+        let (a, b, later) = (at(3, "{a}"), at(3, "{b}"), at(4, "{b}"));
+        let answers = vec![
+            (vec![b.clone()], SchemaVersion(3)),
+            (vec![a.clone(), b.clone(), later.clone()], SchemaVersion(4)),
+        ];
+        assert_eq!(unite(answers).unwrap().0, [a, b, later], "each counts");
+    }
+
+    #[test]
     fn bytes_that_differ_are_an_error() {
         let answers =
             vec![(vec![table(1, "{}")], SchemaVersion(1)), (vec![table(1, "{1}")], SchemaVersion(1))];

@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn collecting_keeps_what_the_oldest_record_needs() {
-        use ObjectKind::{Job, Table};
+        use ObjectKind::{Job, Step, Table};
         let object = |kind: ObjectKind, id, version, made, dropped| {
             let json = if dropped { bytes::Bytes::new() } else { format!("{id}@{version}").into() };
             let (kind, finished_ts) = (kind as i32, made);
@@ -238,6 +238,10 @@ mod tests {
             object(Table, 7, 3, 300, false),
             object(Table, 8, 1, 100, false),
             object(Table, 8, 2, 150, true),
+            // Two DDLs that took indexes away.
+            object(Step, 7, 1, 90, false),
+            object(Step, 7, 2, 190, false),
+            object(Step, 7, 3, 290, false),
             object(Table, 9, 1, 100, false),
             object(Table, 9, 4, 300, true),
             object(Job, 50, 2, 200, false),
@@ -251,14 +255,14 @@ mod tests {
             let all = store.schema(SchemaVersion(-1)).unwrap();
             all.into_iter().map(|entry| (entry.id, entry.schema_version.0)).collect()
         };
-        assert_eq!(collect(&store, CommitTs::new(99)), Ok(0));
-        assert_eq!(left(&store).len(), 11);
+        assert_eq!(collect(&store, CommitTs::new(89)), Ok(0));
+        assert_eq!(left(&store).len(), 14);
         // The oldest record lies above 250: it needs table 7 as of 200, and 9, which is dropped only later.
-        assert_eq!(collect(&store, CommitTs::new(250)), Ok(5));
-        assert_eq!(left(&store), [(53, 0), (9, 1), (7, 2), (7, 3), (51, 3), (9, 4)]);
+        assert_eq!(collect(&store, CommitTs::new(250)), Ok(6));
+        assert_eq!(left(&store), [(53, 0), (9, 1), (7, 2), (7, 2), (7, 3), (51, 3), (7, 3), (9, 4)]);
         assert_eq!(collect(&store, CommitTs::new(250)), Ok(0));
-        assert_eq!(collect(&store, CommitTs::new(400)), Ok(5));
-        assert_eq!(left(&store), [(7, 3)]);
+        assert_eq!(collect(&store, CommitTs::new(400)), Ok(6));
+        assert_eq!(left(&store), [(7, 3), (7, 3)], "the table, and its last step");
     }
 
     #[test]

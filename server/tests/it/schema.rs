@@ -54,6 +54,25 @@ async fn the_history_comes_in_order_and_survives_a_restart() {
     pump.stop().await;
 }
 
+/// Readers that do not know of them would refuse their kind.
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_come_apart_from_the_objects() {
+    let mut pump = TestPump::start().await;
+    let (table, step) = (object(ObjectKind::Table, 10, 2), object(ObjectKind::Step, 10, 3));
+    put(&mut pump.client, vec![table.clone(), step.clone()], 3).await;
+    let mut pump = pump.restart().await;
+    let all = SchemaRequest { after_version: -1, ..Default::default() };
+    let answers = schema(&mut pump.client, all).await.unwrap();
+    assert_eq!(
+        (answers.len(), &answers[0].objects, &answers[0].steps),
+        (1, &vec![table], &vec![step.clone()])
+    );
+    let later = SchemaRequest { after_version: 2, ..Default::default() };
+    let answers = schema(&mut pump.client, later).await.unwrap();
+    assert_eq!((answers.len(), answers[0].objects.len(), &answers[0].steps), (1, 0, &vec![step]));
+    pump.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_waits_for_the_version_it_needs() {
     let mut pump = TestPump::start().await;
