@@ -8,10 +8,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
+use binlog_cluster::Action;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::node::Action;
 
 type Shared = Arc<Context>;
 

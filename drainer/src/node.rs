@@ -5,29 +5,9 @@
 //!    └──close──► closing ──finish──► offline
 //! ```
 
-use binlog_cluster::NodeState;
+use binlog_cluster::{Action, NodeState};
 use binlog_types::NodeId;
 use tokio::sync::watch;
-
-/// What an operator asks of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Stop; the pumps keep what is still needed.
-    Pause,
-    /// Leave the cluster.
-    Close,
-}
-
-impl Action {
-    /// The action of a URL.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "pause" => Some(Action::Pause),
-            "close" => Some(Action::Close),
-            _ => None,
-        }
-    }
-}
 
 /// Who this is, and its state.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_cli::{DirLock, HostPort, hostname, tls::Handshake};
-use binlog_cluster::NodeState;
+use binlog_cluster::{Action, NodeState};
 use binlog_sink::{Checkpoint, Sink, SinkOptions};
 use binlog_types::{NodeId, SystemClock};
 use tokio::net::TcpListener;
@@ -19,7 +19,7 @@ use crate::cluster::Cluster;
 use crate::context::Context;
 use crate::ledger::FileLedger;
 use crate::metrics::Metrics;
-use crate::node::{Action, Node};
+use crate::node::Node;
 use crate::settings::Settings;
 use crate::{Config, Error, detect, fetch, registrar, serve};
 

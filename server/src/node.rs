@@ -10,41 +10,10 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use binlog_cluster::NodeState;
+use binlog_cluster::{Action, NodeState};
 use binlog_types::NodeId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-
-/// What an operator asks of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Stop; the binlogs stay and can be read after the next start.
-    Pause,
-    /// Leave the cluster, once every drainer has read everything.
-    Close,
-}
-
-impl Action {
-    /// The action of a URL.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "pause" => Some(Action::Pause),
-            "close" => Some(Action::Close),
-            _ => None,
-        }
-    }
-}
-
-/// A state as the registry and the original's texts name it.
-pub(crate) fn state_name(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Online => "online",
-        NodeState::Pausing => "pausing",
-        NodeState::Paused => "paused",
-        NodeState::Closing => "closing",
-        NodeState::Offline => "offline",
-    }
-}
 
 fn code(state: NodeState) -> u8 {
     match state {

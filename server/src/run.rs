@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use binlog_cluster::{
-    EmbeddedCluster, NodeKind, NodeState, NodeStatus, Oracle, PdClient, Registry, TikvClient, TlsFiles,
+    Action, EmbeddedCluster, NodeKind, NodeState, NodeStatus, Oracle, PdClient, Registry, TikvClient,
+    TlsFiles,
 };
 use binlog_storage::{Options, Store};
 use binlog_types::{ClockHandle, ClusterId, NodeId, SystemClock};
@@ -24,7 +25,7 @@ use crate::data_dir::{DataDir, original};
 use crate::drain::{self, Drain, Drained};
 use crate::error::{Error, START_TSO};
 use crate::metrics::Metrics;
-use crate::node::{Action, Node};
+use crate::node::Node;
 use crate::oracle::{self, TimeSource};
 use crate::serve::Services;
 use crate::watermark::WatermarkHub;

@@ -23,7 +23,7 @@ mod tikv;
 pub use embedded::{EmbeddedCluster, OracleSeat};
 pub use endpoint::TlsFiles;
 pub use error::Error;
-pub use node::{NodeKind, NodeState, NodeStatus, UnknownState};
+pub use node::{Action, NodeKind, NodeState, NodeStatus, UnknownState};
 pub use oracle::Oracle;
 pub use pd::PdClient;
 pub use registry::{Life, LifeMark, Listing, Registry};

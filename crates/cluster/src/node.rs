@@ -69,6 +69,26 @@ impl fmt::Display for NodeState {
     }
 }
 
+/// What an operator asks of a node that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Stop: what a pump holds stays and can be read after its next start, and pumps keep what a drainer still needs.
+    Pause,
+    /// Leave the cluster; a pump does when every drainer has read everything.
+    Close,
+}
+
+impl Action {
+    /// The action of a URL: `pause` or `close`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "pause" => Some(Action::Pause),
+            "close" => Some(Action::Close),
+            _ => None,
+        }
+    }
+}
+
 /// A word that is no [`NodeState`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("state {0} is illegal")]

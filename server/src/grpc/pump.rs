@@ -18,7 +18,6 @@ use super::status;
 use crate::bridge::Bridge;
 use crate::config::PurgedPull;
 use crate::context::Shared;
-use crate::node::state_name;
 
 /// A stream of responses.
 pub(super) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -58,7 +57,7 @@ impl PumpService {
 
     fn admit_prewrite(&self) -> Result<(), Status> {
         if !self.context.node.is_online() {
-            let state = state_name(self.context.node.state());
+            let state = self.context.node.state().as_str();
             tracing::warn!(state, "no online, a prewrite binlog is refused");
             return Err(status::not_online(state));
         }

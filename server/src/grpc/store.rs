@@ -10,7 +10,6 @@ use super::pump::Responses;
 use super::scan::ScanStream;
 use super::{reader, schema, status};
 use crate::context::Shared;
-use crate::node::state_name;
 
 const PROTOCOL: u32 = 1;
 const FEATURES: [&str; 3] = ["scan", "schema", "table-patterns"];
@@ -66,7 +65,7 @@ impl Service for StoreService {
             features: FEATURES.map(str::to_owned).to_vec(),
             watermark: store.watermark().raw(),
             safe_point: store.safe_point().raw(),
-            state: state_name(self.context.node.state()).to_owned(),
+            state: self.context.node.state().to_string(),
             registration_ts: self.context.registration_ts().raw(),
         }))
     }

@@ -6,7 +6,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::text;
 use crate::context::Shared;
-use crate::node::state_name;
 
 pub(super) async fn metrics(State(context): State<Shared>) -> Response {
     // What the store counts may read properties of RocksDB.
@@ -36,7 +35,7 @@ pub(super) async fn ready(State(context): State<Shared>) -> Response {
     let why = if let Some(reason) = context.store.poisoned() {
         format!("the store takes no writes: {reason}\n")
     } else if !context.node.is_online() {
-        format!("the node is {}\n", state_name(context.node.state()))
+        format!("the node is {}\n", context.node.state())
     } else if let Some((available, limit)) = context.disk.exhausted() {
         format!("no available space, available: {available}, StopWriteAtAvailableSpace: {limit}\n")
     } else {

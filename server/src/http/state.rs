@@ -3,11 +3,10 @@
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use binlog_cluster::NodeState;
+use binlog_cluster::{Action, NodeState};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Shared;
-use crate::node::{Action, state_name};
 
 const SUCCESS: i32 = 200;
 const FAILED: i32 = 3;
@@ -60,7 +59,7 @@ fn order(context: &Shared, node: &str, action: &str, force: bool) -> Result<(), 
         context.drain.force();
         return Ok(());
     }
-    let refused = |state| format!("this pump's state is {}, apply {action} failed!", state_name(state));
+    let refused = |state| format!("this pump's state is {}, apply {action} failed!", state);
     if state != NodeState::Online {
         return Err(refused(state));
     }

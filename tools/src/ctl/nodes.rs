@@ -58,20 +58,10 @@ fn describe(node: &NodeStatus) -> String {
         "{{NodeID: {}, Addr: {}, State: {}, MaxCommitTS: {}, UpdateTime: {}}}",
         node.node_id,
         node.host,
-        state_word(node.state),
+        node.state,
         node.max_commit_ts,
         local.strftime("%Y-%m-%d %H:%M:%S %z %Z"),
     )
-}
-
-fn state_word(state: NodeState) -> &'static str {
-    match state {
-        NodeState::Online => "online",
-        NodeState::Pausing => "pausing",
-        NodeState::Paused => "paused",
-        NodeState::Closing => "closing",
-        NodeState::Offline => "offline",
-    }
 }
 
 async fn find(registry: &Registry, kind: NodeKind, id: &str) -> anyhow::Result<NodeStatus> {
