@@ -1,74 +1,14 @@
 //! In place of the original drainer: PD with etcd, TiKV, pumps of the original only, and MariaDB.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use binlog_cluster::{NodeKind, NodeState, NodeStatus, Registry};
 use binlog_drainer::{Config, Drainer};
-use binlog_proto::binlog::pump_server::{Pump, PumpServer};
-use binlog_proto::binlog::*;
-use binlog_testkit::{Comparison, FakeCluster, Mariadb, assert_same, fixtures};
+use binlog_proto::binlog::Binlog;
+use binlog_testkit::{Comparison, FakeCluster, Mariadb, OriginalPump, assert_same, fixtures};
 use binlog_types::{NodeId, Ts};
-use bytes::Bytes;
 use prost::Message as _;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::codec::CompressionEncoding;
-use tonic::{Request, Response, Status};
-
-/// What an original pump answered, and then a filler every 100 ms, later than all that any pump has.
-struct Captured(Vec<(i64, Bytes)>, i64);
-
-#[tonic::async_trait]
-impl Pump for Captured {
-    type PullBinlogsStream = Pin<Box<dyn Stream<Item = Result<PullBinlogResp, Status>> + Send>>;
-
-    async fn write_binlog(&self, _: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
-        Err(Status::unimplemented("read only"))
-    }
-
-    async fn pull_binlogs(
-        &self,
-        request: Request<PullBinlogReq>,
-    ) -> Result<Response<Self::PullBinlogsStream>, Status> {
-        let encoding = request.metadata().get("grpc-encoding").map(|v| v.as_bytes().to_vec());
-        if encoding.as_deref() != Some(b"gzip") {
-            return Err(Status::internal("compressor = gzip was asked for"));
-        }
-        let after = request.into_inner().start_from.unwrap_or_default().offset;
-        let real: Vec<Bytes> =
-            self.0.iter().filter(|(ts, _)| *ts > after).map(|(_, payload)| payload.clone()).collect();
-        let start = after.max(self.1);
-        let fakes = futures::stream::unfold(start + 1, |ts| async move {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let fake = Binlog { tp: 2, start_ts: ts, commit_ts: ts, ..Binlog::default() };
-            Some((Bytes::from(fake.encode_to_vec()), ts + 1))
-        });
-        let all = tokio_stream::iter(real).chain(fakes);
-        let entity = |payload| PullBinlogResp { entity: Some(Entity { payload, ..Entity::default() }) };
-        Ok(Response::new(Box::pin(all.map(move |payload| Ok(entity(payload))))))
-    }
-}
-
-async fn original_pump(fixture: &str, number: u8, newest: i64) -> String {
-    let payloads = fixtures::pulled(fixture, number).unwrap();
-    let captured: Vec<(i64, Bytes)> = payloads
-        .into_iter()
-        .map(|payload| (Binlog::decode(payload.clone()).unwrap().commit_ts, payload))
-        .collect();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let service = PumpServer::new(Captured(captured, newest))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip);
-    let serve = tonic::transport::Server::builder()
-        .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(serve);
-    host
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pumps_of_the_original_are_replicated_with_the_schema_from_tikv() {
@@ -84,7 +24,8 @@ async fn pumps_of_the_original_are_replicated_with_the_schema_from_tikv() {
         }
     }
     for number in 0..3 {
-        let host = original_pump("txn", number, last).await;
+        let pump = OriginalPump::captured("txn", number).unwrap().with_fillers(last).gzip_only();
+        let host = pump.serve().await.unwrap();
         let id = NodeId::new(&format!("original-{number}")).unwrap();
         registry.put(NodeKind::Pump, &NodeStatus::new(id, host, NodeState::Online)).await.unwrap();
     }

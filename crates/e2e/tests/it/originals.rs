@@ -1,66 +1,13 @@
 //! Restores from pumps of the original, with the schema from TiKV, and from what is left of a cluster of ours.
 
-use std::pin::Pin;
 use std::process::Command;
-use std::time::Duration;
 
 use binlog_cluster::{NodeKind, NodeState, NodeStatus, Registry};
 use binlog_e2e::{System, program};
-use binlog_proto::binlog::pump_server::{Pump, PumpServer};
-use binlog_proto::binlog::{Binlog, Entity, PullBinlogReq, PullBinlogResp, WriteBinlogReq, WriteBinlogResp};
-use binlog_testkit::{
-    Comparison, FakeCluster, Mariadb, Replayer, assert_same, fixtures, free_port, wait_for_port,
-};
+use binlog_testkit::{Comparison, FakeCluster, Mariadb, OriginalPump, Replayer, assert_same, fixtures};
 use binlog_types::{NodeId, Ts};
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _, stream};
-use prost::Message as _;
-use tonic::{Request, Response, Status};
 
 use crate::support::{Reparo, clear, dump, last_commit_ts, said, schemas};
-
-/// What an original pump answered, and then fillers later than all that any pump has.
-struct Captured {
-    payloads: Vec<(i64, Bytes)>,
-    newest: i64,
-}
-
-#[tonic::async_trait]
-impl Pump for Captured {
-    type PullBinlogsStream = Pin<Box<dyn Stream<Item = Result<PullBinlogResp, Status>> + Send>>;
-
-    async fn write_binlog(&self, _: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
-        Err(Status::unimplemented("read only"))
-    }
-
-    async fn pull_binlogs(
-        &self,
-        request: Request<PullBinlogReq>,
-    ) -> Result<Response<Self::PullBinlogsStream>, Status> {
-        let after = request.into_inner().start_from.unwrap_or_default().offset;
-        let real: Vec<Bytes> =
-            self.payloads.iter().filter(|(ts, _)| *ts > after).map(|(_, payload)| payload.clone()).collect();
-        let fillers = stream::unfold(after.max(self.newest) + 1, |ts| async move {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let filler = Binlog { tp: 2, start_ts: ts, commit_ts: ts, ..Binlog::default() };
-            Some((Bytes::from(filler.encode_to_vec()), ts + 1))
-        });
-        let entity = |payload| PullBinlogResp { entity: Some(Entity { payload, ..Entity::default() }) };
-        Ok(Response::new(Box::pin(stream::iter(real).chain(fillers).map(move |payload| Ok(entity(payload))))))
-    }
-}
-
-async fn original_pump(fixture: &str, number: u8, newest: i64) -> String {
-    let payloads = fixtures::pulled(fixture, number).unwrap();
-    let commit_ts = |payload: &Bytes| Binlog::decode(payload.clone()).unwrap().commit_ts;
-    let payloads = payloads.into_iter().map(|payload| (commit_ts(&payload), payload)).collect();
-    let port = free_port();
-    let service = PumpServer::new(Captured { payloads, newest });
-    let address = format!("127.0.0.1:{port}");
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve(address.parse().unwrap()));
-    assert!(wait_for_port(port, Duration::from_secs(10)));
-    address
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pumps_of_the_original_are_restored_from() {
@@ -71,7 +18,8 @@ async fn pumps_of_the_original_are_restored_from() {
     let last = last_commit_ts("txn");
     let mut hosts = Vec::new();
     for number in 0..3 {
-        let host = original_pump("txn", number, i64::try_from(last).unwrap()).await;
+        let pump = OriginalPump::captured("txn", number).unwrap().with_fillers(i64::try_from(last).unwrap());
+        let host = pump.serve().await.unwrap();
         let id = NodeId::new(&format!("original-{number}")).unwrap();
         registry.put(NodeKind::Pump, &NodeStatus::new(id, host.clone(), NodeState::Online)).await.unwrap();
         hosts.push(host);

@@ -1,8 +1,6 @@
 //! Transactions that are larger than the budget.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use binlog_catalog::encode::{insert_row, prewrite_value};
@@ -11,19 +9,14 @@ use binlog_catalog::{
     ChangeKind, ColumnType, Database, Event, Start, Table, TableBuilder, Transaction, Value,
 };
 use binlog_proto::Body;
-use binlog_proto::binlog::pump_server::{Pump as OriginalPump, PumpServer};
-use binlog_proto::binlog::*;
+use binlog_proto::binlog::Binlog;
 use binlog_proto::store::SchemaObject;
 use binlog_pull::{Error, EventBatch, EventStream, Member, Selector, Skips, StreamOptions};
+use binlog_testkit::OriginalPump;
 use binlog_types::{CommitTs, NodeId, SchemaVersion, TableId};
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt as _};
-use tonic::codec::CompressionEncoding;
-use tonic::{Request, Response, Status};
 
 use crate::fake::Pump;
 use crate::stream::options;
@@ -228,45 +221,12 @@ async fn a_large_transaction_may_be_left_out() {
 }
 
 /// An original pump with these records: whole messages.
-#[derive(Clone)]
-struct Original(Arc<Vec<(i64, Bytes)>>);
-
-#[tonic::async_trait]
-impl OriginalPump for Original {
-    type PullBinlogsStream = Pin<Box<dyn Stream<Item = Result<PullBinlogResp, Status>> + Send>>;
-
-    async fn write_binlog(&self, _: Request<WriteBinlogReq>) -> Result<Response<WriteBinlogResp>, Status> {
-        Err(Status::unimplemented("read only"))
-    }
-
-    async fn pull_binlogs(
-        &self,
-        request: Request<PullBinlogReq>,
-    ) -> Result<Response<Self::PullBinlogsStream>, Status> {
-        let after = request.into_inner().start_from.unwrap().offset;
-        let payloads: Vec<Bytes> =
-            self.0.iter().filter(|(ts, _)| *ts > after).map(|(_, payload)| payload.clone()).collect();
-        let entity = |payload| Ok(PullBinlogResp { entity: Some(Entity { payload, ..Entity::default() }) });
-        Ok(Response::new(Box::pin(tokio_stream::iter(payloads).map(entity))))
-    }
-}
-
 async fn original(name: &str, records: Vec<(i64, Option<Bytes>)>) -> Member {
-    let encode = |(ts, value): (i64, Option<Bytes>)| {
+    let binlog = |(ts, value): (i64, Option<Bytes>)| {
         let (tp, start_ts) = if value.is_some() { (1, ts - 1) } else { (2, ts) };
-        let binlog = Binlog { tp, start_ts, commit_ts: ts, prewrite_value: value, ..Binlog::default() };
-        (ts, Bytes::from(binlog.encode_to_vec()))
+        Binlog { tp, start_ts, commit_ts: ts, prewrite_value: value, ..Binlog::default() }
     };
-    let pump = Original(Arc::new(records.into_iter().map(encode).collect()));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let host = listener.local_addr().unwrap().to_string();
-    let service = PumpServer::new(pump)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip);
-    let serve = tonic::transport::Server::builder()
-        .add_service(service)
-        .serve_with_incoming(TcpListenerStream::new(listener));
-    tokio::spawn(serve);
+    let host = OriginalPump::new(records.into_iter().map(binlog)).serve().await.unwrap();
     Member { id: NodeId::new(name).unwrap(), host }
 }
 
