@@ -4,8 +4,11 @@ use binlog_types::{CommitTs, StartTs, Ts};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use crate::format::keys::{LogKey, PendingKey, commit_key};
+use crate::bundles::{self, Place};
+use crate::format::bundle::Draft;
+use crate::format::keys::{BundleId, LogKey, PendingKey, bundle_key, commit_key};
 use crate::format::marker::{self, Kind};
+use crate::format::packed::Packer;
 use crate::format::record::{self, Header};
 use crate::pairing::{BelowStep, Body, CommitStep, LoseStep, Pairing, PrewriteStep, RollbackStep};
 use crate::rocks::{Batch, Cf, Db};
@@ -17,23 +20,49 @@ const MAX_ATTACHMENT: usize = 64 << 20;
 /// The most pieces of a transaction.
 const MAX_FRAGMENTS: usize = 1 << 20;
 
+/// Prewrites up to this length, with their keys, go into bundles.
+const SMALL: usize = 64 << 10;
+/// A bundle is full with so many bytes: whoever needs one of its prewrites reads all of it.
+const BUNDLE_BYTES: usize = 256 << 10;
+
+/// What is used again from batch to batch.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    value: Vec<u8>,
+    draft: Draft,
+    packer: Packer,
+}
+
+/// What [`Admission::finish`] gives.
+pub(crate) struct Admitted<'db> {
+    pub(crate) batch: Batch<'db>,
+    /// The largest commit_ts seen.
+    pub(crate) max_commit: CommitTs,
+    /// Bytes put into `bundle` and `pending`.
+    pub(crate) pending_bytes: usize,
+    /// Writes that were known already.
+    pub(crate) duplicates: usize,
+}
+
 /// Admits writes into one batch.
 pub(crate) struct Admission<'a, 'db> {
     shared: &'a Shared,
     db: &'db Db,
     pairing: MutexGuard<'a, Pairing>,
-    pub(crate) batch: Batch<'db>,
-    scratch: &'a mut Vec<u8>,
-    /// Bytes put into `pending`.
-    pub(crate) pending_bytes: usize,
-    pub(crate) duplicates: usize,
+    batch: Batch<'db>,
+    scratch: &'a mut Scratch,
+    /// The bundle that `scratch` has the draft of.
+    open: Option<BundleId>,
+    pending_bytes: usize,
+    duplicates: usize,
 }
 
 impl<'a, 'db> Admission<'a, 'db> {
-    pub(crate) fn new(shared: &'a Shared, db: &'db Db, scratch: &'a mut Vec<u8>, capacity: usize) -> Self {
+    pub(crate) fn new(shared: &'a Shared, db: &'db Db, scratch: &'a mut Scratch, capacity: usize) -> Self {
         let batch = db.batch(capacity);
         let pairing = shared.pairing.lock();
-        Admission { shared, db, pairing, batch, scratch, pending_bytes: 0, duplicates: 0 }
+        scratch.draft.clear();
+        Admission { shared, db, pairing, batch, scratch, open: None, pending_bytes: 0, duplicates: 0 }
     }
 
     /// Admits one write. An error is the write's own and leaves the batch as it was.
@@ -54,9 +83,16 @@ impl<'a, 'db> Admission<'a, 'db> {
         }
     }
 
-    /// The batch, and the largest commit_ts seen.
-    pub(crate) fn finish(self) -> (Batch<'db>, CommitTs) {
-        (self.batch, self.pairing.max_commit())
+    /// The batch is complete.
+    pub(crate) fn finish(self) -> Admitted<'db> {
+        let Admission { shared, pairing, mut batch, scratch, open, mut pending_bytes, duplicates, .. } = self;
+        let max_commit = pairing.max_commit();
+        // Others may have it while the bundle is compressed.
+        drop(pairing);
+        if let Some(id) = open {
+            pending_bytes += put_bundle(shared, id, scratch, &mut batch);
+        }
+        Admitted { batch, max_commit, pending_bytes, duplicates }
     }
 
     fn prewrite(&mut self, prewrite: Prewrite) -> WriteResult {
@@ -80,10 +116,12 @@ impl<'a, 'db> Admission<'a, 'db> {
         let piece = self.shared.tuning.fragment_bytes.max(1);
         let fragments = fragments_of(&prewrite, piece)?;
         let Prewrite { start_ts, schema_version, ddl, key, payload } = &prewrite;
+        let small = fragments == 1 && record::HEADER_LEN + key.len() + payload.len() <= SMALL;
+        let place = if small { Place::Bundle(self.bundle()) } else { Place::Pieces(fragments) };
         let body = Body {
             schema_version: *schema_version,
             ddl: *ddl,
-            fragments,
+            place,
             bytes: payload.len() as u64,
             check: record::payload_check(&payload[..payload.len().min(piece)]),
             held: (fragments == 1).then(|| payload.clone()),
@@ -96,19 +134,41 @@ impl<'a, 'db> Admission<'a, 'db> {
                 return Ok(());
             }
             Err(error) => {
-                self.delete_prewrite(*start_ts, written);
+                bundles::delete_pieces(*start_ts, written, &mut self.batch);
                 return Err(error);
             }
         }
         self.shared.counters.payload_bytes.add(payload.len());
+        if let Place::Bundle(id) = place {
+            self.encode_piece(&prewrite, 0, 1);
+            self.scratch.draft.add(*start_ts, &self.scratch.value);
+            self.shared.bundles.lock().add(id);
+            return Ok(());
+        }
         for fragment in written..fragments {
             self.put_piece(&prewrite, fragment, fragments);
         }
         Ok(())
     }
 
+    /// The bundle that the next small prewrite goes into.
+    fn bundle(&mut self) -> BundleId {
+        if let Some(id) = self.open.take_if(|_| self.scratch.draft.bytes() >= BUNDLE_BYTES) {
+            self.pending_bytes += put_bundle(self.shared, id, self.scratch, &mut self.batch);
+        }
+        *self.open.get_or_insert_with(|| self.shared.bundles.lock().begin())
+    }
+
     /// Puts one piece into the batch.
     pub(crate) fn put_piece(&mut self, prewrite: &Prewrite, fragment: u32, fragments: u32) {
+        self.encode_piece(prewrite, fragment, fragments);
+        let value = self.scratch.packer.pack(&self.scratch.value);
+        self.pending_bytes += value.len();
+        let key = PendingKey { start_ts: prewrite.start_ts, fragment };
+        self.batch.put(Cf::Pending, &key.encode(), value);
+    }
+
+    fn encode_piece(&mut self, prewrite: &Prewrite, fragment: u32, fragments: u32) {
         let piece = self.shared.tuning.fragment_bytes.max(1);
         let from = fragment as usize * piece;
         let bytes = &prewrite.payload[from..prewrite.payload.len().min(from + piece)];
@@ -121,10 +181,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             payload_check: record::payload_check(bytes),
         };
         let attachment: &[u8] = if fragment == 0 { &prewrite.key } else { &[] };
-        record::encode(&header, attachment, bytes, self.scratch);
-        self.pending_bytes += self.scratch.len();
-        let key = PendingKey { start_ts: prewrite.start_ts, fragment };
-        self.batch.put(Cf::Pending, &key.encode(), self.scratch);
+        record::encode(&header, attachment, bytes, &mut self.scratch.value);
     }
 
     /// What waits for the watermark is kept in memory, and so are gaps: there must be an end to it.
@@ -179,7 +236,7 @@ impl<'a, 'db> Admission<'a, 'db> {
         match self.pairing.commit_below(start_ts, commit_ts, known) {
             BelowStep::Known { forget } => {
                 self.duplicates += 1;
-                self.delete_prewrite(start_ts, forget.unwrap_or(0));
+                self.delete_prewrite(start_ts, forget.unwrap_or(Place::NONE));
                 Ok(())
             }
             BelowStep::Late => {
@@ -202,9 +259,9 @@ impl<'a, 'db> Admission<'a, 'db> {
 
     fn rollback(&mut self, start_ts: StartTs) -> WriteResult {
         match self.pairing.rollback(start_ts)? {
-            RollbackStep::Delete(fragments) => self.delete_prewrite(start_ts, fragments),
-            RollbackStep::Find(fragments) => {
-                self.delete_prewrite(start_ts, fragments);
+            RollbackStep::Delete(place) => self.delete_prewrite(start_ts, place),
+            RollbackStep::Find(place) => {
+                self.delete_prewrite(start_ts, place);
                 self.batch.delete(Cf::Commit, &commit_key(start_ts));
             }
             RollbackStep::Unknown => tracing::debug!(%start_ts, "a rollback without prewrite"),
@@ -216,25 +273,34 @@ impl<'a, 'db> Admission<'a, 'db> {
         check_ts(through.ts())?;
         match self.pairing.lose(start_ts, through) {
             LoseStep::Store(range) => {
-                marker::encode_lost(range, self.scratch);
-                self.batch.put(Cf::Commit, &commit_key(start_ts), self.scratch);
+                marker::encode_lost(range, &mut self.scratch.value);
+                self.batch.put(Cf::Commit, &commit_key(start_ts), &self.scratch.value);
             }
-            LoseStep::Delete(fragments) => self.delete_prewrite(start_ts, fragments),
+            LoseStep::Delete(place) => self.delete_prewrite(start_ts, place),
             LoseStep::Unknown => self.duplicates += 1,
         }
         Ok(())
     }
 
     fn put_marker(&mut self, start_ts: StartTs, commit_ts: CommitTs, kind: Kind, extra: &[u8]) {
-        marker::encode(commit_ts, kind, extra, self.scratch);
-        self.batch.put(Cf::Commit, &commit_key(start_ts), self.scratch);
+        marker::encode(commit_ts, kind, extra, &mut self.scratch.value);
+        self.batch.put(Cf::Commit, &commit_key(start_ts), &self.scratch.value);
     }
 
-    fn delete_prewrite(&mut self, start_ts: StartTs, fragments: u32) {
-        for fragment in 0..fragments {
-            self.batch.delete(Cf::Pending, &PendingKey { start_ts, fragment }.encode());
-        }
+    fn delete_prewrite(&mut self, start_ts: StartTs, place: Place) {
+        bundles::delete(&mut self.shared.bundles.lock(), start_ts, place, &mut self.batch);
     }
+}
+
+/// Puts a bundle into the batch; gives its bytes.
+fn put_bundle(shared: &Shared, id: BundleId, scratch: &mut Scratch, batch: &mut Batch<'_>) -> usize {
+    if !shared.bundles.lock().end(id, batch) {
+        scratch.draft.clear();
+        return 0;
+    }
+    let value = scratch.draft.finish(&mut scratch.packer);
+    batch.put(Cf::Bundle, &bundle_key(id), value);
+    value.len()
 }
 
 /// Into how many pieces a prewrite is cut.

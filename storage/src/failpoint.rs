@@ -22,7 +22,9 @@ pub enum FailPoint {
     BeforeLogFlush,
     /// After `log` is flushed, before the covered prewrites and markers are deleted.
     AfterLogFlush,
-    /// After they are deleted, before `pending` and `commit` are flushed.
+    /// After the prewrites of bundles are deleted, before their markers are.
+    AfterRelease,
+    /// After all are deleted, before `pending` and `commit` are flushed.
     BeforePendingFlush,
     /// After everything is flushed.
     AfterPendingFlush,

@@ -3,11 +3,12 @@
 //! A cycle, in this order:
 //!
 //! 1. flush `log`: what the writer put there before the cycle began is durable now;
-//! 2. one logged batch deletes the prewrites and markers of exactly those records;
-//! 3. flush `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go.
+//! 2. logged batches delete the prewrites and markers of exactly those records, a marker never before its prewrite: a prewrite that is
+//!    left alone would look undecided, a marker that is left alone is looked up in `log`;
+//! 3. flush `bundle`, `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go.
 //!
 //! **Invariant:** every acknowledged commit is in a flushed `log` file, or its prewrite and marker are under the WAL or in
-//! flushed `pending` and `commit` files. Step 2 needs no sync: if it is lost, recovery puts the same records under the same
+//! flushed files of `bundle`, `pending` and `commit`. Step 2 needs no sync: if it is lost, recovery puts the same records under the same
 //! keys again. A failure anywhere poisons the store.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +19,9 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::Error;
+use crate::bundles::{self, Place, Released};
 use crate::failpoint::FailPoint;
-use crate::format::keys::{PendingKey, commit_key};
+use crate::format::keys::commit_key;
 use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Covered;
 use crate::shared::Shared;
@@ -33,18 +35,27 @@ pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result
     failpoints.hit(FailPoint::BeforeLogFlush)?;
     db.flush(Cf::Log)?;
     failpoints.hit(FailPoint::AfterLogFlush)?;
+    let mut batch = db.batch(64 << 10);
+    let bundled = |transaction: &Covered| match transaction.place {
+        Place::Bundle(id) => Some((transaction.start_ts, id)),
+        Place::Pieces(_) => None,
+    };
+    let released: Released = covered.iter().filter_map(bundled).collect();
+    shared.bundles.lock().release(released, &mut batch);
+    db.write(batch, Durability::Logged)?;
+    failpoints.hit(FailPoint::AfterRelease)?;
     for chunk in covered.chunks(DELETES) {
-        let mut batch = db.batch(DELETES * 32);
-        for transaction in chunk {
-            for fragment in 0..transaction.fragments {
-                batch.delete(Cf::Pending, &PendingKey { start_ts: transaction.start_ts, fragment }.encode());
+        let mut batch = db.batch(DELETES * 16);
+        for Covered { start_ts, place } in chunk {
+            if let Place::Pieces(fragments) = place {
+                bundles::delete_pieces(*start_ts, *fragments, &mut batch);
             }
-            batch.delete(Cf::Commit, &commit_key(transaction.start_ts));
+            batch.delete(Cf::Commit, &commit_key(*start_ts));
         }
         db.write(batch, Durability::Logged)?;
     }
     failpoints.hit(FailPoint::BeforePendingFlush)?;
-    for cf in [Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
+    for cf in [Cf::Bundle, Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
         db.flush(cf)?;
     }
     failpoints.hit(FailPoint::AfterPendingFlush)?;

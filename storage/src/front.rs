@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use binlog_types::{CommitTs, StartTs};
 
-use crate::admit::Admission;
+use crate::admit::{Admission, Admitted, Scratch};
 use crate::answers::{Results, Submission, Ticket};
 use crate::failpoint::FailPoint;
 use crate::format::{meta, sealed};
@@ -34,8 +34,8 @@ pub(crate) enum Part {
 pub(crate) struct Front {
     shared: Arc<Shared>,
     db: Arc<Db>,
-    scratch: Vec<u8>,
-    /// Bytes put into `pending` since the last cycle began.
+    scratch: Scratch,
+    /// Bytes put into `bundle` and `pending` since the last cycle began.
     pub(crate) pending_bytes: usize,
     /// How long the last sync took.
     pub(crate) last_sync: Duration,
@@ -50,7 +50,7 @@ impl Front {
         Front {
             shared,
             db,
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             pending_bytes: 0,
             last_sync: Duration::ZERO,
             stored_watermark: CommitTs::ZERO,
@@ -108,9 +108,10 @@ impl Front {
         let write = |front: &mut Self, fragment| {
             let mut admission = Admission::new(&shared, &db, &mut front.scratch, 64 << 10);
             admission.put_piece(&prewrite, fragment, fragments);
-            front.pending_bytes += admission.pending_bytes;
+            let Admitted { batch, pending_bytes, .. } = admission.finish();
+            front.pending_bytes += pending_bytes;
             // The sync of the last piece covers it.
-            db.write(admission.finish().0, Durability::Logged)?;
+            db.write(batch, Durability::Logged)?;
             shared.failpoints().hit(FailPoint::AfterPiece)?;
             front.breathe(Some(prewrite.start_ts))
         };
@@ -169,9 +170,8 @@ impl Front {
                 Part::IdleTs(ts) => admission.offer(ts),
             }
         }
-        let pending_bytes = admission.pending_bytes;
-        self.shared.counters.duplicate_writes.add(admission.duplicates);
-        let (mut batch, max_commit) = admission.finish();
+        let Admitted { mut batch, max_commit, pending_bytes, duplicates } = admission.finish();
+        self.shared.counters.duplicate_writes.add(duplicates);
         self.pending_bytes += pending_bytes;
         if !batch.is_empty() {
             self.put_watermark(&mut batch);

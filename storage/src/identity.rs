@@ -16,6 +16,8 @@ pub(crate) struct Identity {
     pub(crate) uuid: StoreUuid,
     /// How often the store was opened for writing.
     pub(crate) incarnation: u64,
+    /// Of the directory.
+    format: u32,
 }
 
 /// A value of `meta` under its seal.
@@ -51,7 +53,8 @@ impl Identity {
             position: "meta \"node-id\"".to_owned(),
             what: error.to_string(),
         })?;
-        Ok(Identity { cluster_id: ClusterId(stamp.cluster_id), node_id, uuid: stamp.uuid, incarnation })
+        let cluster_id = ClusterId(stamp.cluster_id);
+        Ok(Identity { cluster_id, node_id, uuid: stamp.uuid, incarnation, format: stamp.format })
     }
 
     /// Reads the identity, or makes one for a new store; counts the incarnation.
@@ -60,21 +63,8 @@ impl Identity {
         let mut identity = match Identity::read(db, dir) {
             Ok(identity) => identity,
             Err(Error::NotAStore { .. }) => {
-                let identity = Identity {
-                    cluster_id: options.cluster_id,
-                    node_id: options.node_id.clone(),
-                    uuid: random_uuid()?,
-                    incarnation: 0,
-                };
-                let stamp = meta::Stamp {
-                    format: meta::FORMAT,
-                    compatible: 0,
-                    required: 0,
-                    uuid: identity.uuid,
-                    cluster_id: identity.cluster_id.0,
-                };
-                batch.put(Cf::Meta, meta::STAMP, &sealed::seal(&stamp.encode()));
-                identity
+                let (cluster_id, node_id) = (options.cluster_id, options.node_id.clone());
+                Identity { cluster_id, node_id, uuid: random_uuid()?, incarnation: 0, format: 0 }
             }
             Err(other) => return Err(other),
         };
@@ -84,6 +74,18 @@ impl Identity {
         if identity.node_id != options.node_id {
             tracing::warn!(stored = %identity.node_id, given = %options.node_id, "the store's node id changes");
             identity.node_id = options.node_id.clone();
+        }
+        if identity.format < meta::FORMAT {
+            identity.format = meta::FORMAT;
+            let stamp = meta::Stamp {
+                format: identity.format,
+                compatible: 0,
+                required: 0,
+                uuid: identity.uuid,
+                cluster_id: identity.cluster_id.0,
+            };
+            // What lies there is read as it is; what comes from now on only this version and later ones read.
+            batch.put(Cf::Meta, meta::STAMP, &sealed::seal(&stamp.encode()));
         }
         identity.incarnation += 1;
         batch.put(Cf::Meta, meta::NODE_ID, &sealed::seal(identity.node_id.as_str().as_bytes()));

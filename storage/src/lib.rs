@@ -14,10 +14,10 @@
 //!
 //! # How it lies on the disk
 //!
-//! Five column families: `pending` (prewrites), `commit` (markers), `log` (joined records), `schema`, `meta`. A payload
-//! meets the disk once in the write-ahead log, as part of `pending`, and once in a file of `log`: records enter `log`
-//! without the WAL, and prewrites are deleted before `pending` is ever written to a file, unless their outcome is long in
-//! coming. `recovery.rs` says why nothing is lost on the way, `pairing.rs` why the watermark is right, `flusher.rs` in which
+//! Six column families: `bundle` (small prewrites, a batch of them together), `pending` (large ones), `commit` (markers), `log`
+//! (joined records), `schema`, `meta`. A payload meets the disk once in the write-ahead log, as part of a bundle or of
+//! `pending`, and once in a file of `log`: records enter `log` without the WAL, and prewrites are deleted before `bundle` or
+//! `pending` are ever written to a file, unless their outcome is long in coming. `recovery.rs` says why nothing is lost on the way, `pairing.rs` why the watermark is right, `flusher.rs` in which
 //! order files are made, and `format/` what the bytes are.
 
 mod failpoint;
@@ -31,6 +31,7 @@ mod store;
 
 mod admit;
 mod answers;
+mod bundles;
 mod flusher;
 mod front;
 mod pairing;
@@ -38,6 +39,7 @@ mod queue;
 mod recovery;
 mod salvage;
 mod settle;
+mod stored;
 mod writer;
 
 mod arena;

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 
 use binlog_types::CommitTs;
+use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::Error;
-use crate::format::keys::PendingKey;
 use crate::format::record;
 use crate::pairing::{Outcome, Pairing, Ready};
 use crate::record::Fragment;
-use crate::rocks::{Cf, Db};
+use crate::rocks::Db;
 use crate::settle::{fake_header, in_log};
+use crate::stored::{self, Stored};
 use crate::verify::Damage;
 
 /// Records by commit_ts; they take the place of what `log` may hold of them.
@@ -20,6 +22,7 @@ pub(crate) struct Overlay {
     records: BTreeMap<CommitTs, Ready>,
     /// What was found when the store was opened.
     pub(crate) damage: Vec<Damage>,
+    stored: Mutex<Stored>,
 }
 
 impl Overlay {
@@ -35,7 +38,7 @@ impl Overlay {
                 }
             }
         }
-        Ok(Overlay { records, damage: Vec::new() })
+        Ok(Overlay { records, damage: Vec::new(), stored: Mutex::default() })
     }
 
     /// Leaves to `log` what it has whole.
@@ -63,27 +66,24 @@ impl Overlay {
     }
 
     /// The pieces of a record.
-    pub(crate) fn fragments(db: &Db, ready: &Ready) -> Result<Vec<Fragment>, Error> {
+    pub(crate) fn fragments(&self, db: &Db, ready: &Ready) -> Result<Vec<Fragment>, Error> {
         let Outcome::Joined(body) = &ready.outcome else {
             return Ok(vec![Fragment::new(
                 ready.commit_ts,
                 ready.start_ts,
                 fake_header(),
                 ready.extra.clone(),
-                bytes::Bytes::new(),
+                Bytes::new(),
             )]);
         };
-        (0..body.fragments)
+        let mut stored = self.stored.lock();
+        (0..body.place.fragments())
             .map(|fragment| {
-                let key = PendingKey { start_ts: ready.start_ts, fragment };
-                let position = || format!("pending start_ts {} piece {fragment}", ready.start_ts);
-                let value = db.get(Cf::Pending, &key.encode())?.ok_or_else(|| Error::Corrupt {
-                    position: position(),
-                    what: "the piece is missing".to_owned(),
-                })?;
-                let record = record::decode(value.as_ref()).map_err(|error| error.at(position))?;
-                let extra = if fragment == 0 { ready.extra.clone() } else { bytes::Bytes::new() };
-                Ok(Fragment::new(ready.commit_ts, ready.start_ts, record.header, extra, record.payload))
+                let value = stored.piece(db, ready.start_ts, body.place, fragment)?;
+                let position = || stored::position(ready.start_ts, body.place, fragment);
+                let (header, _, payload) = record::verify(&value).map_err(|error| error.at(position))?;
+                let extra = if fragment == 0 { ready.extra.clone() } else { Bytes::new() };
+                Ok(Fragment::new(ready.commit_ts, ready.start_ts, header, extra, value.slice_ref(payload)))
             })
             .collect()
     }

@@ -3,13 +3,14 @@
 use binlog_types::{CommitTs, Range, StartTs, Ts};
 use bytes::{Bytes, BytesMut};
 
-use crate::format::keys::{PendingKey, commit_key};
+use crate::format::keys::commit_key;
 use crate::format::marker::{self, Kind, Marker};
 use crate::format::record;
 use crate::record::RawRecord;
-use crate::rocks::{Cf, Db, Pass};
+use crate::rocks::{Cf, Db};
 use crate::scan::Scan;
 use crate::shared::Shared;
+use crate::stored::{self, Stored};
 use crate::{Commit, Error, Prewrite};
 use std::sync::Arc;
 
@@ -21,11 +22,15 @@ pub(crate) fn lookup(shared: &Arc<Shared>, ts: Ts) -> Result<Option<RawRecord>, 
     let db = shared.db()?;
     let start_ts = StartTs::from(ts);
     let marker = read_marker(&db, start_ts)?;
-    if let Some(prewrite) = read_prewrite(&db, start_ts)? {
+    if let Some(prewrite) = read_prewrite(shared, &db, start_ts)? {
         let marker = marker.filter(|marker| marker.kind != Kind::Lost);
         return Ok(Some(RawRecord::Prewrite { prewrite, commit_ts: marker.map(|marker| marker.commit_ts) }));
     }
     if let Some(Marker { commit_ts, extra, .. }) = marker {
+        // The watermark has passed it, and no file was made since.
+        if let Some(record) = record_at(shared, commit_ts)? {
+            return Ok(Some(record));
+        }
         return Ok(Some(RawRecord::Commit(Commit { start_ts, commit_ts, extra })));
     }
     let Some(start_ts) = shared.pairing.lock().orphan_at(CommitTs::from(ts)) else { return Ok(None) };
@@ -56,18 +61,13 @@ fn read_marker(db: &Db, start_ts: StartTs) -> Result<Option<Marker>, Error> {
         .map_err(|error| error.at(|| format!("commit start_ts {start_ts}")))
 }
 
-fn read_prewrite(db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> {
+fn read_prewrite(shared: &Shared, db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> {
+    let Some(place) = shared.pairing.lock().place_of(start_ts) else { return Ok(None) };
     let mut prewrite: Option<Prewrite> = None;
     let mut payload = BytesMut::new();
-    let lower = PendingKey { start_ts, fragment: 0 }.encode();
-    let mut cursor = db.cursor(Cf::Pending, &lower, None, Pass::Few);
-    while let Some((key, value)) = cursor.entry()? {
-        let key = PendingKey::decode(key).map_err(|error| error.at(|| format!("pending key {key:02x?}")))?;
-        if key.start_ts != start_ts {
-            break;
-        }
-        let position = || format!("pending start_ts {start_ts} piece {}", key.fragment);
-        let piece = record::decode(value).map_err(|error| error.at(position))?;
+    for fragment in 0..place.fragments() {
+        let piece = record::decode(&Stored::default().piece(db, start_ts, place, fragment)?)
+            .map_err(|error| error.at(|| stored::position(start_ts, place, fragment)))?;
         payload.extend_from_slice(&piece.payload);
         prewrite.get_or_insert_with(|| Prewrite {
             start_ts,
@@ -76,7 +76,6 @@ fn read_prewrite(db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> 
             key: piece.attachment.clone(),
             payload: Bytes::new(),
         });
-        cursor.advance();
     }
     Ok(prewrite.map(|prewrite| Prewrite { payload: payload.freeze(), ..prewrite }))
 }

@@ -99,9 +99,6 @@ pub(crate) fn reach(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
     use super::*;
     use crate::format::record::Header;
     use crate::rocks::{Durability, Setup};
@@ -119,14 +116,7 @@ mod tests {
     #[test]
     fn files_are_whole_up_to_the_last_record_that_is_over() {
         let dir = tempfile::tempdir().unwrap();
-        let setup = Setup {
-            log_file_bytes: 1 << 20,
-            memory_bytes: 2 << 20,
-            block_cache_bytes: 1 << 20,
-            rewrite_after: Duration::MAX,
-            safe_point: Arc::default(),
-        };
-        let db = Db::open(dir.path(), &setup).unwrap();
+        let db = Db::open(dir.path(), &Setup::small()).unwrap();
         let whole = |safe_point| whole_in_files(&db, CommitTs::new(safe_point)).unwrap().raw();
         assert_eq!(whole(5), 5, "nothing is left of what was dropped");
         put(&db, 10, 0, true);

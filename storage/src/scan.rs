@@ -9,7 +9,6 @@ use crate::Error;
 use crate::arena::Arena;
 use crate::format::keys::LogKey;
 use crate::format::record;
-use crate::overlay::Overlay;
 use crate::record::Fragment;
 use crate::rocks::{Cf, Db, Pass};
 use crate::shared::Shared;
@@ -131,7 +130,7 @@ impl Scan {
                 let last = found.as_ref().map_or(self.through, |(key, _)| key.commit_ts);
                 let after = CommitTs::from(self.next.commit_ts.ts().prev());
                 if let Some(ready) = overlay.next(after, last) {
-                    for fragment in Overlay::fragments(&db, ready)? {
+                    for fragment in overlay.fragments(&db, ready)? {
                         bytes += fragment.size();
                         self.ahead.push_back(fragment);
                     }

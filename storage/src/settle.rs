@@ -7,17 +7,19 @@ use binlog_types::StartTs;
 use bytes::Bytes;
 
 use crate::Error;
+use crate::bundles::Place;
 use crate::failpoint::{FailPoint, FailPoints};
-use crate::format::keys::{LogKey, PendingKey};
+use crate::format::keys::LogKey;
 use crate::format::record::{self, Header};
 use crate::pairing::{Body, Outcome, Ready};
 use crate::rocks::{Batch, Cf, Db, Durability};
+use crate::stored::{self, Stored};
 
-/// A transaction that is in `log`: its prewrite has so many pieces to delete.
+/// A transaction that is in `log`: its prewrite can be deleted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Covered {
     pub(crate) start_ts: StartTs,
-    pub(crate) fragments: u32,
+    pub(crate) place: Place,
 }
 
 /// What a call of [`Settler::settle`] did.
@@ -37,6 +39,7 @@ pub(crate) struct Settler {
     /// Bytes put into `log` since [`Settler::take_covered`].
     pub(crate) log_bytes: usize,
     covered: Vec<Covered>,
+    stored: Stored,
     scratch: Vec<u8>,
 }
 
@@ -48,7 +51,14 @@ pub(crate) type Breathe<'a> = &'a mut dyn FnMut() -> Result<(), Error>;
 
 impl Settler {
     pub(crate) fn new(db: Arc<Db>, failpoints: FailPoints) -> Self {
-        Settler { db, failpoints, log_bytes: 0, covered: Vec::new(), scratch: Vec::new() }
+        Settler {
+            db,
+            failpoints,
+            log_bytes: 0,
+            covered: Vec::new(),
+            stored: Stored::default(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Puts records into `log`.
@@ -61,7 +71,7 @@ impl Settler {
         let db = Arc::clone(&self.db);
         let mut batch = db.batch(64 << 10);
         for record in ready {
-            let fragments = match &record.outcome {
+            let place = match &record.outcome {
                 // The marker stays and says what is missing.
                 Outcome::Missing => {
                     done.missing += 1;
@@ -73,7 +83,7 @@ impl Settler {
                 }
                 Outcome::Fake => {
                     self.put_fake(record, &mut batch);
-                    0
+                    Place::NONE
                 }
                 Outcome::Joined(body) => {
                     match &body.held {
@@ -83,11 +93,11 @@ impl Settler {
                             self.put_stored(record, body, &db, &mut batch, &mut done, breathe)?;
                         }
                     }
-                    body.fragments
+                    body.place
                 }
             };
             done.records += 1;
-            self.covered.push(Covered { start_ts: record.start_ts, fragments });
+            self.covered.push(Covered { start_ts: record.start_ts, place });
             if batch.bytes() >= BATCH_BYTES {
                 done.bytes += batch.bytes();
                 db.write(std::mem::replace(&mut batch, db.batch(64 << 10)), Durability::Memory)?;
@@ -107,7 +117,7 @@ impl Settler {
     pub(crate) fn has(&mut self, ready: &Ready) -> Result<bool, Error> {
         let known = in_log(&self.db, ready)?;
         if known {
-            self.covered.push(Covered { start_ts: ready.start_ts, fragments: 0 });
+            self.covered.push(Covered { start_ts: ready.start_ts, place: Place::NONE });
         }
         Ok(known)
     }
@@ -145,14 +155,10 @@ impl Settler {
         done: &mut Settled,
         breathe: Breathe<'_>,
     ) -> Result<(), Error> {
-        for fragment in 0..body.fragments {
-            let key = PendingKey { start_ts: ready.start_ts, fragment };
-            let position = || format!("pending start_ts {} piece {fragment}", ready.start_ts);
-            let value = db.get(Cf::Pending, &key.encode())?.ok_or_else(|| Error::Corrupt {
-                position: position(),
-                what: "the piece is missing".to_owned(),
-            })?;
-            let (header, _, payload) = record::verify(value.as_ref()).map_err(|error| error.at(position))?;
+        for fragment in 0..body.place.fragments() {
+            let value = self.stored.piece(db, ready.start_ts, body.place, fragment)?;
+            let position = || stored::position(ready.start_ts, body.place, fragment);
+            let (header, _, payload) = record::verify(&value).map_err(|error| error.at(position))?;
             let extra: &[u8] = if fragment == 0 { &ready.extra } else { &[] };
             record::encode(&header, extra, payload, &mut self.scratch);
             batch.put(Cf::Log, &log_key(ready, fragment), &self.scratch);

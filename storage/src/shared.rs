@@ -7,6 +7,7 @@ use std::time::Duration;
 use binlog_types::{ClockHandle, CommitTs, Range, SchemaVersion};
 use parking_lot::{Mutex, RwLock};
 
+use crate::bundles::Bundles;
 use crate::counters::Counters;
 use crate::failpoint::FailPoints;
 use crate::health::Health;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     /// Locked for computing only, never across I/O.
     pub(crate) pairing: Mutex<Pairing>,
+    /// Likewise; taken after `pairing`, if both are.
+    pub(crate) bundles: Mutex<Bundles>,
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) health: Health,
     pub(crate) counters: Counters,
@@ -60,6 +63,7 @@ impl Shared {
         sync: bool,
         clock: ClockHandle,
         pairing: Pairing,
+        bundles: Bundles,
         safe_point: Arc<AtomicU64>,
         schema_version: SchemaVersion,
         unread: Vec<Range>,
@@ -74,6 +78,7 @@ impl Shared {
             watermark: AtomicU64::new(pairing.watermark().raw()),
             max_commit: AtomicU64::new(pairing.max_commit().raw()),
             pairing: Mutex::new(pairing),
+            bundles: Mutex::new(bundles),
             watchers: Arc::default(),
             health: Health::default(),
             counters: Counters::default(),

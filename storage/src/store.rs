@@ -107,7 +107,7 @@ impl Store {
         let stored_safe_point = stored_ts(&db, meta::SAFE_POINT)?;
         safe_point.store(stored_safe_point.raw(), Ordering::Release);
         let mut batch = db.batch(1 << 10);
-        let pairing = recovery::recover(
+        let (pairing, bundles) = recovery::recover(
             &db,
             stored_ts(&db, meta::WATERMARK)?,
             stored_safe_point,
@@ -136,6 +136,7 @@ impl Store {
             sync,
             clock,
             pairing,
+            bundles,
             safe_point,
             schema_version,
             unread,
@@ -187,7 +188,7 @@ impl Store {
         // Never written: what recovery would delete is only not shown.
         let mut batch = db.batch(64);
         let mut unreadable = Vec::new();
-        let mut pairing = recovery::recover(
+        let (mut pairing, bundles) = recovery::recover(
             &db,
             stored_watermark,
             stored_safe_point,
@@ -224,6 +225,7 @@ impl Store {
             true,
             clock,
             pairing,
+            bundles,
             safe_point,
             schema_version,
             unread,
@@ -520,6 +522,7 @@ impl Store {
         ]);
         drop(pairing);
         numbers.extend([
+            ("bundles".to_owned(), shared.bundles.lock().len() as u64),
             ("watermark".to_owned(), shared.watermark().raw()),
             // How far what can be read is behind what was written, or behind the oracle's clock as it was told last.
             (

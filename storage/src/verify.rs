@@ -4,7 +4,7 @@ use binlog_types::{CommitTs, Gap, Range};
 
 use crate::Error;
 use crate::format::keys::{LogKey, PendingKey, SchemaKey};
-use crate::format::{record, sealed};
+use crate::format::{packed, record, sealed};
 use crate::overlay::Overlay;
 use crate::rocks::{Cf, Cursor, Db, Pass};
 use crate::schema;
@@ -43,8 +43,11 @@ pub(crate) fn verify(shared: &Shared, gaps: Vec<Gap>) -> Result<Verified, Error>
     if range.after < range.through {
         Reader { db: &db, found: &mut found, overlay, good: range.after, next: None, bytes: 0 }.read()?;
     }
-    for ready in overlay.into_iter().flat_map(|overlay| overlay.records(range.through)) {
-        match Overlay::fragments(&db, ready) {
+    let recovered = overlay
+        .into_iter()
+        .flat_map(|overlay| overlay.records(range.through).map(move |ready| (overlay, ready)));
+    for (overlay, ready) in recovered {
+        match overlay.fragments(&db, ready) {
             Ok(pieces) => {
                 found.records += 1;
                 found.bytes += pieces.iter().map(|piece| piece.payload.len() as u64).sum::<u64>();
@@ -61,13 +64,15 @@ pub(crate) fn verify(shared: &Shared, gaps: Vec<Gap>) -> Result<Verified, Error>
     Ok(found)
 }
 
-/// Prewrites whose outcome is not known: their payloads are read by nobody else until it is.
+/// Large prewrites whose outcome is not known: their payloads are read by nobody else until it is. (Bundles are read whole when a store is
+/// opened.)
 fn undecided(shared: &Shared, db: &Db, found: &mut Verified) {
     let mut cursor = db.cursor(Cf::Pending, &[], None, Pass::Whole);
     // What cannot be reached was found when the store was opened.
     while let Ok(Some((key, value))) = cursor.entry() {
         if let Ok(key) = PendingKey::decode(key)
-            && let Ok((header, _, payload)) = record::split(value)
+            && let Ok(value) = packed::record_of(value)
+            && let Ok((header, _, payload)) = record::split(&value)
             && record::payload_check(payload) != header.payload_check
             && shared.pairing.lock().is_undecided(key.start_ts)
         {

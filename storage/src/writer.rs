@@ -15,8 +15,9 @@ use std::sync::Arc;
 use binlog_types::CommitTs;
 
 use crate::answers::{PANICKED, Results, Ticket};
+use crate::bundles;
 use crate::flusher::{self, Flusher};
-use crate::format::keys::{PendingKey, commit_key};
+use crate::format::keys::commit_key;
 use crate::front::{self, Front, Part};
 use crate::pairing::Outcome;
 use crate::queue::{Company, Item};
@@ -220,9 +221,7 @@ impl Writer {
         }
         let mut batch = self.db.batch(64 * forgotten.len());
         for orphan in forgotten {
-            for fragment in 0..orphan.fragments {
-                batch.delete(Cf::Pending, &PendingKey { start_ts: orphan.start_ts, fragment }.encode());
-            }
+            bundles::delete(&mut self.shared.bundles.lock(), orphan.start_ts, orphan.place, &mut batch);
             batch.delete(Cf::Commit, &commit_key(orphan.start_ts));
         }
         self.db.write(batch, Durability::Logged)

@@ -7,10 +7,14 @@ use super::FormatError;
 use super::reader::Reader;
 
 pub(crate) const PENDING_LEN: usize = size_of::<u64>() + size_of::<u32>();
+pub(crate) const BUNDLE_LEN: usize = size_of::<u64>();
+pub(crate) const NOTE_LEN: usize = 2 * size_of::<u64>();
 pub(crate) const COMMIT_LEN: usize = size_of::<u64>();
 pub(crate) const LOG_LEN: usize = 2 * size_of::<u64>() + size_of::<u32>();
 pub(crate) const SCHEMA_LEN: usize = 1 + 2 * size_of::<i64>();
 const_assert_eq!(PENDING_LEN, 12);
+const_assert_eq!(BUNDLE_LEN, 8);
+const_assert_eq!(NOTE_LEN, 16);
 const_assert_eq!(COMMIT_LEN, 8);
 const_assert_eq!(LOG_LEN, 20);
 const_assert_eq!(SCHEMA_LEN, 17);
@@ -36,6 +40,51 @@ impl PendingKey {
         r.end()?;
         Ok(decoded)
     }
+}
+
+/// A bundle of small prewrites. Numbers ascend, and none is used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BundleId(pub(crate) u64);
+
+impl BundleId {
+    pub(crate) fn next(self) -> Self {
+        BundleId(self.0 + 1)
+    }
+}
+
+/// A key in `bundle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BundleKey {
+    /// The bundle itself; its notes follow it.
+    Bundle(BundleId),
+    /// That one of its prewrites is of no more use.
+    Note(BundleId, StartTs),
+}
+
+impl BundleKey {
+    pub(crate) fn decode(key: &[u8]) -> Result<Self, FormatError> {
+        let mut r = Reader(key);
+        let bundle = BundleId(r.u64()?);
+        if r.0.is_empty() {
+            return Ok(BundleKey::Bundle(bundle));
+        }
+        let start_ts = StartTs::new(r.u64()?);
+        r.end()?;
+        Ok(BundleKey::Note(bundle, start_ts))
+    }
+}
+
+/// The key of a bundle.
+pub(crate) fn bundle_key(bundle: BundleId) -> [u8; BUNDLE_LEN] {
+    bundle.0.to_be_bytes()
+}
+
+/// The key of a note.
+pub(crate) fn note_key(bundle: BundleId, start_ts: StartTs) -> [u8; NOTE_LEN] {
+    let mut key = [0; NOTE_LEN];
+    key[..8].copy_from_slice(&bundle_key(bundle));
+    key[8..].copy_from_slice(&start_ts.raw().to_be_bytes());
+    key
 }
 
 /// The key of a marker in `commit`.
@@ -176,7 +225,18 @@ mod tests {
         assert!(PendingKey::decode(&[0; 8]).is_err());
         assert!(decode_commit_key(&[0; 9]).is_err());
         assert!(SchemaKey::decode(&[]).is_err());
+        assert!(BundleKey::decode(&[0; 7]).is_err());
+        assert!(BundleKey::decode(&[0; 17]).is_err());
         assert_eq!(LogKey::commit_ts_of(&[0; 3]), None);
+    }
+
+    #[test]
+    fn notes_follow_their_bundle() {
+        let (bundle, start_ts) = (BundleId(7), StartTs::new(3));
+        assert_eq!(BundleKey::decode(&bundle_key(bundle)), Ok(BundleKey::Bundle(bundle)));
+        assert_eq!(BundleKey::decode(&note_key(bundle, start_ts)), Ok(BundleKey::Note(bundle, start_ts)));
+        assert!(bundle_key(bundle).as_slice() < note_key(bundle, StartTs::ZERO).as_slice());
+        assert!(note_key(bundle, StartTs::new(u64::MAX)).as_slice() < bundle_key(bundle.next()).as_slice());
     }
 
     #[test]

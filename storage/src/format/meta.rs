@@ -5,8 +5,11 @@ use binlog_types::{CommitTs, Range, StoreUuid};
 use super::FormatError;
 use super::reader::Reader;
 
-/// The directory's format. A later one is refused.
-pub(crate) const FORMAT: u32 = 1;
+/// The directory's format. A later one is refused, an earlier one is carried over when it is opened for writing.
+///
+/// 1: prewrites lie in `pending` as plain records, and RocksDB compresses the write-ahead log.
+/// 2: small prewrites lie in `bundle`; both they and the large ones are packed.
+pub(crate) const FORMAT: u32 = 2;
 
 /// Feature bits that a reader must know to read the store at all. None yet.
 pub(crate) const KNOWN_FEATURES: u64 = 0;
@@ -116,8 +119,9 @@ mod tests {
     fn stamps_come_back_and_later_ones_are_refused() {
         let stamp = Stamp { format: 1, compatible: 6, required: 0, uuid: StoreUuid([7; 16]), cluster_id: 9 };
         assert_eq!(Stamp::decode(&stamp.encode()), Ok(stamp));
-        let newer = Stamp { format: 2, ..stamp };
-        assert_eq!(Stamp::decode(&newer.encode()), Err(FormatError::Newer { found: 2, supported: 1 }));
+        let newer = Stamp { format: FORMAT + 1, ..stamp };
+        let refused = FormatError::Newer { found: FORMAT + 1, supported: FORMAT };
+        assert_eq!(Stamp::decode(&newer.encode()), Err(refused));
         let unknown = Stamp { required: 1, ..stamp };
         assert!(matches!(Stamp::decode(&unknown.encode()), Err(FormatError::Newer { .. })));
         assert!(Stamp::decode(&stamp.encode()[1..]).is_err());

@@ -5,15 +5,19 @@
 //!
 //! | column family | key | value |
 //! |---|---|---|
-//! | `pending` | start_ts u64 ‖ fragment u32 | [`record`]: the primary key as attachment, a piece of the prewrite's body |
+//! | `bundle` | number u64 | [`bundle`]: small prewrites, as those in `pending` |
+//! | | number u64 ‖ start_ts u64 | [`sealed`], empty: this prewrite of the bundle is of no more use |
+//! | `pending` | start_ts u64 ‖ fragment u32 | [`packed`] [`record`]: the primary key as attachment, a piece of the prewrite's body |
 //! | `commit` | start_ts u64 | [`marker`] |
 //! | `log` | commit_ts u64 ‖ start_ts u64 ‖ fragment u32 | [`record`]: what C added as attachment, a piece of the body |
 //! | `schema` | kind u8 ‖ id i64, order-preserving ‖ version i64, order-preserving | [`sealed`]: the object |
 //! | `meta` | name | [`sealed`]: see [`meta`] |
 
+pub(crate) mod bundle;
 pub(crate) mod keys;
 pub(crate) mod marker;
 pub(crate) mod meta;
+pub(crate) mod packed;
 mod reader;
 pub(crate) mod record;
 pub(crate) mod sealed;

@@ -23,6 +23,7 @@ use std::time::Duration;
 use binlog_types::{CommitTs, Gap, GapReason, Range, SchemaVersion, StartTs};
 use bytes::Bytes;
 
+use crate::bundles::Place;
 use crate::{Error, Unresolved};
 
 /// What is known about a prewrite's body.
@@ -30,8 +31,8 @@ use crate::{Error, Unresolved};
 pub(crate) struct Body {
     pub(crate) schema_version: SchemaVersion,
     pub(crate) ddl: bool,
-    /// How many pieces it has in `pending`.
-    pub(crate) fragments: u32,
+    /// Where it lies.
+    pub(crate) place: Place,
     /// Its length.
     pub(crate) bytes: u64,
     /// CRC-32 of the first piece.
@@ -42,8 +43,9 @@ pub(crate) struct Body {
 
 impl Body {
     fn same_as(&self, other: &Body) -> bool {
-        (self.schema_version, self.ddl, self.fragments, self.bytes, self.check)
-            == (other.schema_version, other.ddl, other.fragments, other.bytes, other.check)
+        let said =
+            |body: &Body| (body.schema_version, body.ddl, body.place.fragments(), body.bytes, body.check);
+        said(self) == said(other)
     }
 }
 
@@ -87,8 +89,8 @@ pub(crate) enum CommitStep {
 /// What to do about a commit at or below W.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BelowStep {
-    /// It is known; a prewrite that came again, in so many pieces, can go.
-    Known { forget: Option<u32> },
+    /// It is known; a prewrite that came again can go.
+    Known { forget: Option<Place> },
     /// Store a marker that says so, and refuse.
     Late,
 }
@@ -96,10 +98,10 @@ pub(crate) enum BelowStep {
 /// What to do about a rollback.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RollbackStep {
-    /// Delete the prewrite, in so many pieces.
-    Delete(u32),
+    /// Delete the prewrite.
+    Delete(Place),
     /// So too, and the marker that its outcome was lost.
-    Find(u32),
+    Find(Place),
     Unknown,
 }
 
@@ -108,8 +110,8 @@ pub(crate) enum RollbackStep {
 pub(crate) enum LoseStep {
     /// Store a marker that says where it may have committed.
     Store(Range),
-    /// It cannot have committed: delete it, in so many pieces.
-    Delete(u32),
+    /// It cannot have committed: delete it.
+    Delete(Place),
     Unknown,
 }
 
@@ -142,8 +144,8 @@ struct Waiting {
 struct Orphan {
     start_ts: StartTs,
     late: bool,
-    /// Pieces of a prewrite that stay with a late commit.
-    fragments: u32,
+    /// Where a prewrite lies that stays with a late commit.
+    place: Place,
 }
 
 /// A prewrite of which nobody can tell whether it committed.
@@ -185,7 +187,7 @@ pub(crate) struct Pairing {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Forgotten {
     pub(crate) start_ts: StartTs,
-    pub(crate) fragments: u32,
+    pub(crate) place: Place,
 }
 
 impl Pairing {
@@ -304,12 +306,12 @@ impl Pairing {
         if let Some(Pending { body, .. }) = &pending {
             self.release(body);
         }
-        let fragments = pending.map(|pending| pending.body.fragments);
+        let place = pending.map(|pending| pending.body.place);
         if known {
-            return BelowStep::Known { forget: fragments };
+            return BelowStep::Known { forget: place };
         }
-        let fragments = fragments.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body.fragments));
-        self.insert_orphan(commit_ts, start_ts, true, fragments.unwrap_or(0));
+        let place = place.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body.place));
+        self.insert_orphan(commit_ts, start_ts, true, place.unwrap_or(Place::NONE));
         BelowStep::Late
     }
 
@@ -332,10 +334,10 @@ impl Pairing {
     pub(crate) fn rollback(&mut self, start_ts: StartTs) -> Result<RollbackStep, Error> {
         if let Some(pending) = self.take_pending(start_ts) {
             self.release(&pending.body);
-            return Ok(RollbackStep::Delete(pending.body.fragments));
+            return Ok(RollbackStep::Delete(pending.body.place));
         }
         if let Some(lost) = self.lost.remove(&start_ts) {
-            return Ok(RollbackStep::Find(lost.body.fragments));
+            return Ok(RollbackStep::Find(lost.body.place));
         }
         match self.commit_of(start_ts).or_else(|| self.orphan_starts.get(&start_ts).copied()) {
             Some(commit_ts) => Err(Error::Conflict {
@@ -354,7 +356,7 @@ impl Pairing {
         // An undecided prewrite commits above the watermark, or never.
         let range = Range { after: CommitTs::from(start_ts.ts()).max(self.watermark), through };
         if range.through <= range.after {
-            return LoseStep::Delete(body.fragments);
+            return LoseStep::Delete(body.place);
         }
         self.lost.insert(start_ts, Lost { range, body });
         LoseStep::Store(range)
@@ -393,8 +395,8 @@ impl Pairing {
     }
 
     /// Puts a late commit back that a restart found.
-    pub(crate) fn recover_late(&mut self, start_ts: StartTs, commit_ts: CommitTs, fragments: u32) {
-        self.insert_orphan(commit_ts, start_ts, true, fragments);
+    pub(crate) fn recover_late(&mut self, start_ts: StartTs, commit_ts: CommitTs, place: Place) {
+        self.insert_orphan(commit_ts, start_ts, true, place);
     }
 
     /// The next step of W, with about `max_bytes` of records, if there is one. To be called over synced data only, and
@@ -429,7 +431,7 @@ impl Pairing {
                 }
                 Outcome::Missing => {
                     bytes += RECORD_OVERHEAD;
-                    self.insert_orphan(commit_ts, waiting.start_ts, false, 0);
+                    self.insert_orphan(commit_ts, waiting.start_ts, false, Place::NONE);
                 }
                 Outcome::Fake => {
                     bytes += RECORD_OVERHEAD;
@@ -465,12 +467,12 @@ impl Pairing {
             }
             let orphan = first.remove();
             self.orphan_starts.remove(&orphan.start_ts);
-            forgotten.push(Forgotten { start_ts: orphan.start_ts, fragments: orphan.fragments });
+            forgotten.push(Forgotten { start_ts: orphan.start_ts, place: orphan.place });
         }
         self.lost.retain(|start_ts, lost| {
             let kept = lost.range.through > safe_point;
             if !kept {
-                forgotten.push(Forgotten { start_ts: *start_ts, fragments: lost.body.fragments });
+                forgotten.push(Forgotten { start_ts: *start_ts, place: lost.body.place });
             }
             kept
         });
@@ -515,6 +517,18 @@ impl Pairing {
             || self.commit_of(start_ts).is_some()
             || self.orphan_starts.contains_key(&start_ts)
             || self.lost.contains_key(&start_ts)
+    }
+
+    /// Where the prewrite of a transaction lies.
+    pub(crate) fn place_of(&self, start_ts: StartTs) -> Option<Place> {
+        let waiting = || match &self.waiting.get(self.waiting_starts.get(&start_ts)?)?.outcome {
+            Outcome::Joined(body) => Some(body.place),
+            Outcome::Missing | Outcome::Fake => None,
+        };
+        let orphan = || Some(self.orphans.get(self.orphan_starts.get(&start_ts)?)?.place);
+        let pending = self.pending.get(&start_ts).map(|pending| pending.body.place);
+        let lost = || self.lost.get(&start_ts).map(|lost| lost.body.place);
+        pending.or_else(waiting).or_else(orphan).or_else(lost)
     }
 
     /// Transactions that are not below the watermark.
@@ -604,8 +618,8 @@ impl Pairing {
         self.offer(commit_ts);
     }
 
-    fn insert_orphan(&mut self, commit_ts: CommitTs, start_ts: StartTs, late: bool, fragments: u32) {
-        self.orphans.insert(commit_ts, Orphan { start_ts, late, fragments });
+    fn insert_orphan(&mut self, commit_ts: CommitTs, start_ts: StartTs, late: bool, place: Place) {
+        self.orphans.insert(commit_ts, Orphan { start_ts, late, place });
         self.orphan_starts.insert(start_ts, commit_ts);
     }
 

@@ -8,6 +8,8 @@ use proptest::sample::Index;
 use super::*;
 use crate::ErrorKind;
 
+const PLACE: Place = Place::Pieces(1);
+
 fn start(raw: u64) -> StartTs {
     StartTs::new(raw)
 }
@@ -21,7 +23,7 @@ fn body(of: u64) -> Body {
     Body {
         schema_version: SchemaVersion(1),
         ddl: false,
-        fragments: 1,
+        place: PLACE,
         bytes: payload.len() as u64,
         check: of as u32,
         held: Some(payload),
@@ -94,7 +96,7 @@ fn a_rollback_settles() {
     p(&mut state, 10).unwrap();
     p(&mut state, 11).unwrap();
     c(&mut state, 11, 20).unwrap();
-    assert_eq!(state.rollback(start(10)), Ok(RollbackStep::Delete(1)));
+    assert_eq!(state.rollback(start(10)), Ok(RollbackStep::Delete(PLACE)));
     assert_eq!(settle(&mut state), (vec![20], 20));
     assert_eq!(state.rollback(start(10)), Ok(RollbackStep::Unknown));
     assert_eq!(state.rollback(start(11)).unwrap_err().kind(), ErrorKind::Corrupted);
@@ -146,7 +148,7 @@ fn duplicates_are_known_over_two_rotations_and_asked_for_later() {
     state.rotate();
     assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Store), "forgotten: an undecided prewrite");
     assert_eq!(c(&mut state, 10, 20), Ok(CommitStep::AskLog));
-    assert_eq!(state.commit_below(start(10), commit(20), true), BelowStep::Known { forget: Some(1) });
+    assert_eq!(state.commit_below(start(10), commit(20), true), BelowStep::Known { forget: Some(PLACE) });
     assert_eq!((state.pending_count(), state.held_bytes()), (0, 0));
     assert!(state.gaps().is_empty());
 }
@@ -167,7 +169,10 @@ fn a_commit_without_prewrite_is_a_gap_unless_it_comes_in_time() {
     assert!(matches!(p(&mut state, 11), Err(Error::Late { .. })), "too late");
     assert_eq!(c(&mut state, 11, 21), Ok(CommitStep::Duplicate));
     assert_eq!(state.orphans_through(commit(20)), vec![]);
-    assert_eq!(state.orphans_through(commit(21)), vec![Forgotten { start_ts: start(11), fragments: 0 }]);
+    assert_eq!(
+        state.orphans_through(commit(21)),
+        vec![Forgotten { start_ts: start(11), place: Place::NONE }]
+    );
     assert!(state.gaps().is_empty());
 }
 
@@ -217,7 +222,7 @@ fn a_late_commit_is_refused_and_stays_as_a_gap() {
     assert_eq!(state.gaps()[0].reason, GapReason::LateCommit);
     assert_eq!(state.pending_count(), 0, "it must not hold the watermark for ever");
     assert!(matches!(c(&mut state, 10, 20), Err(Error::Late { .. })));
-    assert_eq!(state.orphans_through(commit(50)), vec![Forgotten { start_ts: start(10), fragments: 1 }]);
+    assert_eq!(state.orphans_through(commit(50)), vec![Forgotten { start_ts: start(10), place: PLACE }]);
 }
 
 #[test]
@@ -242,7 +247,7 @@ fn a_lost_outcome_is_a_gap_until_it_is_found() {
     assert_eq!(state.gaps(), [gap(10, 30), gap(11, 30), gap(12, 30), gap(13, 30)]);
     // A repetition changes nothing; an outcome that comes in time fills the gap.
     assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Duplicate));
-    assert_eq!(state.rollback(start(11)), Ok(RollbackStep::Find(1)));
+    assert_eq!(state.rollback(start(11)), Ok(RollbackStep::Find(PLACE)));
     assert_eq!(c(&mut state, 12, 20), Ok(CommitStep::Store));
     assert_eq!(settle(&mut state), (vec![20, 50], 50), "the watermark waits for none of them");
     assert_eq!(state.gaps(), [gap(10, 30), gap(13, 30)]);
@@ -250,7 +255,7 @@ fn a_lost_outcome_is_a_gap_until_it_is_found() {
     assert_eq!(c(&mut state, 13, 25), Ok(CommitStep::AskLog));
     assert_eq!(state.commit_below(start(13), commit(25), false), BelowStep::Late);
     assert_eq!(state.gaps()[1].range, Range { after: commit(24), through: commit(25) });
-    let gone = [start(13), start(10)].map(|start_ts| Forgotten { start_ts, fragments: 1 });
+    let gone = [start(13), start(10)].map(|start_ts| Forgotten { start_ts, place: PLACE });
     assert_eq!(state.orphans_through(commit(30)), gone);
     assert!(state.gaps().is_empty());
 }
@@ -261,9 +266,13 @@ fn what_cannot_have_committed_is_not_lost() {
     state.offer(commit(100));
     settle(&mut state);
     p(&mut state, 90).unwrap();
-    assert_eq!(state.lose(start(90), commit(100)), LoseStep::Delete(1), "it would be above the watermark");
+    assert_eq!(
+        state.lose(start(90), commit(100)),
+        LoseStep::Delete(PLACE),
+        "it would be above the watermark"
+    );
     p(&mut state, 110).unwrap();
-    assert_eq!(state.lose(start(110), commit(110)), LoseStep::Delete(1), "it would be above its start");
+    assert_eq!(state.lose(start(110), commit(110)), LoseStep::Delete(PLACE), "it would be above its start");
     assert!(state.gaps().is_empty());
 }
 
@@ -398,7 +407,7 @@ fn play(events: Vec<Event>) -> Result<(), TestCaseError> {
             }
             Event::Rollback(at) => {
                 if let Some(ts) = take(&mut cluster.prewritten, &at) {
-                    prop_assert_eq!(state.rollback(start(ts)), Ok(RollbackStep::Delete(1)));
+                    prop_assert_eq!(state.rollback(start(ts)), Ok(RollbackStep::Delete(PLACE)));
                     cluster.settled.insert(ts);
                     cluster.sent.retain(|(sent, _)| *sent != ts);
                 }

@@ -4,6 +4,7 @@ mod cursor;
 mod error;
 mod numbers;
 mod setup;
+mod wal;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,7 @@ pub(crate) use setup::Setup;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Cf {
+    Bundle,
     Pending,
     Commit,
     Log,
@@ -26,10 +28,11 @@ pub(crate) enum Cf {
 }
 
 impl Cf {
-    pub(crate) const ALL: [Cf; 5] = [Cf::Pending, Cf::Commit, Cf::Log, Cf::Schema, Cf::Meta];
+    pub(crate) const ALL: [Cf; 6] = [Cf::Bundle, Cf::Pending, Cf::Commit, Cf::Log, Cf::Schema, Cf::Meta];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Cf::Bundle => "bundle",
             Cf::Pending => "pending",
             Cf::Commit => "commit",
             Cf::Log => "log",
@@ -50,11 +53,15 @@ pub(crate) enum Durability {
     Memory,
 }
 
+/// What fills a page.
+static ZEROS: [u8; 4096] = [0; 4096];
+
 /// An open database.
 pub(crate) struct Db {
     db: DB,
     options: rocksdb::Options,
     dir: PathBuf,
+    tail: wal::Tail,
 }
 
 impl std::fmt::Debug for Db {
@@ -69,7 +76,7 @@ impl Db {
         let options = setup.db();
         let families = Cf::ALL.map(|cf| (cf.name(), setup.family(cf)));
         let db = DB::open_cf_with_opts(&options, dir, families).map_err(translate("open", dir))?;
-        Ok(Db { db, options, dir: dir.to_owned() })
+        Ok(Db { db, options, dir: dir.to_owned(), tail: wal::Tail::new(dir) })
     }
 
     /// Opens `dir` without writing to it.
@@ -90,24 +97,42 @@ impl Db {
         }
         options.create_if_missing(false);
         options.create_missing_column_families(false);
-        let families = Cf::ALL.map(|cf| (cf.name(), setup.family(cf)));
+        let there = DB::list_cf(&options, dir).map_err(translate("open for reading", dir))?;
+        let families = Cf::ALL
+            .into_iter()
+            // Stores of format 1 have none, and none can be made here.
+            .filter(|cf| *cf != Cf::Bundle || there.iter().any(|name| name == cf.name()))
+            .map(|cf| (cf.name(), setup.family(cf)));
         let db = DB::open_cf_with_opts_for_read_only(&options, dir, families, false)
             .map_err(translate("open for reading", dir))?;
-        Ok(Db { db, options, dir: dir.to_owned() })
+        Ok(Db { db, options, dir: dir.to_owned(), tail: wal::Tail::new(dir) })
     }
 
     fn family(&self, cf: Cf) -> &ColumnFamily {
-        self.db.cf_handle(cf.name()).expect("open created every column family")
+        self.db.cf_handle(cf.name()).expect("open made sure of every column family")
+    }
+
+    /// Whether a column family is there: a store of an earlier version that is only read may lack one.
+    pub(crate) fn has(&self, cf: Cf) -> bool {
+        self.db.cf_handle(cf.name()).is_some()
     }
 
     /// An empty batch.
     pub(crate) fn batch(&self, capacity: usize) -> Batch<'_> {
-        let families = Cf::ALL.map(|cf| self.family(cf));
+        // What is only read is not written to.
+        let families =
+            Cf::ALL.map(|cf| self.db.cf_handle(cf.name()).unwrap_or_else(|| self.family(Cf::Meta)));
         Batch { inner: WriteBatch::with_capacity_bytes(capacity), families }
     }
 
     /// Applies a batch as a whole.
-    pub(crate) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), Error> {
+    pub(crate) fn write(&self, mut batch: Batch<'_>, durability: Durability) -> Result<(), Error> {
+        if durability == Durability::Synced
+            && let Some(padding) = self.tail.padding(batch.bytes())
+        {
+            // It goes into the log only.
+            batch.inner.put_log_data(&ZEROS[..padding]);
+        }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         options.disable_wal(durability == Durability::Memory);

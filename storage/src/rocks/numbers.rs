@@ -26,7 +26,7 @@ impl Db {
     /// Sizes and states, by metric name.
     pub(crate) fn sizes(&self) -> Vec<(String, u64)> {
         let mut numbers = Vec::new();
-        for cf in Cf::ALL {
+        for cf in Cf::ALL.into_iter().filter(|cf| self.has(*cf)) {
             let family = self.family(cf);
             let of = |name| self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0);
             let name = cf.name();

@@ -31,13 +31,26 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// For unit tests.
+    #[cfg(test)]
+    pub(crate) fn small() -> Self {
+        Setup {
+            log_file_bytes: 1 << 20,
+            memory_bytes: 2 << 20,
+            block_cache_bytes: 1 << 20,
+            rewrite_after: Duration::MAX,
+            safe_point: Arc::default(),
+        }
+    }
+
     pub(super) fn db(&self) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         // A torn tail was never acknowledged; damage in the middle must refuse to open.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        options.set_wal_compression_type(DBCompressionType::Zstd);
+        // What is worth compressing comes compressed.
+        options.set_wal_compression_type(DBCompressionType::None);
         // The flusher decides when the WAL may go. (It also bounds how much of a WAL file is preallocated.)
         options.set_max_total_wal_size(64 << 30);
         options.set_max_background_jobs(4);
@@ -95,10 +108,7 @@ impl Setup {
                 table.set_block_size(32 << 10);
                 table.set_block_cache(&Cache::new_lru_cache(self.block_cache_bytes));
             }
-            Cf::Pending => {
-                options.set_compression_type(DBCompressionType::Zstd);
-                options.set_compression_options(WINDOW_BITS, QUICKEST, 0, 0);
-            }
+            Cf::Bundle | Cf::Pending => options.set_compression_type(DBCompressionType::None),
             Cf::Commit | Cf::Schema | Cf::Meta => options.set_compression_type(DBCompressionType::Lz4),
         }
         options.set_block_based_table_factory(&table);

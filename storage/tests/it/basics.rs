@@ -399,12 +399,14 @@ fn a_stuck_watermark_spills_and_loses_nothing() {
     let mut expected = Vec::new();
     for n in 0..300 {
         let start = 10 + 2 * n;
-        store.write(prewrite(start)).unwrap();
+        // What does not compress.
+        let payload = Bytes::from_iter((0..400).map(|_| rand::random::<u8>()));
+        store.write(prewrite_of(start, payload.clone())).unwrap();
         store.write(commit(start, start + 1)).unwrap();
-        expected.push(Row::of(start, start + 1));
+        expected.push(Row { payload, ..Row::of(start, start + 1) });
     }
     assert!(number(&store, "held_payload_bytes") <= 2 << 10);
-    eventually("pending goes to files", || number(&store, "pending_file_bytes") > 0);
+    eventually("bundles go to files", || number(&store, "bundle_file_bytes") > 0);
     assert_eq!(rows(&store), []);
     let image = crash_image(dir.path());
     for store in [store, open(image.path())] {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use binlog_storage::{Error, ErrorKind, SchemaEntry, Store};
 use binlog_types::SchemaVersion;
+use bytes::Bytes;
 
 use crate::support::*;
 
@@ -38,7 +39,8 @@ fn damage_the_newest_log(dir: &Path) {
 
 fn edit(dir: &Path, edit: impl FnOnce(&rocksdb::DB)) {
     let options = rocksdb::Options::default();
-    let db = rocksdb::DB::open_cf(&options, dir, ["pending", "commit", "log", "schema", "meta"]).unwrap();
+    let db = rocksdb::DB::open_cf(&options, dir, ["bundle", "pending", "commit", "log", "schema", "meta"])
+        .unwrap();
     edit(&db);
     db.flush().unwrap();
 }
@@ -332,24 +334,28 @@ fn a_damaged_marker_of_what_is_in_files_spoils_only_what_is_not() {
     assert_eq!((dead.watermark().raw(), commits(&dead)), (91, (11..=91).step_by(10).collect()));
 }
 
+/// Changes the bundle that begins with a prewrite: a byte counted from its beginning, or from its end.
+fn spoil_bundle(dir: &Path, start: u64, at: isize) {
+    edit(dir, |db| {
+        let family = db.cf_handle("bundle").unwrap();
+        let mut all = db.iterator_cf(family, rocksdb::IteratorMode::Start).map(Result::unwrap);
+        let (key, value) = all.find(|(_, value)| value[12..].starts_with(&start.to_be_bytes())).unwrap();
+        let mut value = value.into_vec();
+        let at = if at < 0 { value.len() - at.unsigned_abs() } else { at.unsigned_abs() };
+        value[at] ^= 1;
+        db.put_cf(family, key, value).unwrap();
+    });
+}
+
 #[test]
 fn a_damaged_prewrite_is_its_own_damage() {
     let dir = tempfile::tempdir().unwrap();
     let store = half_in_files(dir.path());
     let image = crash_image(dir.path());
     drop(store);
-    // The header of one that has committed, and the payload and the header of one that has not.
-    let piece = |start: u64| [&start.to_be_bytes()[..], &[0; 4]].concat();
-    let header = |dir: &Path, start: u64| {
-        edit(dir, |db| {
-            let pending = db.cf_handle("pending").unwrap();
-            let mut value = db.get_cf(pending, piece(start)).unwrap().unwrap();
-            value[20] ^= 1;
-            db.put_cf(pending, piece(start), value).unwrap();
-        });
-    };
+    // The body of a bundle of one that has committed, and of one that has not.
     let joined = crash_image(image.path());
-    header(joined.path(), 150);
+    spoil_bundle(joined.path(), 150, -1);
     let dead = Store::open_read_only(joined.path()).unwrap();
     let found = dead.verify().unwrap();
     let ranges: Vec<_> = found.damage.iter().map(|damage| damage.range).collect();
@@ -358,20 +364,66 @@ fn a_damaged_prewrite_is_its_own_damage() {
     assert_eq!(rows_of(&scan.next_batch(usize::MAX).unwrap()).last().unwrap().commit, 141);
     assert!(matches!(scan.next_batch(usize::MAX), Err(Error::Corrupt { .. })));
     assert_eq!(rows_of(&try_scan(&dead, 151, 191).unwrap()).len(), 4);
+    let refused = Store::open(joined.path(), options()).unwrap_err().to_string();
+    assert!(refused.contains("start_ts 150"), "{refused}");
 
     let undecided = crash_image(image.path());
-    spoil(undecided.path(), "pending", &piece(200));
-    let by_payload = Store::open_read_only(undecided.path()).unwrap();
-    header(undecided.path(), 200);
-    let by_header = Store::open_read_only(undecided.path()).unwrap();
-    for dead in [by_payload, by_header] {
-        let found = dead.verify().unwrap();
-        assert_eq!((found.records, found.range), (18, range(0, 191)));
-        assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
-        assert_eq!(found.damage[0].range.after.raw(), 200);
-        assert!(found.damage[0].what.contains("pending start_ts 200 piece 0"), "{:?}", found.damage);
-        assert_eq!(dead.pending_count(), 1);
-    }
+    spoil_bundle(undecided.path(), 200, -1);
+    let dead = Store::open_read_only(undecided.path()).unwrap();
+    let found = dead.verify().unwrap();
+    assert_eq!((found.records, found.range), (18, range(0, 191)));
+    assert_eq!(found.damage.len(), 1, "{:?}", found.damage);
+    assert_eq!(found.damage[0].range.after.raw(), 200);
+    assert!(found.damage[0].what.contains("start_ts 200"), "{:?}", found.damage);
+    assert_eq!(dead.pending_count(), 1);
+
+    // Where the directory is damaged too, nobody knows whose bundle it was: a commit whose prewrite it held is a gap, and the store ends
+    // where the watermark stood, which never passes one that is undecided.
+    let nameless = crash_image(image.path());
+    spoil_bundle(nameless.path(), 150, 12);
+    let dead = Store::open_read_only(nameless.path()).unwrap();
+    assert!((151..=191).contains(&dead.watermark().raw()), "{}", dead.watermark());
+    let expected: Vec<u64> = (11..=dead.watermark().raw()).step_by(10).filter(|at| ![101, 151].contains(at)).collect();
+    assert_eq!(commits(&dead), expected);
+    assert_eq!(dead.gaps().iter().map(|gap| gap.range).collect::<Vec<_>>(), [range(150, 151)]);
+    let what = dead.damage()[0].what.clone();
+    assert!(what.contains("which transactions it held is not known"), "{what}");
+}
+
+#[test]
+fn damage_of_several_prewrites_together_names_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled_to(dir.path(), 10, 100);
+    write_together(&store, [110, 120, 130].map(prewrite).to_vec()).unwrap();
+    store.write(commit(120, 121)).unwrap();
+    store.write(rollback(130)).unwrap();
+    let image = crash_image(dir.path());
+    drop(store);
+    spoil_bundle(image.path(), 110, -1);
+    let dead = Store::open_read_only(image.path()).unwrap();
+    // The one that was rolled back is missed by nobody; the other one is not readable before 110 has an outcome.
+    let damage: Vec<_> = dead.verify().unwrap().damage.into_iter().map(|damage| damage.what).collect();
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert!(damage[0].contains("start_ts 110"), "{damage:?}");
+    assert_eq!((dead.watermark().raw(), dead.pending_count()), (91, 1));
+    let dead = Store::open_abandoned(image.path()).unwrap();
+    assert_eq!(dead.watermark().raw(), 121);
+    assert!(try_scan(&dead, 91, 121).is_err());
+}
+
+#[test]
+fn a_damaged_piece_of_a_large_prewrite_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = half_in_files(dir.path());
+    store.write(prewrite_of(210, Bytes::from(vec![7; 3000]))).unwrap();
+    let image = crash_image(dir.path());
+    drop(store);
+    spoil(image.path(), "pending", &[&210_u64.to_be_bytes()[..], &1_u32.to_be_bytes()].concat());
+    let dead = Store::open_read_only(image.path()).unwrap();
+    let found = dead.verify().unwrap();
+    assert_eq!((found.records, found.range, found.damage.len()), (18, range(0, 191), 1));
+    assert!(found.damage[0].what.contains("pending start_ts 210 piece 1"), "{:?}", found.damage);
+    assert_eq!(dead.pending_count(), 2);
 }
 
 #[test]

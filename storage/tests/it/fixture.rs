@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::support::*;
 
 /// The newest format, whose directory [`write`] makes.
-const NEWEST: u32 = 1;
+const NEWEST: u32 = 2;
 const SAFE_POINT: u64 = 60;
 const LARGE: u64 = 300;
 const FILLER: u64 = 320;
@@ -140,7 +140,8 @@ fn write() {
     store.flush().unwrap();
     // From here on it is in the write-ahead log only.
     write_pairs(&store, 400, 6);
-    store.write(prewrite(OPEN)).unwrap();
+    // One that stays in a bundle whose other one is gone.
+    write_together(&store, vec![prewrite(OPEN), prewrite(OPEN + 1), rollback(OPEN + 1)]).unwrap();
     barrier(&store);
     check(&store, "as it was made");
     let image = crash_image(dir.path());

@@ -18,6 +18,10 @@ use crate::support::*;
 enum Step {
     /// A transaction begins and is prewritten.
     Prewrite,
+    /// Several are prewritten in one batch, some of them rolled back in it.
+    Together(u8),
+    /// One that was rolled back begins again.
+    Again(Index),
     /// One gets its commit_ts; its commit is on the way.
     TakeCommitTs(Index),
     Commit(Index),
@@ -50,6 +54,8 @@ fn step() -> impl Strategy<Value = Step> {
     let at = any::<Index>;
     prop_oneof![
         8 => Just(Step::Prewrite),
+        4 => (2..9_u8).prop_map(Step::Together),
+        1 => at().prop_map(Step::Again),
         8 => at().prop_map(Step::TakeCommitTs),
         8 => at().prop_map(Step::Commit),
         2 => at().prop_map(Step::Rollback),
@@ -135,6 +141,28 @@ impl World {
                 let ts = self.next_ts();
                 self.store.write(p(ts)).unwrap();
                 self.undecided.push(ts);
+            }
+            Step::Together(count) => {
+                let mut writes = Vec::new();
+                for n in 0..*count {
+                    let ts = self.next_ts();
+                    writes.push(p(ts));
+                    if n % 3 == 2 {
+                        writes.push(rollback(ts));
+                        self.rolled_back.insert(ts);
+                    } else {
+                        self.undecided.push(ts);
+                    }
+                }
+                write_together(&self.store, writes).unwrap();
+            }
+            Step::Again(at) => {
+                if let Some(at) = pick(at, self.rolled_back.len()) {
+                    let start = *self.rolled_back.iter().nth(at).unwrap();
+                    self.rolled_back.remove(&start);
+                    self.store.write(p(start)).unwrap();
+                    self.undecided.push(start);
+                }
             }
             Step::TakeCommitTs(at) => {
                 if let Some(at) = pick(at, self.undecided.len()) {

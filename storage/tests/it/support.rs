@@ -1,9 +1,12 @@
 //! What the tests share.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use binlog_storage::{Commit, Error, Fragment, Options, Prewrite, Store, Tuning, Write};
+use binlog_storage::{
+    Commit, CompletionSink, Error, Fragment, Options, Prewrite, Store, Tuning, Write, WriteResult,
+};
 use binlog_types::{ClusterId, CommitTs, NodeId, Range, SchemaVersion, StartTs, SystemClock};
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -60,6 +63,24 @@ pub(crate) fn prewrite_of(start: u64, payload: Bytes) -> Write {
         key: Bytes::from(format!("key-{start}")),
         payload,
     })
+}
+
+/// Writes that stand in one batch; the first error.
+pub(crate) fn write_together(store: &Store, writes: Vec<Write>) -> WriteResult {
+    struct Answers(std::sync::mpsc::Sender<(u64, WriteResult)>);
+    impl CompletionSink for Answers {
+        fn completed(&self, results: Vec<(u64, WriteResult)>) {
+            results.into_iter().for_each(|result| self.0.send(result).unwrap());
+        }
+    }
+    let (sender, answers) = std::sync::mpsc::channel();
+    let sink: Arc<dyn CompletionSink> = Arc::new(Answers(sender));
+    let count = writes.len();
+    store.submit((0..).zip(writes).collect(), &sink);
+    drop(sink);
+    let answers: Vec<_> = answers.iter().collect();
+    assert_eq!(answers.len(), count);
+    answers.into_iter().try_for_each(|(_, result)| result)
 }
 
 pub(crate) fn commit(start: u64, at: u64) -> Write {
