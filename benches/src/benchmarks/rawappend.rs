@@ -1,4 +1,4 @@
-//! The writers' baseline: the same payloads by as many writers, compressed as RocksDB compresses its log, appended to a
+//! The writers' baseline: the same payloads by as many writers, compressed as the store compresses a batch, appended to a
 //! file and synced in batches as large as the last fill's, with nothing else around it.
 
 use std::fs::{File, OpenOptions};
@@ -17,8 +17,8 @@ use crate::process::Meter;
 use crate::report::Report;
 use crate::session::Session;
 
-/// RocksDB compresses its log with zstd's default level.
-const LEVEL: i32 = 3;
+/// As the store does it.
+const LEVEL: i32 = 1;
 const PREALLOCATE: u64 = 64 << 20;
 
 /// Where one writer waits: as a writer of the store does, for a wake-up of its own.
