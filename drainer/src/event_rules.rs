@@ -265,6 +265,13 @@ mod tests {
 
     use super::*;
 
+    impl EventRules {
+        /// One rule of one table.
+        pub(crate) fn of(schema: &str, table: &str, events: &[&str], sql: &[&str]) -> Self {
+            rules(schema, table, events, sql).unwrap()
+        }
+    }
+
     fn rules(schema: &str, table: &str, events: &[&str], sql: &[&str]) -> Result<EventRules, String> {
         let texts = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         let rule = MigrateRule {

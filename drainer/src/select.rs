@@ -143,6 +143,52 @@ mod tests {
         assert!(off.select(transaction(9, marked(7))).is_some());
     }
 
+    /// What goes ahead of a DDL stands and falls with it, not with the record that it comes before.
+    #[test]
+    fn an_index_goes_ahead_only_where_its_ddl_would_be_applied() {
+        let before = change("d", "t", 0).table;
+        let mut left = binlog_catalog::Table::clone(&before.table);
+        left.indexes.clear();
+        let after = TableRef { table: Arc::new(left), ..before.clone() };
+        let ahead = Event::Ddl(Ddl {
+            start_ts: StartTs::new(3),
+            commit_ts: CommitTs::new(5),
+            job_id: JobId(0),
+            job_type: 8,
+            schema: "d".to_owned(),
+            schema_version: SchemaVersion(1),
+            query: "ALTER TABLE `d`.`t` DROP PRIMARY KEY".to_owned(),
+            typed: String::new(),
+            zone: None,
+            changes: vec![SchemaChange::AlterTable { before, after }],
+            ahead: true,
+        });
+        let mut selection = Selection {
+            ignored: HashSet::from([CommitTs::new(5)]),
+            own_channel: None,
+            tables: TableFilter::default(),
+            rules: EventRules::default(),
+            sync_ddl: true,
+        };
+        assert!(matches!(selection.select(ahead.clone()), Some(Event::Ddl(d)) if d.changes.len() == 1));
+        selection.sync_ddl = false;
+        assert!(selection.select(ahead.clone()).is_none());
+        selection.sync_ddl = true;
+        for (events, sql, passes) in [
+            (&["drop table"][..], &[][..], true),
+            (&["drop index"], &[], false),
+            (&["alter table"], &[], false),
+            (&[], &["add +index"], true),
+            (&[], &["drop +primary"], false),
+        ] {
+            selection.rules = EventRules::of("d", "t", events, sql);
+            assert_eq!(selection.select(ahead.clone()).is_some(), passes, "{events:?} {sql:?}");
+        }
+        selection.rules = EventRules::default();
+        selection.tables = TableFilter::new(&[], &[], &["d".to_owned()], &[]).unwrap();
+        assert!(selection.select(ahead).is_none());
+    }
+
     #[test]
     fn a_ddl_that_is_left_out_is_told_without_its_changes() {
         let ddl = |commit_ts, schema: &str| {

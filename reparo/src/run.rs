@@ -171,3 +171,65 @@ impl Mover<'_> {
         Some(commit_ts.ts().prev().into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use binlog_catalog::{Ddl, Part, Transaction};
+    use binlog_types::{JobId, SchemaVersion, StartTs};
+
+    use super::*;
+
+    fn ddl(commit_ts: u64, ahead: bool) -> Event {
+        Event::Ddl(Ddl {
+            start_ts: StartTs::new(commit_ts - 2),
+            commit_ts: CommitTs::new(commit_ts),
+            job_id: JobId(1),
+            job_type: 8,
+            schema: "d".to_owned(),
+            schema_version: SchemaVersion(1),
+            query: "DROP INDEX".to_owned(),
+            typed: String::new(),
+            zone: None,
+            changes: Vec::new(),
+            ahead,
+        })
+    }
+
+    fn rows(commit_ts: u64) -> Event {
+        Event::Transaction(Transaction {
+            start_ts: StartTs::new(commit_ts - 1),
+            commit_ts: CommitTs::new(commit_ts),
+            schema_version: SchemaVersion(1),
+            part: Part::WHOLE,
+            changes: Vec::new(),
+        })
+    }
+
+    /// Where it stops, and how many events come before that.
+    fn cut(events: Vec<Event>) -> (Option<u64>, usize) {
+        let range = Range { after: CommitTs::new(0), through: CommitTs::new(100) };
+        let mut counts = Counts::default();
+        let (until_ddl, begun, first, next_ddl) = (true, false, None, None);
+        let mut mover = Mover { until_ddl, range, begun, first, counts: &mut counts, next_ddl };
+        let mut batch = EventBatch::default();
+        batch.events.extend(events);
+        let stop = mover.cut(&mut batch);
+        (stop.map(|at| at.raw()), batch.events.len())
+    }
+
+    #[test]
+    fn what_goes_ahead_of_a_ddl_is_no_ddl_to_stop_before() {
+        assert_eq!(cut(vec![rows(10), ddl(20, true), rows(20), ddl(30, false)]), (Some(29), 3));
+        assert_eq!(cut(vec![ddl(20, true), rows(20)]), (None, 2));
+        assert_eq!(
+            cut(vec![ddl(20, true), ddl(20, false), rows(30)]),
+            (None, 3),
+            "the DDL is the step itself"
+        );
+        assert_eq!(
+            cut(vec![rows(10), ddl(20, true), ddl(20, false)]),
+            (Some(19), 1),
+            "it comes again with it"
+        );
+    }
+}
