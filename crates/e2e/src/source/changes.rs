@@ -1,7 +1,7 @@
 //! Random changes of rows.
 
-use binlog_catalog::Row;
 use binlog_catalog::encode::{Mutation, delete_row, insert_row, update_row};
+use binlog_catalog::{Index, Row, Table};
 use rand::Rng as _;
 use rand::rngs::SmallRng;
 
@@ -62,16 +62,19 @@ fn update(live: &mut Live, rng: &mut SmallRng, out: &mut Vec<Mutation>) -> anyho
     Ok(())
 }
 
+/// Whether it is the column of the integer key, which is the row itself.
+fn is_handle(table: &Table, at: usize) -> bool {
+    let column = table.columns.get(at);
+    table.pk_is_handle && column.is_some_and(|c| c.ty.flag & binlog_catalog::flag::PRI_KEY != 0)
+}
+
 /// Two rows change all their values but the integer key, those of unique keys too.
 fn swap(live: &mut Live, rng: &mut SmallRng, out: &mut Vec<Mutation>) -> anyhow::Result<()> {
     let (Some(one), Some(two)) = (some_handle(live, rng), some_handle(live, rng)) else { return Ok(()) };
     let (Some(first), Some(second)) = (live.rows.get(&one).cloned(), live.rows.get(&two).cloned()) else {
         return Ok(());
     };
-    let key = |at: usize| {
-        live.table.pk_is_handle
-            && live.table.columns.get(at).is_some_and(|c| c.ty.flag & binlog_catalog::flag::PRI_KEY != 0)
-    };
+    let key = |at: usize| is_handle(&live.table, at);
     let exchanged = |own: &Row, other: &Row| -> Row {
         own.iter()
             .zip(other)
@@ -117,6 +120,43 @@ fn repeat(live: &mut Live, rng: &mut SmallRng, out: &mut Vec<Mutation>) -> anyho
         live.next_handle = handle;
         out.push(insert_row(&live.table, handle, &row)?);
         live.put(handle, row.clone());
+    }
+    Ok(())
+}
+
+/// New rows, and changes of others, that take the values that some row has in the index.
+pub(super) fn repeat_values(
+    live: &mut Live,
+    rng: &mut SmallRng,
+    index: &Index,
+    out: &mut Vec<Mutation>,
+) -> anyhow::Result<()> {
+    for _ in 0..rng.random_range(1..5) {
+        let template = some_handle(live, rng).and_then(|handle| live.rows.get(&handle).cloned());
+        let Some(template) = template else { return Ok(()) };
+        let table = live.table.clone();
+        let like = |mut row: Row| {
+            for part in index.columns.iter().filter(|part| !is_handle(&table, part.offset)) {
+                if let (Some(slot), Some(value)) = (row.get_mut(part.offset), template.get(part.offset)) {
+                    slot.clone_from(value);
+                }
+            }
+            row
+        };
+        let handle = live.next_handle + 1;
+        let row = like(values::random_row(rng, &live.table, handle));
+        if live.fits(handle, &row) {
+            live.next_handle = handle;
+            out.push(insert_row(&live.table, handle, &row)?);
+            live.put(handle, row);
+        }
+        let Some(handle) = some_handle(live, rng) else { return Ok(()) };
+        let Some(before) = live.rows.get(&handle).cloned() else { return Ok(()) };
+        let after = like(before.clone());
+        if after != before && live.fits(handle, &after) {
+            out.push(update_row(&live.table, handle, &before, &after)?);
+            live.put(handle, after);
+        }
     }
     Ok(())
 }

@@ -191,11 +191,39 @@ impl Source {
     async fn drop_index(&mut self, at: usize) -> anyhow::Result<()> {
         let Some(live) = self.tables.get(at) else { return Ok(()) };
         let Some(place) = live.table.indexes.iter().position(|index| !index.primary) else { return Ok(()) };
+        if live.table.indexes.get(place).is_some_and(|index| index.unique) && self.rng.random_bool(0.8) {
+            return self.drop_index_in_steps(at, place).await;
+        }
         let version = self.next_version();
         self.alter(at, job_type::DROP_INDEX, "ALTER TABLE … DROP INDEX", |live| {
             let mut table = live.table.clone();
             table.indexes.remove(place);
             live.becomes(table, version);
+        })
+        .await
+    }
+
+    /// From the first step on rows may be equal in the index; the DDL's binlog comes with the last one.
+    async fn drop_index_in_steps(&mut self, at: usize, place: usize) -> anyhow::Result<()> {
+        let Some(database) = self.database_of(at) else { return Ok(()) };
+        let version = self.next_version();
+        let Some(live) = self.tables.get_mut(at) else { return Ok(()) };
+        let mut table = live.table.clone();
+        let index = table.indexes.remove(place);
+        live.becomes(table, version);
+        self.wire.step(database.id, &live.table).await?;
+        for _ in 0..self.rng.random_range(1..4) {
+            self.repeat_values(at, &index).await?;
+            self.transact(4).await?;
+            // Another table's DDL ends in between.
+            let other = self.rng.random_range(0..self.tables.len());
+            if other != at && self.rng.random_bool(0.3) {
+                self.add_column(other).await?;
+            }
+        }
+        let version = self.next_version();
+        self.alter(at, job_type::DROP_INDEX, "ALTER TABLE … DROP INDEX", |live| {
+            live.becomes(live.table.clone(), version);
         })
         .await
     }

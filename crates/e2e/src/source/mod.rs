@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use binlog_catalog::encode::{Mutation, prewrite_value};
-use binlog_catalog::{Database, Table};
+use binlog_catalog::{Database, Index, Table};
 use binlog_testkit::Truth;
 use binlog_types::{SchemaVersion, TableId};
 use rand::rngs::SmallRng;
@@ -153,6 +153,22 @@ impl Source {
         }
         self.transactions += prewrites.len() as u64;
         if let Some(last) = self.wire.transactions(prewrites).await? {
+            self.last_commit = last;
+        }
+        Ok(())
+    }
+
+    /// A transaction of rows of one table that are equal to others in these columns.
+    async fn repeat_values(&mut self, at: usize, index: &Index) -> anyhow::Result<()> {
+        let Some(live) = self.tables.get_mut(at) else { return Ok(()) };
+        let mut mutations = Vec::new();
+        changes::repeat_values(live, &mut self.rng, index, &mut mutations)?;
+        if mutations.is_empty() {
+            return Ok(());
+        }
+        let value = prewrite_value(self.version, vec![(live.table.id, mutations)]);
+        self.transactions += 1;
+        if let Some(last) = self.wire.transactions(vec![value]).await? {
             self.last_commit = last;
         }
         Ok(())

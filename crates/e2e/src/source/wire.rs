@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use binlog_catalog::meta::{JobSpec, job_json, objects_of_job};
+use binlog_catalog::Table;
+use binlog_catalog::meta::{JobSpec, job_json, objects_of_job, step_object, table_key, table_object};
 use binlog_cluster::{EmbeddedCluster, NodeKind, NodeState, Oracle};
 use binlog_proto::binlog::pump_client::PumpClient;
 use binlog_proto::binlog::{Binlog, BinlogType, WriteBinlogReq};
-use binlog_proto::store::PutSchemaRequest;
 use binlog_proto::store::store_client::StoreClient;
+use binlog_proto::store::{PutSchemaRequest, SchemaObject};
 use binlog_types::SchemaVersion;
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -99,6 +100,26 @@ impl Wire {
         Ok(last)
     }
 
+    /// Tells all pumps of the schema.
+    async fn schema(&self, objects: Vec<SchemaObject>, version: SchemaVersion) -> anyhow::Result<()> {
+        for pump in &self.pumps {
+            let request = PutSchemaRequest {
+                cluster_id: self.cluster,
+                objects: objects.clone(),
+                complete_version: version.0,
+            };
+            StoreClient::new(pump.clone()).put_schema(request).await?;
+        }
+        Ok(())
+    }
+
+    /// A DDL that is under way has made `version`, in which the table stands so.
+    pub(super) async fn step(&self, database: i64, table: &Table) -> anyhow::Result<()> {
+        let key = table_key(database, table.id);
+        let object = table_object(&key, database, &table.json, table.version)?.context("no table")?;
+        self.schema(vec![step_object(&object)?], table.version).await
+    }
+
     /// Tells all pumps of the schema, then sends the DDL's binlogs; its commit_ts.
     pub(super) async fn ddl(
         &mut self,
@@ -121,15 +142,7 @@ impl Wire {
             database: job.makes_database.then_some(job.database),
             table: job.table,
         });
-        let objects = objects_of_job(&with_outcome(&json, job)?)?;
-        for pump in &self.pumps {
-            let request = PutSchemaRequest {
-                cluster_id: self.cluster,
-                objects: objects.clone(),
-                complete_version: version.0,
-            };
-            StoreClient::new(pump.clone()).put_schema(request).await?;
-        }
+        self.schema(objects_of_job(&with_outcome(&json, job)?)?, version).await?;
         let mut binlog = Binlog {
             tp: BinlogType::Prewrite as i32,
             start_ts: start_ts as i64,
