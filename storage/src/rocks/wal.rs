@@ -14,8 +14,8 @@ const PAGE: u64 = 4096;
 const BLOCK: u64 = 32 << 10;
 /// … in which each piece of a record has a header.
 const HEADER: u64 = 7;
-/// Smaller batches would make the log many times as long.
-const WORTHWHILE: usize = 8 << 10;
+/// Filling up smaller batches would make the log many times as long.
+const WORTHWHILE: usize = 2 << 10;
 
 #[derive(Debug, Default)]
 struct State {
@@ -107,6 +107,26 @@ mod tests {
         assert_eq!(end_of(0, BLOCK), BLOCK + 2 * HEADER);
         assert_eq!(end_of(BLOCK - 3, 10), BLOCK + 17);
         assert_eq!(end_of(BLOCK - HEADER, 10), BLOCK + 17);
+    }
+
+    #[test]
+    fn synced_batches_end_with_a_page_of_the_file() {
+        use crate::rocks::{Cf, Db, Durability, Setup};
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let mut whole = 0;
+        for n in 1..100_usize {
+            let mut batch = db.batch(64);
+            batch.put(Cf::Pending, b"key", &vec![n as u8; 2000 + 997 * (n % 40)]);
+            db.write(batch, Durability::Synced).unwrap();
+            let length = newest(dir.path()).unwrap().metadata().unwrap().len();
+            whole += usize::from(length % PAGE == 0);
+            if n % 30 == 0 {
+                // RocksDB begins another file.
+                db.flush(Cf::Pending).unwrap();
+            }
+        }
+        assert!(whole > 90, "{whole} of 99");
     }
 
     #[test]

@@ -383,7 +383,8 @@ fn a_damaged_prewrite_is_its_own_damage() {
     spoil_bundle(nameless.path(), 150, 12);
     let dead = Store::open_read_only(nameless.path()).unwrap();
     assert!((151..=191).contains(&dead.watermark().raw()), "{}", dead.watermark());
-    let expected: Vec<u64> = (11..=dead.watermark().raw()).step_by(10).filter(|at| ![101, 151].contains(at)).collect();
+    let expected: Vec<u64> =
+        (11..=dead.watermark().raw()).step_by(10).filter(|at| ![101, 151].contains(at)).collect();
     assert_eq!(commits(&dead), expected);
     assert_eq!(dead.gaps().iter().map(|gap| gap.range).collect::<Vec<_>>(), [range(150, 151)]);
     let what = dead.damage()[0].what.clone();
