@@ -120,7 +120,7 @@ mod tests {
             batch.put(Cf::Pending, b"key", &vec![n as u8; 2000 + 997 * (n % 40)]);
             db.write(batch, Durability::Synced).unwrap();
             let length = newest(dir.path()).unwrap().metadata().unwrap().len();
-            whole += usize::from(length % PAGE == 0);
+            whole += usize::from(length.is_multiple_of(PAGE));
             if n % 30 == 0 {
                 // RocksDB begins another file.
                 db.flush(Cf::Pending).unwrap();
