@@ -105,12 +105,19 @@ impl Bundles {
 
     /// These prewrites are of no more use: what to write is put into the batch, and has to be written.
     pub(crate) fn release(&mut self, released: Released, batch: &mut Batch<'_>) {
-        for (id, starts) in released.0 {
+        for (id, mut starts) in released.0 {
             let Some(bundle) = self.bundles.get_mut(&id) else {
-                debug_assert!(false, "bundle {id:?} went before its prewrites {starts:?}");
+                tracing::error!(bundle = id.0, ?starts, "prewrites are released whose bundle is gone");
                 continue;
             };
-            debug_assert!(bundle.live >= starts.len(), "bundle {id:?} has less than {starts:?}");
+            // Counted twice, it would take others along that are in use.
+            let before = starts.len();
+            starts.sort_unstable();
+            starts.dedup();
+            starts.retain(|start_ts| !bundle.noted.contains(start_ts));
+            if starts.len() < before {
+                tracing::error!(bundle = id.0, ?starts, "some of a bundle are released twice");
+            }
             bundle.live = bundle.live.saturating_sub(starts.len());
             if bundle.live == 0 && !bundle.open {
                 self.forget(id, batch);
@@ -193,6 +200,24 @@ mod tests {
         bundles.release(Released::from_iter([(start(4), id)]), &mut batch);
         db.write(batch, Durability::Memory).unwrap();
         assert_eq!((keys(&db), bundles.len()), (vec![], 0));
+    }
+
+    #[test]
+    fn what_is_released_twice_takes_nothing_else_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let mut bundles = Bundles::default();
+        let mut batch = db.batch(64);
+        let id = bundles.begin();
+        (0..2).for_each(|_| bundles.add(id));
+        assert!(bundles.end(id, &mut batch));
+        for _ in 0..2 {
+            bundles.release(Released::from_iter([(StartTs::new(1), id), (StartTs::new(1), id)]), &mut batch);
+        }
+        assert_eq!(bundles.len(), 1, "the other one is in use");
+        bundles.release(Released::from_iter([(StartTs::new(2), id)]), &mut batch);
+        bundles.release(Released::from_iter([(StartTs::new(2), id)]), &mut batch);
+        assert_eq!(bundles.len(), 0);
     }
 
     #[test]

@@ -303,7 +303,11 @@ impl EventStream {
                 }
                 None => match begin(&mut self.interpreter)? {
                     LargeStep::Rows(large) => work.large = Some(LargeWork::Parts(large)),
-                    LargeStep::NeedVersion(_) | LargeStep::Ahead(_) | LargeStep::Whole => work.large = None,
+                    LargeStep::Ahead(ddl) => {
+                        work.out.events.extend((self.select.select)(Event::Ddl(ddl)));
+                        work.large = None;
+                    }
+                    LargeStep::NeedVersion(_) | LargeStep::Whole => work.large = None,
                 },
             },
             LargeWork::Parts(parts) => match self.interpreter.next_part(parts).map_err(failed)? {

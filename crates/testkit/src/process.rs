@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,22 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A port of 127.0.0.1 that nobody listens on just now.
+/// Below the ports that the system gives to connections, so that none of those takes it before the program that it is for.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port of 127.0.0.1 that nobody listens on just now. In one process none comes twice, for programs take their time to listen.
+///
+/// # Panics
+/// When there is none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Tests that run beside these begin elsewhere.
+    let begin = std::process::id() as usize * 97;
+    let mut candidates = std::iter::repeat_with(|| {
+        PORTS.start + ((begin + NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS.len()) as u16
+    });
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    candidates.by_ref().take(PORTS.len()).find(is_free).expect("no free port")
 }
 
 /// Waits until somebody listens on a port of 127.0.0.1; false when `limit` is over.

@@ -346,27 +346,26 @@ impl Decoder {
         let commit_ts = record.commit_ts;
         let unreadable = |what: String| Error::Record { commit_ts, what };
         let body = record.body().map_err(|e| unreadable(e.to_string()))?;
-        let mut step = || {
+        loop {
             let step = self.interpreter.step(record.start_ts, commit_ts, &body);
-            step.map_err(|e| unreadable(e.to_string()))
-        };
-        let mut found = step()?;
-        while let Step::Ahead(ddl) = found {
-            batch.events.extend(narrow(Event::Ddl(ddl), &self.filter));
-            found = step()?;
+            match step.map_err(|e| unreadable(e.to_string()))? {
+                Step::Ahead(ddl) => {
+                    batch.events.extend(narrow(Event::Ddl(ddl), &self.filter));
+                    continue;
+                }
+                Step::Event(event) => match narrow(event, &self.filter) {
+                    Some(event) => batch.events.push(event),
+                    None => batch.skipped += 1,
+                },
+                Step::Skipped(SkipReason::Fake) => {}
+                Step::Skipped(SkipReason::NoEffect(_)) => batch.skipped += 1,
+                Step::NeedVersion(need) => {
+                    return Err(Error::NoVersion { commit_ts, need, known: self.known });
+                }
+                Step::NeedJob(job) => return Err(Error::NoJob { commit_ts, job }),
+            }
+            return Ok(());
         }
-        match found {
-            Step::Event(event) => match narrow(event, &self.filter) {
-                Some(event) => batch.events.push(event),
-                None => batch.skipped += 1,
-            },
-            Step::Skipped(SkipReason::Fake) => {}
-            Step::Skipped(SkipReason::NoEffect(_)) => batch.skipped += 1,
-            Step::Ahead(_) => {}
-            Step::NeedVersion(need) => return Err(Error::NoVersion { commit_ts, need, known: self.known }),
-            Step::NeedJob(job) => return Err(Error::NoJob { commit_ts, job }),
-        }
-        Ok(())
     }
 }
 

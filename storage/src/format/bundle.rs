@@ -16,9 +16,9 @@ use binlog_types::StartTs;
 use bytes::Bytes;
 use static_assertions::const_assert_eq;
 
-use super::FormatError;
 use super::packed::{self, Packer};
 use super::reader::Reader;
+use super::{FormatError, check};
 
 const FORMAT: u8 = 1;
 const HEADER_LEN: usize = 12;
@@ -62,21 +62,13 @@ impl Draft {
         for start_ts in &self.starts {
             out.extend_from_slice(&start_ts.raw().to_be_bytes());
         }
-        let check = check(out, out.len());
+        let check = check(&out[..4], &out[8..]);
         out[4..8].copy_from_slice(&check.to_be_bytes());
         out.extend_from_slice(packer.pack(&self.body));
         self.starts.clear();
         self.body.clear();
         &self.out
     }
-}
-
-/// Of a value that is at least a header long.
-fn check(value: &[u8], head: usize) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&value[..4]);
-    hasher.update(&value[8..head]);
-    hasher.finalize()
 }
 
 /// The transactions of a bundle, and its body as it is packed.
@@ -94,7 +86,7 @@ pub(crate) fn split(value: &[u8]) -> Result<(Vec<StartTs>, &[u8]), FormatError> 
     r.bytes(extension)?;
     let mut directory = Reader(r.bytes(directory.ok_or(too_long)?)?);
     let body = r.0;
-    if check(value, value.len() - body.len()) != stored {
+    if check(&value[..4], &value[8..value.len() - body.len()]) != stored {
         return Err(FormatError::Corrupt("the directory's checksum does not match"));
     }
     let mut starts = Vec::with_capacity(directory.0.len() / size_of::<u64>());

@@ -14,8 +14,8 @@ use binlog_types::{CommitTs, Range};
 use bytes::Bytes;
 use static_assertions::const_assert_eq;
 
-use super::FormatError;
 use super::reader::Reader;
+use super::{FormatError, check};
 
 const FORMAT: u8 = 1;
 const HEADER_LEN: usize = 16;
@@ -63,16 +63,8 @@ pub(crate) fn encode(commit_ts: CommitTs, kind: Kind, extra: &[u8], out: &mut Ve
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&commit_ts.raw().to_be_bytes());
     out.extend_from_slice(extra);
-    let check = check(out);
+    let check = check(&out[..4], &out[8..]);
     out[4..8].copy_from_slice(&check.to_be_bytes());
-}
-
-/// Of a value that is at least a header long.
-fn check(value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&value[..4]);
-    hasher.update(&value[8..]);
-    hasher.finalize()
 }
 
 /// Reads a marker, verifying its check.
@@ -87,7 +79,7 @@ pub(crate) fn decode(value: &[u8]) -> Result<Marker, FormatError> {
     let stored = r.u32()?;
     let commit_ts = CommitTs::new(r.u64()?);
     r.bytes(extension)?;
-    if check(value) != stored {
+    if check(&value[..4], &value[8..]) != stored {
         return Err(FormatError::Corrupt("the marker's checksum does not match"));
     }
     let kinds = [Kind::Commit, Kind::Fake, Kind::Late, Kind::Lost];

@@ -22,6 +22,14 @@ mod reader;
 pub(crate) mod record;
 pub(crate) mod sealed;
 
+/// CRC-32 of a value's head, around the place where it stands itself.
+fn check(before: &[u8], behind: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(before);
+    hasher.update(behind);
+    hasher.finalize()
+}
+
 /// Why bytes are not what they should be; the caller knows where they lay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FormatError {

@@ -16,9 +16,9 @@ use std::borrow::Cow;
 use static_assertions::const_assert_eq;
 use zstd_safe::{CCtx, CParameter};
 
-use super::FormatError;
 use super::reader::Reader;
 use super::record;
+use super::{FormatError, check};
 
 const FORMAT: u8 = 2;
 const HEADER_LEN: usize = 12;
@@ -28,7 +28,7 @@ const ZSTD: u8 = 1;
 /// zstd's quickest level finds nearly all that there is to find in rows, in half the time of the usual one.
 const LEVEL: i32 = 1;
 /// More than anything that is ever packed: the longest key with the largest piece.
-pub(crate) const LONGEST: usize = 256 << 20;
+const LONGEST: usize = 256 << 20;
 
 /// Compresses; keeps what zstd needs for it.
 pub(crate) struct Packer {
@@ -61,7 +61,7 @@ impl Packer {
         out.extend_from_slice(&length.to_be_bytes());
         let codec = compress(&mut self.context, raw, out);
         out[1] = codec;
-        let check = check(out);
+        let check = check(&out[..4], &out[8..]);
         out[4..8].copy_from_slice(&check.to_be_bytes());
         &self.out
     }
@@ -82,14 +82,6 @@ fn compress(context: &mut CCtx<'static>, raw: &[u8], out: &mut Vec<u8>) -> u8 {
             PLAIN
         }
     }
-}
-
-/// Of a value that is at least a header long.
-fn check(value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&value[..4]);
-    hasher.update(&value[8..]);
-    hasher.finalize()
 }
 
 /// What a value of `pending` holds: earlier versions did not pack it.
@@ -114,7 +106,7 @@ pub(crate) fn unpack(value: &[u8]) -> Result<Cow<'_, [u8]>, FormatError> {
     let extension = usize::from(r.u16()?);
     let stored = r.u32()?;
     let length = usize::try_from(r.u32()?).map_err(|_| FormatError::Corrupt("it is too long"))?;
-    if check(value) != stored {
+    if check(&value[..4], &value[8..]) != stored {
         return Err(FormatError::Corrupt("the checksum of what is packed does not match"));
     }
     r.bytes(extension)?;
@@ -169,7 +161,7 @@ mod tests {
         let mut bytes = Packer::default().pack(&[7; 500]).to_vec();
         for length in [499_u32, 501, u32::MAX] {
             bytes[8..12].copy_from_slice(&length.to_be_bytes());
-            let check = check(&bytes);
+            let check = check(&bytes[..4], &bytes[8..]);
             bytes[4..8].copy_from_slice(&check.to_be_bytes());
             assert!(matches!(unpack(&bytes), Err(FormatError::Corrupt(_))), "{length}");
         }

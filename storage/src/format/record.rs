@@ -20,8 +20,8 @@ use binlog_types::SchemaVersion;
 use bytes::Bytes;
 use static_assertions::const_assert_eq;
 
-use super::FormatError;
 use super::reader::Reader;
+use super::{FormatError, check};
 
 pub(crate) const FORMAT: u8 = 1;
 pub(crate) const HEADER_LEN: usize = 32;
@@ -78,16 +78,9 @@ pub(crate) fn encode(header: &Header, attachment: &[u8], payload: &[u8], out: &m
     out.extend_from_slice(&header.sequence.to_be_bytes());
     out.extend_from_slice(&attachment_len.to_be_bytes());
     out.extend_from_slice(attachment);
-    let check = header_check(&out[..8], &out[12..]);
+    let check = check(&out[..8], &out[12..]);
     out[8..12].copy_from_slice(&check.to_be_bytes());
     out.extend_from_slice(payload);
-}
-
-fn header_check(before: &[u8], after: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(before);
-    hasher.update(after);
-    hasher.finalize()
 }
 
 /// Reads a value, verifying both checks.
@@ -123,7 +116,7 @@ pub(crate) fn split(value: &[u8]) -> Result<(Header, &[u8], &[u8]), FormatError>
     let flags = r.u16()?;
     let extension = usize::from(r.u16()?);
     let _reserved = r.u16()?;
-    let check = r.u32()?;
+    let stored = r.u32()?;
     let payload_check = r.u32()?;
     let schema_version = SchemaVersion(r.i64()?);
     let sequence = r.u32()?;
@@ -133,7 +126,7 @@ pub(crate) fn split(value: &[u8]) -> Result<(Header, &[u8], &[u8]), FormatError>
     let attachment = r.bytes(attachment_len)?;
     let payload = r.0;
     let head_len = value.len() - payload.len();
-    if header_check(&value[..8], &value[12..head_len]) != check {
+    if check(&value[..8], &value[12..head_len]) != stored {
         return Err(FormatError::Corrupt("the header's checksum does not match"));
     }
     if codec != CODEC_PLAIN {
@@ -246,7 +239,7 @@ mod tests {
         bytes[4..6].copy_from_slice(&3_u16.to_be_bytes());
         bytes.extend_from_slice(b"new");
         bytes.extend_from_slice(b"key");
-        let check = header_check(&bytes[..8], &bytes[12..]);
+        let check = check(&bytes[..8], &bytes[12..]);
         bytes[8..12].copy_from_slice(&check.to_be_bytes());
         bytes.extend_from_slice(b"payload");
         assert_eq!(decode(&bytes).unwrap(), sample());

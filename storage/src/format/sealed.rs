@@ -8,8 +8,8 @@
 //! 8  extension ‖ body
 //! ```
 
-use super::FormatError;
 use super::reader::Reader;
+use super::{FormatError, check};
 
 const FORMAT: u8 = 1;
 const HEADER_LEN: usize = 8;
@@ -19,17 +19,9 @@ pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_LEN + body.len());
     out.extend_from_slice(&[FORMAT, 0, 0, 0, 0, 0, 0, 0]);
     out.extend_from_slice(body);
-    let check = check(&out);
+    let check = check(&out[..4], &out[HEADER_LEN..]);
     out[4..8].copy_from_slice(&check.to_be_bytes());
     out
-}
-
-/// Of a value that is at least a header long.
-fn check(value: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&value[..4]);
-    hasher.update(&value[HEADER_LEN..]);
-    hasher.finalize()
 }
 
 /// Verifies the seal and returns the body.
@@ -41,7 +33,7 @@ pub(crate) fn open(value: &[u8]) -> Result<&[u8], FormatError> {
     if format > FORMAT || codec > 0 {
         return Err(FormatError::Newer { found: u32::from(format), supported: u32::from(FORMAT) });
     }
-    if check(value) != stored {
+    if check(&value[..4], &value[HEADER_LEN..]) != stored {
         return Err(FormatError::Corrupt("the checksum does not match"));
     }
     r.bytes(extension)?;

@@ -17,12 +17,17 @@
 //! The state runs ahead of the disk by one batch: the writer admits writes, syncs the batch, and only then asks
 //! [`Pairing::advance`]. If the sync fails the store is poisoned and nobody asks any more.
 
+mod steps;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use binlog_types::{CommitTs, Gap, GapReason, Range, SchemaVersion, StartTs};
 use bytes::Bytes;
 
+pub(crate) use self::steps::{
+    Advance, BelowStep, CommitStep, Forgotten, LoseStep, PrewriteStep, RollbackStep,
+};
 use crate::bundles::Place;
 use crate::{Error, Unresolved};
 
@@ -67,61 +72,6 @@ pub(crate) struct Ready {
     pub(crate) start_ts: StartTs,
     pub(crate) extra: Bytes,
     pub(crate) outcome: Outcome,
-}
-
-/// What to do about a prewrite.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PrewriteStep {
-    Store,
-    Duplicate,
-}
-
-/// What to do about a commit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum CommitStep {
-    /// Store a marker.
-    Store,
-    Duplicate,
-    /// It claims a place at or below W: see whether `log` has it there, then call [`Pairing::commit_below`].
-    AskLog,
-}
-
-/// What to do about a commit at or below W.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum BelowStep {
-    /// It is known; a prewrite that came again can go.
-    Known { forget: Option<Place> },
-    /// Store a marker that says so, and refuse.
-    Late,
-}
-
-/// What to do about a rollback.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum RollbackStep {
-    /// Delete the prewrite.
-    Delete(Place),
-    /// So too, and the marker that its outcome was lost.
-    Find(Place),
-    Unknown,
-}
-
-/// What to do about a prewrite whose outcome is lost.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum LoseStep {
-    /// Store a marker that says where it may have committed.
-    Store(Range),
-    /// It cannot have committed: delete it.
-    Delete(Place),
-    Unknown,
-}
-
-/// A step of the watermark.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Advance {
-    /// W, once the records are in `log`.
-    pub(crate) watermark: CommitTs,
-    /// Records that go into `log`, in commit_ts order.
-    pub(crate) ready: Vec<Ready>,
 }
 
 #[derive(Debug)]
@@ -181,13 +131,6 @@ pub(crate) struct Pairing {
     recovered_below: u64,
     held: usize,
     held_limit: usize,
-}
-
-/// What [`Pairing::orphans_through`] found: what to delete.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Forgotten {
-    pub(crate) start_ts: StartTs,
-    pub(crate) place: Place,
 }
 
 impl Pairing {

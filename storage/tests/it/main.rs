@@ -7,6 +7,7 @@ mod crash;
 mod damage;
 mod failures;
 mod fixture;
+mod gaps;
 mod model;
 mod powerloss;
 mod support;

@@ -3,6 +3,8 @@
 //! TiDB refuses a change that some value does not survive, unless its session is not strict: so what does not fit is an error here, but for
 //! texts that are too long, which become shorter.
 
+mod time;
+
 use std::borrow::Cow;
 
 use binlog_types::Zone;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 
 use super::convert::number_of_names;
 use super::text::{name_of, plain_decimal, round_decimal, value_of_text, year_of_text};
-use crate::codec::{CodecError, Duration, JsonBinary, PackedTime, TimeKind, decode_decimal, encode_decimal};
+use crate::codec::{CodecError, Duration, JsonBinary, decode_decimal, encode_decimal};
 use crate::{Column, ColumnType, Value, tp};
 
 /// Whether values of one type are values of the other as they are.
@@ -117,21 +119,6 @@ impl From<'_> {
         }
     }
 
-    /// The time as clocks of the session show it.
-    fn shown(&self, kind: TimeKind, packed: u64) -> Result<PackedTime, CodecError> {
-        let time = PackedTime::unpack(packed)?;
-        let (TimeKind::Timestamp, Some(zone), Some(utc)) = (kind, self.zone, time.seconds()) else {
-            return Ok(time);
-        };
-        let shown = zone.offset_at(utc).and_then(|offset| PackedTime::of_seconds(utc + offset, time.micros));
-        shown.ok_or_else(|| self.no_zone(zone))
-    }
-
-    fn no_zone(&self, zone: &Zone) -> CodecError {
-        let text = String::from_utf8_lossy(&self.value.to_text(self.old).unwrap_or_default()).into_owned();
-        CodecError::invalid(format!("{text:?} cannot be taken from or to the time zone {}", zone.name()))
-    }
-
     /// Digits of a number, with a point but without an exponent: `20240229123456.5` for times.
     fn digits(&self) -> Result<String, CodecError> {
         Ok(match self.value {
@@ -219,126 +206,6 @@ impl From<'_> {
             },
         };
         if year == 0 || (1901..=2155).contains(&year) { Ok(year) } else { Err(self.misfit()) }
-    }
-
-    fn time(&self) -> Result<Value, CodecError> {
-        let ty = &self.new.ty;
-        let kind = match ty.tp {
-            tp::TIMESTAMP => TimeKind::Timestamp,
-            tp::DATETIME => TimeKind::DateTime,
-            _ => TimeKind::Date,
-        };
-        let (time, in_utc) = match self.value {
-            Value::Time { kind: TimeKind::Timestamp, packed, .. } if kind == TimeKind::Timestamp => {
-                (PackedTime::unpack(*packed)?, true)
-            }
-            Value::Time { kind, packed, .. } => (self.shown(*kind, *packed)?, false),
-            Value::Text(_) | Value::Bytes(_) | Value::Json(_) => {
-                let text = self.trimmed()?.unwrap_or_default();
-                (PackedTime::parse(&text).or_else(|_| self.time_of_digits(&text))?, false)
-            }
-            Value::Int(_) | Value::UInt(_) => (self.time_of_digits(&self.digits()?)?, false),
-            // A TIME takes the day of the change, others are refused.
-            _ => return Err(self.misfit()),
-        };
-        let fsp = if kind == TimeKind::Date { 0 } else { ty.fsp() };
-        let mut time = match self.value {
-            // Only texts and numbers are rounded on their way to a DATE.
-            Value::Time { .. } if kind == TimeKind::Date => time,
-            _ => time.rounded(fsp).ok_or_else(|| self.misfit())?,
-        };
-        if kind == TimeKind::Date {
-            time = PackedTime { hour: 0, minute: 0, second: 0, micros: 0, ..time };
-        }
-        if let (TimeKind::Timestamp, false, Some(zone), Some(clock)) =
-            (kind, in_utc, self.zone, time.seconds())
-        {
-            let utc = zone
-                .offset_of_clock(clock)
-                .and_then(|offset| PackedTime::of_seconds(clock - offset, time.micros));
-            time = utc.ok_or_else(|| self.no_zone(zone))?;
-        }
-        Ok(Value::Time { kind, packed: time.pack(), fsp })
-    }
-
-    /// `YYMMDD`, `YYYYMMDD`, and both with `hhmmss` behind.
-    fn time_of_digits(&self, text: &str) -> Result<PackedTime, CodecError> {
-        let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));
-        if digits == "0" {
-            return Ok(PackedTime::default());
-        }
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(self.misfit());
-        }
-        let wide = match digits.len() {
-            ..=6 => format!("{digits:0>6}"),
-            7..=8 => format!("{digits:0>8}"),
-            9..=12 => format!("{digits:0>12}"),
-            _ => format!("{digits:0>14}"),
-        };
-        let long = matches!(wide.len(), 8 | 14);
-        let (year, rest) = wide.split_at_checked(if long { 4 } else { 2 }).ok_or_else(|| self.misfit())?;
-        let century = match year {
-            _ if long => "",
-            short if short < "70" => "20",
-            _ => "19",
-        };
-        let pair = |at: usize| rest.get(at..at + 2).unwrap_or("00");
-        let fraction = if fraction.is_empty() { "0" } else { fraction };
-        PackedTime::parse(&format!(
-            "{century}{year}-{}-{} {}:{}:{}.{fraction}",
-            pair(0),
-            pair(2),
-            pair(4),
-            pair(6),
-            pair(8)
-        ))
-    }
-
-    fn duration(&self) -> Result<Value, CodecError> {
-        let fsp = self.new.ty.fsp();
-        let duration = match self.value {
-            Value::Duration { nanos, .. } => Duration { nanos: *nanos },
-            Value::Time { kind, packed, .. } => {
-                let time = self.shown(*kind, *packed)?;
-                Duration::parse(&format!(
-                    "{:02}:{:02}:{:02}.{:06}",
-                    time.hour, time.minute, time.second, time.micros
-                ))?
-            }
-            Value::Text(_) | Value::Bytes(_) | Value::Json(_) => {
-                let text = self.trimmed()?.unwrap_or_default();
-                match text.contains(':') {
-                    true => self.duration_of_text(&text)?,
-                    false => self.duration_of_digits(&text)?,
-                }
-            }
-            _ => self.duration_of_digits(&self.digits()?)?,
-        };
-        Ok(Value::Duration { nanos: duration.rounded(fsp).nanos, fsp })
-    }
-
-    /// With days in front, or with a date.
-    fn duration_of_text(&self, text: &str) -> Result<Duration, CodecError> {
-        let Some((front, time)) = text.split_once(' ') else { return Duration::parse(text) };
-        let parsed = Duration::parse(time.trim())?;
-        if PackedTime::parse(front).is_ok() {
-            return Ok(parsed);
-        }
-        let days: i64 = front.parse().map_err(|_| self.misfit())?;
-        let nanos = days.abs() * 86_400_000_000_000 + parsed.nanos;
-        Ok(Duration { nanos: if front.starts_with('-') { -nanos } else { nanos } })
-    }
-
-    /// `hhmmss`.
-    fn duration_of_digits(&self, text: &str) -> Result<Duration, CodecError> {
-        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-        let wide = format!("{whole:0>6}");
-        let at = wide.len() - 4;
-        let (hours, rest) = wide.split_at_checked(at).ok_or_else(|| self.misfit())?;
-        let (minutes, seconds) = rest.split_at_checked(2).ok_or_else(|| self.misfit())?;
-        Duration::parse(&format!("{sign}{hours}:{minutes}:{seconds}.{fraction}"))
     }
 
     /// ENUM and SET: by name, numbers by number.
@@ -481,6 +348,7 @@ mod tests {
             ("1.2345e1", &text, &decimal, "12.35"),
             ("2024-02-29 23:59:59.9996", &text, &milli, "2024-03-01 00:00:00.000"),
             ("1 02:03:04", &text, &time, "26:03:04"),
+            ("-1 02:03:04", &text, &time, "-26:03:04"),
             ("Y", &text, &names, "y"),
             ("y,x", &text, &set, "x,y"),
             ("[1, 2]", &text, &json, "[1, 2]"),
@@ -521,6 +389,8 @@ mod tests {
             ("z", &text, &names),
             ("99999999999", &text, &decimal),
             ("1e400", &text, &int),
+            ("99999999999 01:00:00", &text, &time),
+            ("4000000000 01:00:00", &text, &time),
         ] {
             assert!(became(value, old, new, None).is_err(), "{value} of {:#x} in {:#x}", old.tp, new.tp);
         }
