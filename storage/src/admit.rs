@@ -4,7 +4,7 @@ use binlog_types::{CommitTs, StartTs, Ts};
 use bytes::Bytes;
 use parking_lot::MutexGuard;
 
-use crate::bundles::{self, Place};
+use crate::bundles::{self, Mark, Place};
 use crate::format::bundle::Draft;
 use crate::format::keys::{BundleId, LogKey, PendingKey, bundle_key, commit_key};
 use crate::format::marker::{self, Kind};
@@ -151,7 +151,7 @@ impl<'a, 'db> Admission<'a, 'db> {
         Ok(())
     }
 
-    /// The bundle that the next small prewrite goes into.
+    /// The bundle that the next small prewrite or commit goes into.
     fn bundle(&mut self) -> BundleId {
         if let Some(id) = self.open.take_if(|_| self.scratch.draft.bytes() >= BUNDLE_BYTES) {
             self.pending_bytes += put_bundle(self.shared, id, self.scratch, &mut self.batch);
@@ -216,8 +216,15 @@ impl<'a, 'db> Admission<'a, 'db> {
                 extra.len()
             )));
         }
-        match self.pairing.commit(start_ts, commit_ts, extra.clone())? {
-            CommitStep::Store => self.put_marker(start_ts, commit_ts, Kind::Commit, &extra),
+        let small = extra.len() <= SMALL;
+        let mark = if small { Mark::Bundle(self.bundle()) } else { Mark::Key };
+        match self.pairing.commit(start_ts, commit_ts, extra.clone(), mark)? {
+            CommitStep::Store { lost } => {
+                if lost {
+                    self.batch.delete(Cf::Commit, &commit_key(start_ts));
+                }
+                self.put_commit(start_ts, commit_ts, mark, &extra);
+            }
             CommitStep::Duplicate => self.duplicates += 1,
             CommitStep::AskLog => return self.commit_below(start_ts, commit_ts, &extra),
         }
@@ -233,7 +240,7 @@ impl<'a, 'db> Admission<'a, 'db> {
             MutexGuard::unlocked(&mut self.pairing, || db.get(Cf::Log, &key).map(|value| value.is_some()))?;
         // What was purged cannot be told from what never was, unless its prewrite is still here.
         let known = stored || (commit_ts <= self.shared.safe_point() && !self.pairing.knows(start_ts));
-        match self.pairing.commit_below(start_ts, commit_ts, known) {
+        match self.pairing.commit_below(start_ts, commit_ts, extra, known) {
             BelowStep::Known { forget } => {
                 self.duplicates += 1;
                 self.delete_prewrite(start_ts, forget.unwrap_or(Place::NONE));
@@ -251,7 +258,7 @@ impl<'a, 'db> Admission<'a, 'db> {
     fn fake(&mut self, ts: CommitTs) -> WriteResult {
         check_ts(ts.ts())?;
         match self.pairing.fake(ts)? {
-            CommitStep::Store => self.put_marker(StartTs::from(ts.ts()), ts, Kind::Fake, &[]),
+            CommitStep::Store { .. } => self.put_marker(StartTs::from(ts.ts()), ts, Kind::Fake, &[]),
             CommitStep::Duplicate | CommitStep::AskLog => self.duplicates += 1,
         }
         Ok(())
@@ -280,6 +287,16 @@ impl<'a, 'db> Admission<'a, 'db> {
             LoseStep::Unknown => self.duplicates += 1,
         }
         Ok(())
+    }
+
+    fn put_commit(&mut self, start_ts: StartTs, commit_ts: CommitTs, mark: Mark, extra: &[u8]) {
+        match mark {
+            Mark::Key => self.put_marker(start_ts, commit_ts, Kind::Commit, extra),
+            Mark::Bundle(id) => {
+                self.scratch.draft.commit(start_ts, commit_ts, extra);
+                self.shared.bundles.lock().add(id);
+            }
+        }
     }
 
     fn put_marker(&mut self, start_ts: StartTs, commit_ts: CommitTs, kind: Kind, extra: &[u8]) {

@@ -1,13 +1,14 @@
-//! Which bundles are in use: each holds several small prewrites, and goes with the last of them.
+//! Which bundles are in use: each holds several small prewrites and commits, and goes with the last of them.
 //!
-//! A prewrite of a bundle that is of no more use, while others in it are, gets a *note* beside the bundle. To recovery a prewrite with a
-//! note is as good as deleted. A note belongs to one bundle: the same transaction may come again and stand in a later one.
+//! A prewrite of a bundle that is of no more use, while something else in it is, gets a *note* beside the bundle. To recovery a prewrite with
+//! a note is as good as deleted. A note belongs to one bundle: the same transaction may come again and stand in a later one. A commit needs
+//! none: one that is left without its prewrite is looked up in `log`.
 
 use std::collections::BTreeMap;
 
 use binlog_types::StartTs;
 
-use crate::format::keys::{BundleId, PendingKey, bundle_key, note_key};
+use crate::format::keys::{BundleId, PendingKey, bundle_key, commit_key, note_key};
 use crate::format::sealed;
 use crate::rocks::{Batch, Cf};
 
@@ -33,28 +34,67 @@ impl Place {
     }
 }
 
+/// Where the marker of a commit lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// In `commit`.
+    Key,
+    /// In a bundle.
+    Bundle(BundleId),
+}
+
 #[derive(Debug, Default)]
 struct Bundle {
-    /// Prewrites that are in use.
+    /// Prewrites and commits that are in use.
     live: usize,
-    /// Those that have a note.
+    /// Prewrites that have a note, ascending.
     noted: Vec<StartTs>,
+    /// Commits that are of no more use, ascending.
+    passed: Vec<StartTs>,
     /// Whether it is still being filled.
     open: bool,
 }
 
-/// Prewrites in bundles that are of no more use.
+/// What is in a bundle and of no more use.
 #[derive(Debug, Default)]
-pub(crate) struct Released(BTreeMap<BundleId, Vec<StartTs>>);
+pub(crate) struct Parts {
+    prewrites: Vec<StartTs>,
+    commits: Vec<StartTs>,
+}
 
-impl FromIterator<(StartTs, BundleId)> for Released {
-    fn from_iter<I: IntoIterator<Item = (StartTs, BundleId)>>(released: I) -> Self {
-        let mut by_bundle: BTreeMap<BundleId, Vec<StartTs>> = BTreeMap::new();
-        for (start_ts, id) in released {
-            by_bundle.entry(id).or_default().push(start_ts);
+/// What is of no more use, by bundle.
+#[derive(Debug, Default)]
+pub(crate) struct Released(BTreeMap<BundleId, Parts>);
+
+impl Released {
+    /// A prewrite, if a bundle has it.
+    pub(crate) fn prewrite(&mut self, start_ts: StartTs, place: Place) {
+        if let Place::Bundle(id) = place {
+            self.0.entry(id).or_default().prewrites.push(start_ts);
         }
-        Released(by_bundle)
     }
+
+    /// A commit, if a bundle has it.
+    pub(crate) fn commit(&mut self, start_ts: StartTs, mark: Mark) {
+        if let Mark::Bundle(id) = mark {
+            self.0.entry(id).or_default().commits.push(start_ts);
+        }
+    }
+
+    /// For [`Bundles::release`].
+    pub(crate) fn into_parts(self) -> impl Iterator<Item = (BundleId, Parts)> {
+        self.0.into_iter()
+    }
+}
+
+/// Those of `starts` that are not `known` yet: they are from now on.
+fn news(mut starts: Vec<StartTs>, known: &mut Vec<StartTs>) -> Vec<StartTs> {
+    starts.sort_unstable();
+    starts.dedup();
+    starts.retain(|start_ts| known.binary_search(start_ts).is_err());
+    known.extend(&starts);
+    known.sort_unstable();
+    starts
 }
 
 /// The bundles that are in use. Memory only; recovery builds it anew.
@@ -73,7 +113,7 @@ impl Bundles {
         id
     }
 
-    /// One more prewrite is in it.
+    /// One more prewrite or commit is in it.
     pub(crate) fn add(&mut self, id: BundleId) {
         self.bundles.entry(id).or_default().live += 1;
     }
@@ -85,14 +125,21 @@ impl Bundles {
         if bundle.live > 0 {
             return true;
         }
-        self.forget(id, batch);
+        self.forget_notes(id, batch);
         false
     }
 
     /// Puts a bundle back that a restart found, with a note for each of `noted`.
-    pub(crate) fn recover(&mut self, id: BundleId, live: usize, noted: Vec<StartTs>, batch: &mut Batch<'_>) {
+    pub(crate) fn recover(
+        &mut self,
+        id: BundleId,
+        live: usize,
+        mut noted: Vec<StartTs>,
+        batch: &mut Batch<'_>,
+    ) {
         self.not_again(id);
-        self.bundles.insert(id, Bundle { live, noted, open: false });
+        noted.sort_unstable();
+        self.bundles.insert(id, Bundle { live, noted, ..Bundle::default() });
         if live == 0 {
             self.forget(id, batch);
         }
@@ -103,31 +150,31 @@ impl Bundles {
         self.next = self.next.max(id.next());
     }
 
-    /// These prewrites are of no more use: what to write is put into the batch, and has to be written.
-    pub(crate) fn release(&mut self, released: Released, batch: &mut Batch<'_>) {
-        for (id, mut starts) in released.0 {
-            let Some(bundle) = self.bundles.get_mut(&id) else {
-                tracing::error!(bundle = id.0, ?starts, "prewrites are released whose bundle is gone");
-                continue;
-            };
-            // Counted twice, it would take others along that are in use.
-            let before = starts.len();
-            starts.sort_unstable();
-            starts.dedup();
-            starts.retain(|start_ts| !bundle.noted.contains(start_ts));
-            if starts.len() < before {
-                tracing::error!(bundle = id.0, ?starts, "some of a bundle are released twice");
-            }
-            bundle.live = bundle.live.saturating_sub(starts.len());
-            if bundle.live == 0 && !bundle.open {
-                self.forget(id, batch);
-                continue;
-            }
-            let note = sealed::seal(&[]);
-            for start_ts in &starts {
-                batch.put(Cf::Bundle, &note_key(id, *start_ts), &note);
-            }
-            bundle.noted.extend(starts);
+    /// What is of no more use: what to write is put into the batch, and has to be written.
+    pub(crate) fn release(&mut self, id: BundleId, parts: Parts, batch: &mut Batch<'_>) {
+        let Parts { prewrites, commits } = parts;
+        let Some(bundle) = self.bundles.get_mut(&id) else {
+            tracing::error!(
+                bundle = id.0,
+                ?prewrites,
+                ?commits,
+                "what is released stood in a bundle that is gone"
+            );
+            return;
+        };
+        // Counted twice, it would take others along that are in use.
+        let before = prewrites.len() + commits.len();
+        let prewrites = news(prewrites, &mut bundle.noted);
+        let new = prewrites.len() + news(commits, &mut bundle.passed).len();
+        if new < before {
+            tracing::error!(bundle = id.0, times = before - new, "something in a bundle is released twice");
+        }
+        bundle.live = bundle.live.saturating_sub(new);
+        if bundle.live == 0 && !bundle.open {
+            return self.forget(id, batch);
+        }
+        for start_ts in &prewrites {
+            batch.put(Cf::Bundle, &note_key(id, *start_ts), &sealed::seal(&[]));
         }
     }
 
@@ -137,9 +184,12 @@ impl Bundles {
     }
 
     fn forget(&mut self, id: BundleId, batch: &mut Batch<'_>) {
-        let Some(bundle) = self.bundles.remove(&id) else { return };
         batch.delete(Cf::Bundle, &bundle_key(id));
-        for start_ts in bundle.noted {
+        self.forget_notes(id, batch);
+    }
+
+    fn forget_notes(&mut self, id: BundleId, batch: &mut Batch<'_>) {
+        for start_ts in self.bundles.remove(&id).into_iter().flat_map(|bundle| bundle.noted) {
             batch.delete(Cf::Bundle, &note_key(id, start_ts));
         }
     }
@@ -156,7 +206,21 @@ pub(crate) fn delete_pieces(start_ts: StartTs, fragments: u32, batch: &mut Batch
 pub(crate) fn delete(bundles: &mut Bundles, start_ts: StartTs, place: Place, batch: &mut Batch<'_>) {
     match place {
         Place::Pieces(fragments) => delete_pieces(start_ts, fragments, batch),
-        Place::Bundle(id) => bundles.release(Released::from_iter([(start_ts, id)]), batch),
+        Place::Bundle(id) => {
+            let parts = Parts { prewrites: vec![start_ts], ..Parts::default() };
+            bundles.release(id, parts, batch);
+        }
+    }
+}
+
+/// Deletes a marker wherever it lies.
+pub(crate) fn delete_marker(bundles: &mut Bundles, start_ts: StartTs, mark: Mark, batch: &mut Batch<'_>) {
+    match mark {
+        Mark::Key => batch.delete(Cf::Commit, &commit_key(start_ts)),
+        Mark::Bundle(id) => {
+            let parts = Parts { commits: vec![start_ts], ..Parts::default() };
+            bundles.release(id, parts, batch);
+        }
     }
 }
 
@@ -175,29 +239,40 @@ mod tests {
         lengths
     }
 
+    fn starts(starts: &[u64]) -> Vec<StartTs> {
+        starts.iter().map(|start| StartTs::new(*start)).collect()
+    }
+
+    fn prewrites(list: &[u64]) -> Parts {
+        Parts { prewrites: starts(list), ..Parts::default() }
+    }
+
+    fn commits(list: &[u64]) -> Parts {
+        Parts { commits: starts(list), ..Parts::default() }
+    }
+
     #[test]
     fn a_bundle_goes_with_its_last_prewrite_and_takes_its_notes_along() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path(), &Setup::small()).unwrap();
         let mut bundles = Bundles::default();
-        let start = StartTs::new;
         let mut batch = db.batch(64);
         let id = bundles.begin();
         (0..4).for_each(|_| bundles.add(id));
         // One that is rolled back in the batch in which it came.
-        bundles.release(Released::from_iter([(start(1), id)]), &mut batch);
+        bundles.release(id, prewrites(&[1]), &mut batch);
         assert!(bundles.end(id, &mut batch));
         batch.put(Cf::Bundle, &bundle_key(id), b"value");
         db.write(batch, Durability::Memory).unwrap();
         assert_eq!(keys(&db), [8, 16]);
 
         let mut batch = db.batch(64);
-        bundles.release(Released::from_iter([(start(2), id), (start(3), id)]), &mut batch);
+        bundles.release(id, prewrites(&[2, 3]), &mut batch);
         db.write(batch, Durability::Memory).unwrap();
         assert_eq!((keys(&db), bundles.len()), (vec![8, 16, 16, 16], 1));
 
         let mut batch = db.batch(64);
-        bundles.release(Released::from_iter([(start(4), id)]), &mut batch);
+        bundles.release(id, prewrites(&[4]), &mut batch);
         db.write(batch, Durability::Memory).unwrap();
         assert_eq!((keys(&db), bundles.len()), (vec![], 0));
     }
@@ -212,12 +287,34 @@ mod tests {
         (0..2).for_each(|_| bundles.add(id));
         assert!(bundles.end(id, &mut batch));
         for _ in 0..2 {
-            bundles.release(Released::from_iter([(StartTs::new(1), id), (StartTs::new(1), id)]), &mut batch);
+            bundles.release(id, prewrites(&[1, 1]), &mut batch);
         }
         assert_eq!(bundles.len(), 1, "the other one is in use");
-        bundles.release(Released::from_iter([(StartTs::new(2), id)]), &mut batch);
-        bundles.release(Released::from_iter([(StartTs::new(2), id)]), &mut batch);
+        bundles.release(id, prewrites(&[2]), &mut batch);
+        bundles.release(id, prewrites(&[2]), &mut batch);
         assert_eq!(bundles.len(), 0);
+    }
+
+    #[test]
+    fn a_bundle_goes_with_its_last_commit_and_no_commit_needs_a_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let mut bundles = Bundles::default();
+        let mut batch = db.batch(64);
+        let id = bundles.begin();
+        // A prewrite and three commits, one of the same transaction.
+        (0..4).for_each(|_| bundles.add(id));
+        assert!(bundles.end(id, &mut batch));
+        batch.put(Cf::Bundle, &bundle_key(id), b"value");
+        bundles.release(id, commits(&[3, 1]), &mut batch);
+        bundles.release(id, commits(&[1, 3]), &mut batch);
+        bundles.release(id, prewrites(&[1]), &mut batch);
+        db.write(batch, Durability::Memory).unwrap();
+        assert_eq!((keys(&db), bundles.len()), (vec![8, 16], 1));
+        let mut batch = db.batch(64);
+        bundles.release(id, commits(&[2]), &mut batch);
+        db.write(batch, Durability::Memory).unwrap();
+        assert_eq!((keys(&db), bundles.len()), (vec![], 0));
     }
 
     #[test]
@@ -228,7 +325,7 @@ mod tests {
         let mut batch = db.batch(64);
         let first = bundles.begin();
         bundles.add(first);
-        bundles.release(Released::from_iter([(StartTs::new(1), first)]), &mut batch);
+        bundles.release(first, prewrites(&[1]), &mut batch);
         assert!(!bundles.end(first, &mut batch));
         db.write(batch, Durability::Memory).unwrap();
         assert_eq!((keys(&db), bundles.len()), (vec![], 0));

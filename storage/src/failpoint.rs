@@ -20,9 +20,11 @@ pub enum FailPoint {
     AfterSettle,
     /// Before `log` is flushed.
     BeforeLogFlush,
-    /// After `log` is flushed, before the covered prewrites and markers are deleted.
+    /// After `log` is flushed, before the covered prewrites are deleted.
     AfterLogFlush,
-    /// After the prewrites of bundles are deleted, before their markers are.
+    /// After large prewrites are deleted, before what is in bundles is.
+    BeforeRelease,
+    /// After what is in bundles is deleted, before the markers in `commit` are.
     AfterRelease,
     /// After all are deleted, before `pending` and `commit` are flushed.
     BeforePendingFlush,

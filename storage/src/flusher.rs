@@ -3,8 +3,9 @@
 //! A cycle, in this order:
 //!
 //! 1. flush `log`: what the writer put there before the cycle began is durable now;
-//! 2. logged batches delete the prewrites and markers of exactly those records, a marker never before its prewrite: a prewrite that is
-//!    left alone would look undecided, a marker that is left alone is looked up in `log`;
+//! 2. logged batches delete the prewrites and markers of exactly those records: large prewrites first, then what is in bundles as a whole,
+//!    then markers outside of them. So no marker goes before its prewrite: a prewrite that is left alone would look undecided, a marker that
+//!    is left alone is looked up in `log`;
 //! 3. flush `bundle`, `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go.
 //!
 //! **Invariant:** every acknowledged commit is in a flushed `log` file, or its prewrite and marker are under the WAL or in
@@ -19,15 +20,12 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use crate::Error;
-use crate::bundles::{self, Place, Released};
+use crate::bundles::{self, Mark, Place, Released};
 use crate::failpoint::FailPoint;
 use crate::format::keys::commit_key;
 use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Covered;
 use crate::shared::Shared;
-
-/// Deletes that go into one batch.
-const DELETES: usize = 16 << 10;
 
 /// One cycle, on the calling thread.
 pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result<(), Error> {
@@ -36,24 +34,27 @@ pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result
     db.flush(Cf::Log)?;
     failpoints.hit(FailPoint::AfterLogFlush)?;
     let mut batch = db.batch(64 << 10);
-    let bundled = |transaction: &Covered| match transaction.place {
-        Place::Bundle(id) => Some((transaction.start_ts, id)),
-        Place::Pieces(_) => None,
-    };
-    let released: Released = covered.iter().filter_map(bundled).collect();
-    shared.bundles.lock().release(released, &mut batch);
+    let mut released = Released::default();
+    for Covered { start_ts, place, mark } in covered {
+        if let Place::Pieces(fragments) = place {
+            bundles::delete_pieces(*start_ts, *fragments, &mut batch);
+        }
+        released.prewrite(*start_ts, *place);
+        released.commit(*start_ts, *mark);
+    }
+    db.write(batch, Durability::Logged)?;
+    failpoints.hit(FailPoint::BeforeRelease)?;
+    let mut batch = db.batch(64 << 10);
+    for (id, parts) in released.into_parts() {
+        shared.bundles.lock().release(id, parts, &mut batch);
+    }
     db.write(batch, Durability::Logged)?;
     failpoints.hit(FailPoint::AfterRelease)?;
-    for chunk in covered.chunks(DELETES) {
-        let mut batch = db.batch(DELETES * 16);
-        for Covered { start_ts, place } in chunk {
-            if let Place::Pieces(fragments) = place {
-                bundles::delete_pieces(*start_ts, *fragments, &mut batch);
-            }
-            batch.delete(Cf::Commit, &commit_key(*start_ts));
-        }
-        db.write(batch, Durability::Logged)?;
+    let mut batch = db.batch(64 << 10);
+    for Covered { start_ts, .. } in covered.iter().filter(|covered| covered.mark == Mark::Key) {
+        batch.delete(Cf::Commit, &commit_key(*start_ts));
     }
+    db.write(batch, Durability::Logged)?;
     failpoints.hit(FailPoint::BeforePendingFlush)?;
     for cf in [Cf::Bundle, Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
         db.flush(cf)?;

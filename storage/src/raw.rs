@@ -3,11 +3,9 @@
 use binlog_types::{CommitTs, Range, StartTs, Ts};
 use bytes::{Bytes, BytesMut};
 
-use crate::format::keys::commit_key;
-use crate::format::marker::{self, Kind, Marker};
 use crate::format::record;
 use crate::record::RawRecord;
-use crate::rocks::{Cf, Db};
+use crate::rocks::Db;
 use crate::scan::Scan;
 use crate::shared::Shared;
 use crate::stored::{self, Stored};
@@ -21,21 +19,23 @@ pub(crate) fn lookup(shared: &Arc<Shared>, ts: Ts) -> Result<Option<RawRecord>, 
     }
     let db = shared.db()?;
     let start_ts = StartTs::from(ts);
-    let marker = read_marker(&db, start_ts)?;
+    let committed = shared.pairing.lock().committed(start_ts);
     if let Some(prewrite) = read_prewrite(shared, &db, start_ts)? {
-        let marker = marker.filter(|marker| marker.kind != Kind::Lost);
-        return Ok(Some(RawRecord::Prewrite { prewrite, commit_ts: marker.map(|marker| marker.commit_ts) }));
+        return Ok(Some(RawRecord::Prewrite {
+            prewrite,
+            commit_ts: committed.map(|(commit_ts, _)| commit_ts),
+        }));
     }
-    if let Some(Marker { commit_ts, extra, .. }) = marker {
+    if let Some((commit_ts, extra)) = committed {
         // The watermark has passed it, and no file was made since.
         if let Some(record) = record_at(shared, commit_ts)? {
             return Ok(Some(record));
         }
         return Ok(Some(RawRecord::Commit(Commit { start_ts, commit_ts, extra })));
     }
-    let Some(start_ts) = shared.pairing.lock().orphan_at(CommitTs::from(ts)) else { return Ok(None) };
-    let marker = read_marker(&db, start_ts)?;
-    Ok(marker.map(|Marker { commit_ts, extra, .. }| RawRecord::Commit(Commit { start_ts, commit_ts, extra })))
+    let commit_ts = CommitTs::from(ts);
+    let orphan = shared.pairing.lock().orphan_at(commit_ts);
+    Ok(orphan.map(|(start_ts, extra)| RawRecord::Commit(Commit { start_ts, commit_ts, extra })))
 }
 
 fn record_at(shared: &Arc<Shared>, commit_ts: CommitTs) -> Result<Option<RawRecord>, Error> {
@@ -52,13 +52,6 @@ fn record_at(shared: &Arc<Shared>, commit_ts: CommitTs) -> Result<Option<RawReco
         }
         fragments.extend(batch);
     }
-}
-
-fn read_marker(db: &Db, start_ts: StartTs) -> Result<Option<Marker>, Error> {
-    let Some(value) = db.get(Cf::Commit, &commit_key(start_ts))? else { return Ok(None) };
-    marker::decode(value.as_ref())
-        .map(Some)
-        .map_err(|error| error.at(|| format!("commit start_ts {start_ts}")))
 }
 
 fn read_prewrite(shared: &Shared, db: &Db, start_ts: StartTs) -> Result<Option<Prewrite>, Error> {

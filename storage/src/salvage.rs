@@ -19,13 +19,15 @@ pub(crate) enum Part {
     Marker,
     /// Prewrites, nobody knows which.
     Prewrites,
+    /// Prewrites and markers, nobody knows which.
+    Bundle,
     /// A piece of a prewrite.
     Prewrite,
     /// A piece of a prewrite that has committed: who reads the record finds it.
     Joined,
 }
 
-/// Something in `commit` or `pending` that is not what was written.
+/// Something in `bundle`, `pending` or `commit` that is not what was written.
 pub(crate) struct Unreadable {
     /// [`StartTs::ZERO`] if not even that is known.
     pub(crate) start_ts: StartTs,
@@ -76,7 +78,7 @@ pub(crate) fn reach(
     recovered: CommitTs,
 ) -> (CommitTs, Vec<Damage>) {
     let stop = |found: &Unreadable| match found.part {
-        Part::Marker => whole.max(found.start_ts.ts().into()),
+        Part::Marker | Part::Bundle => whole.max(found.start_ts.ts().into()),
         // The watermark never passed one that was undecided.
         Part::Prewrites => whole.max(stored),
         Part::Prewrite | Part::Joined => CommitTs::MAX,
@@ -85,7 +87,7 @@ pub(crate) fn reach(
     let damage = |found: Unreadable| {
         let (after, consequence) = match found.part {
             Part::Marker => (stop(&found), "where it committed is not known"),
-            Part::Prewrites => (stop(&found), "which transactions it held is not known"),
+            Part::Prewrites | Part::Bundle => (stop(&found), "which transactions it held is not known"),
             Part::Prewrite => {
                 (recovered.max(found.start_ts.ts().into()), "whether it committed is not known")
             }

@@ -7,19 +7,21 @@ use binlog_types::StartTs;
 use bytes::Bytes;
 
 use crate::Error;
-use crate::bundles::Place;
+use crate::bundles::{Mark, Place};
 use crate::failpoint::{FailPoint, FailPoints};
-use crate::format::keys::LogKey;
+use crate::format::keys::{LogKey, commit_key};
+use crate::format::marker::{self, Kind};
 use crate::format::record::{self, Header};
 use crate::pairing::{Body, Outcome, Ready};
 use crate::rocks::{Batch, Cf, Db, Durability};
 use crate::stored::{self, Stored};
 
-/// A transaction that is in `log`: its prewrite can be deleted there.
+/// A transaction that is in `log`: its prewrite and its marker can be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Covered {
     pub(crate) start_ts: StartTs,
     pub(crate) place: Place,
+    pub(crate) mark: Mark,
 }
 
 /// What a call of [`Settler::settle`] did.
@@ -70,11 +72,18 @@ impl Settler {
         self.failpoints.hit(FailPoint::BeforeSettle)?;
         let db = Arc::clone(&self.db);
         let mut batch = db.batch(64 << 10);
+        let mut staying = db.batch(0);
         for record in ready {
+            let Ready { start_ts, mark, .. } = *record;
             let place = match &record.outcome {
                 // The marker stays and says what is missing.
                 Outcome::Missing => {
                     done.missing += 1;
+                    if mark != Mark::Key {
+                        // Not in its bundle, which would stay for it alone.
+                        self.put_marker(record, &mut staying);
+                        self.covered.push(Covered { start_ts, place: Place::NONE, mark });
+                    }
                     tracing::error!(
                         start_ts = %record.start_ts, commit_ts = %record.commit_ts,
                         "Matching P-binlog not found: the transaction is left out, and its place is a gap"
@@ -97,7 +106,7 @@ impl Settler {
                 }
             };
             done.records += 1;
-            self.covered.push(Covered { start_ts: record.start_ts, place });
+            self.covered.push(Covered { start_ts, place, mark });
             if batch.bytes() >= BATCH_BYTES {
                 done.bytes += batch.bytes();
                 db.write(std::mem::replace(&mut batch, db.batch(64 << 10)), Durability::Memory)?;
@@ -108,6 +117,9 @@ impl Settler {
             done.bytes += batch.bytes();
             db.write(batch, Durability::Memory)?;
         }
+        if !staying.is_empty() {
+            db.write(staying, Durability::Logged)?;
+        }
         self.log_bytes += done.bytes;
         self.failpoints.hit(FailPoint::AfterSettle)?;
         Ok(done)
@@ -117,7 +129,8 @@ impl Settler {
     pub(crate) fn has(&mut self, ready: &Ready) -> Result<bool, Error> {
         let known = in_log(&self.db, ready)?;
         if known {
-            self.covered.push(Covered { start_ts: ready.start_ts, place: Place::NONE });
+            let Ready { start_ts, mark, .. } = *ready;
+            self.covered.push(Covered { start_ts, place: Place::NONE, mark });
         }
         Ok(known)
     }
@@ -126,6 +139,11 @@ impl Settler {
     pub(crate) fn take_covered(&mut self) -> Vec<Covered> {
         self.log_bytes = 0;
         std::mem::take(&mut self.covered)
+    }
+
+    fn put_marker(&mut self, ready: &Ready, batch: &mut Batch<'_>) {
+        marker::encode(ready.commit_ts, Kind::Commit, &ready.extra, &mut self.scratch);
+        batch.put(Cf::Commit, &commit_key(ready.start_ts), &self.scratch);
     }
 
     fn put_fake(&mut self, ready: &Ready, batch: &mut Batch<'_>) {

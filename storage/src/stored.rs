@@ -51,7 +51,8 @@ impl Stored {
             None => {
                 let Some(value) = db.get(Cf::Bundle, &bundle_key(id))? else { return Ok(None) };
                 let records = bundle::split(value.as_ref())
-                    .and_then(|(starts, body)| bundle::records(&starts, body))
+                    .and_then(|contents| contents.unpack())
+                    .map(|unpacked| unpacked.records)
                     .map_err(|error| error.at(|| position(start_ts, Place::Bundle(id), 0)))?;
                 self.bundles.truncate(REMEMBERED - 1);
                 self.bundles.push_front((id, records));

@@ -154,13 +154,26 @@ impl Writer {
             let advance = self.shared.pairing.lock().advance(slice);
             let Some(advance) = advance else { return Ok(()) };
             let idle = advance.ready.is_empty();
-            for ready in advance.ready.iter().filter(|ready| ready.outcome == Outcome::Missing) {
-                if self.settler.has(ready)? {
+            let mut ready = advance.ready;
+            // A restart finds markers whose prewrites are gone, since their records are in `log`.
+            let mut outcome = Ok(());
+            ready.retain(|ready| {
+                if ready.outcome != Outcome::Missing || outcome.is_err() {
+                    return true;
+                }
+                let known = self.settler.has(ready);
+                let known = known.unwrap_or_else(|error| {
+                    outcome = Err(error);
+                    false
+                });
+                if known {
                     self.shared.pairing.lock().not_missing(ready.start_ts, ready.commit_ts);
                 }
-            }
+                !known
+            });
+            outcome?;
             let front = &mut self.front;
-            let done = self.settler.settle(&advance.ready, &mut || front.breathe(None))?;
+            let done = self.settler.settle(&ready, &mut || front.breathe(None))?;
             self.shared.counters.settled_records.add(done.records);
             self.shared.counters.missing_prewrites.add(done.missing);
             self.shared.counters.settled_bytes.add(done.bytes);

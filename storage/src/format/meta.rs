@@ -9,7 +9,8 @@ use super::reader::Reader;
 ///
 /// 1: prewrites lie in `pending` as plain records, and RocksDB compresses the write-ahead log.
 /// 2: small prewrites lie in `bundle`; both they and the large ones are packed.
-pub(crate) const FORMAT: u32 = 2;
+/// 3: commits lie in `bundle`, too.
+pub(crate) const FORMAT: u32 = 3;
 
 /// Feature bits that a reader must know to read the store at all. None yet.
 pub(crate) const KNOWN_FEATURES: u64 = 0;

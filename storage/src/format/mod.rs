@@ -5,10 +5,10 @@
 //!
 //! | column family | key | value |
 //! |---|---|---|
-//! | `bundle` | number u64 | [`bundle`]: small prewrites, as those in `pending` |
+//! | `bundle` | number u64 | [`bundle`]: small prewrites, as those in `pending`, and commits |
 //! | | number u64 ‖ start_ts u64 | [`sealed`], empty: this prewrite of the bundle is of no more use |
 //! | `pending` | start_ts u64 ‖ fragment u32 | [`packed`] [`record`]: the primary key as attachment, a piece of the prewrite's body |
-//! | `commit` | start_ts u64 | [`marker`] |
+//! | `commit` | start_ts u64 | [`marker`]: what is no ordinary commit, and what was one and stays |
 //! | `log` | commit_ts u64 ‖ start_ts u64 ‖ fragment u32 | [`record`]: what C added as attachment, a piece of the body |
 //! | `schema` | kind u8 ‖ id i64, order-preserving ‖ version i64, order-preserving | [`sealed`]: the object |
 //! | `meta` | name | [`sealed`]: see [`meta`] |

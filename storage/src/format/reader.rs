@@ -40,6 +40,23 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
+    /// Seven bits a byte, the lowest first.
+    pub(crate) fn varint(&mut self) -> Result<u64, FormatError> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(FormatError::Corrupt("a number is too large"))
+    }
+
     pub(crate) fn end(self) -> Result<(), FormatError> {
         if self.0.is_empty() { Ok(()) } else { Err(FormatError::Corrupt("bytes follow its end")) }
     }

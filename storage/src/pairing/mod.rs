@@ -28,7 +28,7 @@ use bytes::Bytes;
 pub(crate) use self::steps::{
     Advance, BelowStep, CommitStep, Forgotten, LoseStep, PrewriteStep, RollbackStep,
 };
-use crate::bundles::Place;
+use crate::bundles::{Mark, Place};
 use crate::{Error, Unresolved};
 
 /// What is known about a prewrite's body.
@@ -71,6 +71,7 @@ pub(crate) struct Ready {
     pub(crate) commit_ts: CommitTs,
     pub(crate) start_ts: StartTs,
     pub(crate) extra: Bytes,
+    pub(crate) mark: Mark,
     pub(crate) outcome: Outcome,
 }
 
@@ -86,6 +87,7 @@ struct Pending {
 struct Waiting {
     start_ts: StartTs,
     extra: Bytes,
+    mark: Mark,
     outcome: Outcome,
 }
 
@@ -93,6 +95,7 @@ struct Waiting {
 #[derive(Debug)]
 struct Orphan {
     start_ts: StartTs,
+    extra: Bytes,
     late: bool,
     /// Where a prewrite lies that stays with a late commit.
     place: Place,
@@ -202,12 +205,13 @@ impl Pairing {
         Ok(PrewriteStep::Store)
     }
 
-    /// A commit arrives; `commit_ts > start_ts`.
+    /// A commit arrives; `commit_ts > start_ts`. Its marker is to lie at `mark`.
     pub(crate) fn commit(
         &mut self,
         start_ts: StartTs,
         commit_ts: CommitTs,
         extra: Bytes,
+        mark: Mark,
     ) -> Result<CommitStep, Error> {
         if let Some(known) = self.commit_of(start_ts) {
             return if known == commit_ts {
@@ -237,14 +241,21 @@ impl Pairing {
         }
         let known = self.take_pending(start_ts).map(|pending| pending.body);
         // It is learned after all, and no reader has passed its place.
-        let body = known.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body));
-        let outcome = body.map_or(Outcome::Missing, Outcome::Joined);
-        self.decide(start_ts, commit_ts, extra, outcome);
-        Ok(CommitStep::Store)
+        let found = self.lost.remove(&start_ts).map(|lost| lost.body);
+        let lost = found.is_some();
+        let outcome = known.or(found).map_or(Outcome::Missing, Outcome::Joined);
+        self.decide(Ready { commit_ts, start_ts, extra, mark, outcome });
+        Ok(CommitStep::Store { lost })
     }
 
     /// The answer to [`CommitStep::AskLog`]: whether `log` has the record, or had it before it was purged.
-    pub(crate) fn commit_below(&mut self, start_ts: StartTs, commit_ts: CommitTs, known: bool) -> BelowStep {
+    pub(crate) fn commit_below(
+        &mut self,
+        start_ts: StartTs,
+        commit_ts: CommitTs,
+        extra: &Bytes,
+        known: bool,
+    ) -> BelowStep {
         let pending = self.take_pending(start_ts);
         if let Some(Pending { body, .. }) = &pending {
             self.release(body);
@@ -254,7 +265,7 @@ impl Pairing {
             return BelowStep::Known { forget: place };
         }
         let place = place.or_else(|| self.lost.remove(&start_ts).map(|lost| lost.body.place));
-        self.insert_orphan(commit_ts, start_ts, true, place.unwrap_or(Place::NONE));
+        self.recover_late(start_ts, commit_ts, extra.clone(), place.unwrap_or(Place::NONE));
         BelowStep::Late
     }
 
@@ -269,8 +280,9 @@ impl Pairing {
             return Err(Error::Conflict { start_ts, what: "a filler came with its start_ts".to_owned() });
         }
         self.check_free(start_ts, ts)?;
-        self.decide(start_ts, ts, Bytes::new(), Outcome::Fake);
-        Ok(CommitStep::Store)
+        let (extra, mark, outcome) = (Bytes::new(), Mark::Key, Outcome::Fake);
+        self.decide(Ready { commit_ts: ts, start_ts, extra, mark, outcome });
+        Ok(CommitStep::Store { lost: false })
     }
 
     /// A rollback arrives.
@@ -324,7 +336,7 @@ impl Pairing {
 
     /// Puts a record back that a restart found: its marker is there, wherever W stands.
     pub(crate) fn recover(&mut self, ready: Ready) {
-        self.decide(ready.start_ts, ready.commit_ts, ready.extra, ready.outcome);
+        self.decide(ready);
     }
 
     /// Puts a prewrite with a lost outcome back that a restart found.
@@ -338,8 +350,14 @@ impl Pairing {
     }
 
     /// Puts a late commit back that a restart found.
-    pub(crate) fn recover_late(&mut self, start_ts: StartTs, commit_ts: CommitTs, place: Place) {
-        self.insert_orphan(commit_ts, start_ts, true, place);
+    pub(crate) fn recover_late(
+        &mut self,
+        start_ts: StartTs,
+        commit_ts: CommitTs,
+        extra: Bytes,
+        place: Place,
+    ) {
+        self.insert_orphan(commit_ts, Orphan { start_ts, extra, late: true, place });
     }
 
     /// The next step of W, with about `max_bytes` of records, if there is one. To be called over synced data only, and
@@ -374,15 +392,17 @@ impl Pairing {
                 }
                 Outcome::Missing => {
                     bytes += RECORD_OVERHEAD;
-                    self.insert_orphan(commit_ts, waiting.start_ts, false, Place::NONE);
+                    let (start_ts, extra) = (waiting.start_ts, waiting.extra.clone());
+                    let orphan = Orphan { start_ts, extra, late: false, place: Place::NONE };
+                    self.insert_orphan(commit_ts, orphan);
                 }
                 Outcome::Fake => {
                     bytes += RECORD_OVERHEAD;
                     self.decided.insert(waiting.start_ts, commit_ts);
                 }
             }
-            let Waiting { start_ts, extra, outcome } = waiting;
-            ready.push(Ready { commit_ts, start_ts, extra, outcome });
+            let Waiting { start_ts, extra, mark, outcome } = waiting;
+            ready.push(Ready { commit_ts, start_ts, extra, mark, outcome });
         }
         let moved = reached > self.watermark;
         self.watermark = self.watermark.max(reached);
@@ -474,6 +494,16 @@ impl Pairing {
         pending.or_else(waiting).or_else(orphan).or_else(lost)
     }
 
+    /// Where a transaction has committed, and what its commit added as long as `log` does not have it.
+    pub(crate) fn committed(&self, start_ts: StartTs) -> Option<(CommitTs, Bytes)> {
+        if let Some(commit_ts) = self.orphan_starts.get(&start_ts) {
+            return Some((*commit_ts, self.orphan_at(*commit_ts)?.1));
+        }
+        let commit_ts = self.commit_of(start_ts)?;
+        let waiting = self.waiting.get(&commit_ts).filter(|waiting| waiting.start_ts == start_ts);
+        Some((commit_ts, waiting.map_or_else(Bytes::new, |waiting| waiting.extra.clone())))
+    }
+
     /// Transactions that are not below the watermark.
     pub(crate) fn open_count(&self) -> usize {
         self.pending.len() + self.waiting.len()
@@ -528,9 +558,9 @@ impl Pairing {
         gaps
     }
 
-    /// The transaction whose commit left a gap at `commit_ts`.
-    pub(crate) fn orphan_at(&self, commit_ts: CommitTs) -> Option<StartTs> {
-        self.orphans.get(&commit_ts).map(|orphan| orphan.start_ts)
+    /// The transaction whose commit left a gap at `commit_ts`, and what that commit added.
+    pub(crate) fn orphan_at(&self, commit_ts: CommitTs) -> Option<(StartTs, Bytes)> {
+        self.orphans.get(&commit_ts).map(|orphan| (orphan.start_ts, orphan.extra.clone()))
     }
 
     fn commit_of(&self, start_ts: StartTs) -> Option<CommitTs> {
@@ -554,16 +584,17 @@ impl Pairing {
         }
     }
 
-    fn decide(&mut self, start_ts: StartTs, commit_ts: CommitTs, extra: Bytes, outcome: Outcome) {
+    fn decide(&mut self, ready: Ready) {
+        let Ready { commit_ts, start_ts, extra, mark, outcome } = ready;
         self.max_commit = self.max_commit.max(commit_ts);
         self.waiting_starts.insert(start_ts, commit_ts);
-        self.waiting.insert(commit_ts, Waiting { start_ts, extra, outcome });
+        self.waiting.insert(commit_ts, Waiting { start_ts, extra, mark, outcome });
         self.offer(commit_ts);
     }
 
-    fn insert_orphan(&mut self, commit_ts: CommitTs, start_ts: StartTs, late: bool, place: Place) {
-        self.orphans.insert(commit_ts, Orphan { start_ts, late, place });
-        self.orphan_starts.insert(start_ts, commit_ts);
+    fn insert_orphan(&mut self, commit_ts: CommitTs, orphan: Orphan) {
+        self.orphan_starts.insert(orphan.start_ts, commit_ts);
+        self.orphans.insert(commit_ts, orphan);
     }
 
     fn take_pending(&mut self, start_ts: StartTs) -> Option<Pending> {

@@ -15,8 +15,10 @@ pub(crate) enum PrewriteStep {
 /// What to do about a commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CommitStep {
-    /// Store a marker.
-    Store,
+    /// Store a marker; `lost`: in place of the one that says that its outcome was lost.
+    Store {
+        lost: bool,
+    },
     Duplicate,
     /// It claims a place at or below W: see whether `log` has it there, then call [`Pairing::commit_below`](super::Pairing::commit_below).
     AskLog,

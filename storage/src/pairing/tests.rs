@@ -39,7 +39,7 @@ fn p(pairing: &mut Pairing, ts: u64) -> Result<PrewriteStep, Error> {
 }
 
 fn c(pairing: &mut Pairing, ts: u64, at: u64) -> Result<CommitStep, Error> {
-    pairing.commit(start(ts), commit(at), Bytes::new())
+    pairing.commit(start(ts), commit(at), Bytes::new(), Mark::Key)
 }
 
 /// Advances to the end: the records' commit_ts and W.
@@ -148,7 +148,10 @@ fn duplicates_are_known_over_two_rotations_and_asked_for_later() {
     state.rotate();
     assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Store), "forgotten: an undecided prewrite");
     assert_eq!(c(&mut state, 10, 20), Ok(CommitStep::AskLog));
-    assert_eq!(state.commit_below(start(10), commit(20), true), BelowStep::Known { forget: Some(PLACE) });
+    assert_eq!(
+        state.commit_below(start(10), commit(20), &Bytes::new(), true),
+        BelowStep::Known { forget: Some(PLACE) }
+    );
     assert_eq!((state.pending_count(), state.held_bytes()), (0, 0));
     assert!(state.gaps().is_empty());
 }
@@ -183,7 +186,7 @@ fn neighbouring_gaps_are_one() {
     settle(&mut state);
     for (ts, at) in [(10, 21), (11, 20), (12, 22), (13, 24)] {
         c(&mut state, ts, at).unwrap();
-        assert_eq!(state.commit_below(start(ts), commit(at), false), BelowStep::Late);
+        assert_eq!(state.commit_below(start(ts), commit(at), &Bytes::new(), false), BelowStep::Late);
     }
     let ranges: Vec<_> =
         state.gaps().iter().map(|gap| (gap.range.after.raw(), gap.range.through.raw())).collect();
@@ -218,7 +221,7 @@ fn a_late_commit_is_refused_and_stays_as_a_gap() {
     settle(&mut state);
     p(&mut state, 10).unwrap();
     assert_eq!(c(&mut state, 10, 20), Ok(CommitStep::AskLog));
-    assert_eq!(state.commit_below(start(10), commit(20), false), BelowStep::Late);
+    assert_eq!(state.commit_below(start(10), commit(20), &Bytes::new(), false), BelowStep::Late);
     assert_eq!(state.gaps()[0].reason, GapReason::LateCommit);
     assert_eq!(state.pending_count(), 0, "it must not hold the watermark for ever");
     assert!(matches!(c(&mut state, 10, 20), Err(Error::Late { .. })));
@@ -248,12 +251,12 @@ fn a_lost_outcome_is_a_gap_until_it_is_found() {
     // A repetition changes nothing; an outcome that comes in time fills the gap.
     assert_eq!(p(&mut state, 10), Ok(PrewriteStep::Duplicate));
     assert_eq!(state.rollback(start(11)), Ok(RollbackStep::Find(PLACE)));
-    assert_eq!(c(&mut state, 12, 20), Ok(CommitStep::Store));
+    assert_eq!(c(&mut state, 12, 20), Ok(CommitStep::Store { lost: true }));
     assert_eq!(settle(&mut state), (vec![20, 50], 50), "the watermark waits for none of them");
     assert_eq!(state.gaps(), [gap(10, 30), gap(13, 30)]);
     // One that comes late says where.
     assert_eq!(c(&mut state, 13, 25), Ok(CommitStep::AskLog));
-    assert_eq!(state.commit_below(start(13), commit(25), false), BelowStep::Late);
+    assert_eq!(state.commit_below(start(13), commit(25), &Bytes::new(), false), BelowStep::Late);
     assert_eq!(state.gaps()[1].range, Range { after: commit(24), through: commit(25) });
     let gone = [start(13), start(10)].map(|start_ts| Forgotten { start_ts, place: PLACE });
     assert_eq!(state.orphans_through(commit(30)), gone);
@@ -399,7 +402,7 @@ fn play(events: Vec<Event>) -> Result<(), TestCaseError> {
                     let nth = at.index(cluster.committing.len());
                     let (&ts, &at) = cluster.committing.iter().nth(nth).expect("in range");
                     cluster.committing.remove(&ts);
-                    prop_assert_eq!(c(&mut state, ts, at), Ok(CommitStep::Store));
+                    prop_assert_eq!(c(&mut state, ts, at), Ok(CommitStep::Store { lost: false }));
                     cluster.settled.insert(ts);
                     cluster.history.push(Arrival::Candidate(at));
                     cluster.sent.push((ts, Some(at)));
@@ -425,7 +428,7 @@ fn play(events: Vec<Event>) -> Result<(), TestCaseError> {
                             Ok(CommitStep::Duplicate) => {}
                             Ok(CommitStep::AskLog) => {
                                 prop_assert!(cluster.emitted.contains(&at));
-                                state.commit_below(start(ts), commit(at), true);
+                                state.commit_below(start(ts), commit(at), &Bytes::new(), true);
                             }
                             other => prop_assert!(false, "{:?}", other),
                         }
@@ -444,7 +447,7 @@ fn play(events: Vec<Event>) -> Result<(), TestCaseError> {
             }
             Event::SendFake(at) => {
                 if let Some(ts) = take(&mut cluster.fetched, &at) {
-                    if state.fake(commit(ts)) == Ok(CommitStep::Store) {
+                    if state.fake(commit(ts)) == Ok(CommitStep::Store { lost: false }) {
                         cluster.taken.insert(ts, ts);
                     } else {
                         prop_assert!(ts <= state.watermark().raw());

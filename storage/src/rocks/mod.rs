@@ -127,6 +127,9 @@ impl Db {
 
     /// Applies a batch as a whole.
     pub(crate) fn write(&self, mut batch: Batch<'_>, durability: Durability) -> Result<(), Error> {
+        if batch.is_empty() && durability != Durability::Synced {
+            return Ok(());
+        }
         if durability == Durability::Synced
             && let Some(padding) = self.tail.padding(batch.bytes())
         {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use binlog_storage::{Error, ErrorKind, SchemaEntry, Store};
-use binlog_types::SchemaVersion;
+use binlog_storage::{Commit, Error, ErrorKind, SchemaEntry, Store, Write};
+use binlog_types::{CommitTs, SchemaVersion, StartTs};
 use bytes::Bytes;
 
 use crate::support::*;
@@ -300,7 +300,11 @@ fn a_damaged_marker_ends_a_dead_store_where_something_may_be_missing() {
     let image = crash_image(dir.path());
     drop(store);
     assert_eq!(Store::open_read_only(image.path()).unwrap().watermark().raw(), 191);
-    spoil(image.path(), "commit", &150_u64.to_be_bytes());
+    edit(image.path(), |db| {
+        // As one that stands alone lies there, but for its checksum.
+        let marker = [[1, 0, 0, 0, 0, 0, 0, 0], 151_u64.to_be_bytes()].concat();
+        db.put_cf(db.cf_handle("commit").unwrap(), 150_u64.to_be_bytes(), marker).unwrap();
+    });
     let dead = Store::open_read_only(image.path()).unwrap();
     // The record of 150 lies somewhere above.
     assert_eq!(dead.watermark().raw(), 150);
@@ -339,7 +343,9 @@ fn spoil_bundle(dir: &Path, start: u64, at: isize) {
     edit(dir, |db| {
         let family = db.cf_handle("bundle").unwrap();
         let mut all = db.iterator_cf(family, rocksdb::IteratorMode::Start).map(Result::unwrap);
-        let (key, value) = all.find(|(_, value)| value[12..].starts_with(&start.to_be_bytes())).unwrap();
+        // Behind the header and the two numbers comes the first start_ts, twice its value in groups of seven bits.
+        let first = [((2 * start) as u8) | 0x80, (start >> 6) as u8];
+        let (key, value) = all.find(|(_, value)| value[12] > 0 && value[14..].starts_with(&first)).unwrap();
         let mut value = value.into_vec();
         let at = if at < 0 { value.len() - at.unsigned_abs() } else { at.unsigned_abs() };
         value[at] ^= 1;
@@ -377,16 +383,11 @@ fn a_damaged_prewrite_is_its_own_damage() {
     assert!(found.damage[0].what.contains("start_ts 200"), "{:?}", found.damage);
     assert_eq!(dead.pending_count(), 1);
 
-    // Where the directory is damaged too, nobody knows whose bundle it was: a commit whose prewrite it held is a gap, and the store ends
-    // where the watermark stood, which never passes one that is undecided.
+    // Where the directory is damaged too, nobody knows which prewrites and commits it held: the store ends with what is whole in files.
     let nameless = crash_image(image.path());
     spoil_bundle(nameless.path(), 150, 12);
     let dead = Store::open_read_only(nameless.path()).unwrap();
-    assert!((151..=191).contains(&dead.watermark().raw()), "{}", dead.watermark());
-    let expected: Vec<u64> =
-        (11..=dead.watermark().raw()).step_by(10).filter(|at| ![101, 151].contains(at)).collect();
-    assert_eq!(commits(&dead), expected);
-    assert_eq!(dead.gaps().iter().map(|gap| gap.range).collect::<Vec<_>>(), [range(150, 151)]);
+    assert_eq!((dead.watermark().raw(), commits(&dead)), (91, (11..=91).step_by(10).collect()));
     let what = dead.damage()[0].what.clone();
     assert!(what.contains("which transactions it held is not known"), "{what}");
 }
@@ -410,6 +411,43 @@ fn damage_of_several_prewrites_together_names_each() {
     let dead = Store::open_abandoned(image.path()).unwrap();
     assert_eq!(dead.watermark().raw(), 121);
     assert!(try_scan(&dead, 91, 121).is_err());
+}
+
+#[test]
+fn damage_of_commits_ends_a_dead_store_in_front_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled_to(dir.path(), 10, 100);
+    store.flush().unwrap();
+    write_together(&store, [110, 120].map(prewrite).to_vec()).unwrap();
+    let with_extra = |start, at, extra: &'static [u8]| {
+        let (start_ts, commit_ts) = (StartTs::new(start), CommitTs::new(at));
+        Write::Commit(Commit { start_ts, commit_ts, extra: Bytes::from_static(extra) })
+    };
+    // One of them says something that stands in the body, the other one is whole in the directory.
+    let commits_of_both = vec![prewrite(130), with_extra(110, 111, b""), with_extra(120, 121, b"extra")];
+    write_together(&store, commits_of_both).unwrap();
+    store.write(rollback(130)).unwrap();
+    store.write(prewrite(140)).unwrap();
+    assert_eq!(store.watermark().raw(), 121);
+    let image = crash_image(dir.path());
+    drop(store);
+
+    let body = crash_image(image.path());
+    spoil_bundle(body.path(), 130, -1);
+    let refused = Store::open(body.path(), options()).unwrap_err().to_string();
+    assert!(refused.contains("start_ts 120"), "{refused}");
+    let dead = Store::open_read_only(body.path()).unwrap();
+    assert_eq!(dead.damage().len(), 1, "{:?}", dead.damage());
+    // It committed above its start_ts, nobody knows where.
+    assert_eq!((dead.watermark().raw(), commits(&dead).last()), (120, Some(&111)));
+
+    let directory = crash_image(image.path());
+    spoil_bundle(directory.path(), 130, 12);
+    let dead = Store::open_read_only(directory.path()).unwrap();
+    // What files hold is whole.
+    assert_eq!((dead.watermark().raw(), commits(&dead).last()), (91, Some(&91)));
+    assert_eq!(dead.gaps(), []);
+    assert!(Store::open(directory.path(), options()).is_err());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::*;
 
-pub(crate) const POINTS: [FailPoint; 11] = [
+pub(crate) const POINTS: [FailPoint; 12] = [
     FailPoint::AfterPiece,
     FailPoint::BeforeBatch,
     FailPoint::AfterBatch,
@@ -18,6 +18,7 @@ pub(crate) const POINTS: [FailPoint; 11] = [
     FailPoint::AfterSettle,
     FailPoint::BeforeLogFlush,
     FailPoint::AfterLogFlush,
+    FailPoint::BeforeRelease,
     FailPoint::AfterRelease,
     FailPoint::BeforePendingFlush,
     FailPoint::AfterPendingFlush,
@@ -31,6 +32,7 @@ type Image = (TempDir, BTreeSet<(u64, u64)>);
 
 /// Writes until `done`, with a few prewrites left open, out of order, and a collection on the way.
 fn work(store: &Store, acknowledged: &Acknowledged, mut done: impl FnMut() -> bool) -> Result<(), Error> {
+    let mut last = None;
     for n in 0..300 {
         if done() {
             return Ok(());
@@ -38,13 +40,17 @@ fn work(store: &Store, acknowledged: &Acknowledged, mut done: impl FnMut() -> bo
         let base = 100 + 10 * n;
         let undone =
             if n % 20 == 3 { prewrite_of(base + 2, large_payload(base)) } else { prewrite(base + 2) };
-        // One bundle, which goes with the last of them.
-        write_together(store, vec![prewrite(base), prewrite(base + 1), undone])?;
+        // One bundle, which goes with the last of them; the commit is of a transaction in an earlier one.
+        let committed = last.map(|(start, at)| commit(start, at));
+        write_together(
+            store,
+            [prewrite(base), prewrite(base + 1), undone].into_iter().chain(committed).collect(),
+        )?;
+        acknowledged.lock().unwrap().extend(last);
         store.write(rollback(base + 2))?;
         store.write(commit(base + 1, base + 6))?;
         acknowledged.lock().unwrap().insert((base + 1, base + 6));
-        store.write(commit(base, base + 5))?;
-        acknowledged.lock().unwrap().insert((base, base + 5));
+        last = Some((base, base + 5));
         if n % 40 == 39 {
             store.gc(CommitTs::new(base - 300))?;
         }
@@ -152,9 +158,9 @@ fn the_first_failed_step_stops_all_writes_and_no_reads() {
         assert!(before.iter().all(|row| *row == Row::of(row.start, row.commit)));
         assert!(store.close().is_err());
         let store = open(dir.path());
-        assert!(rows(&store).starts_with(&before), "{point:?}: what was served is served again");
         let acknowledged = acknowledged.lock().unwrap().clone();
         check(&store, &acknowledged, point);
+        assert!(rows(&store).starts_with(&before), "{point:?}: what was served is served again");
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::support::*;
 
 /// The newest format, whose directory [`write`] makes.
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 const SAFE_POINT: u64 = 60;
 const LARGE: u64 = 300;
 const FILLER: u64 = 320;

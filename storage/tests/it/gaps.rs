@@ -3,6 +3,7 @@
 use binlog_storage::{Error, ErrorKind, RawRecord, Store, Write};
 use binlog_types::{CommitTs, GapReason, StartTs, Ts};
 
+use crate::basics::number;
 use crate::support::*;
 
 #[test]
@@ -41,6 +42,68 @@ fn a_commit_without_prewrite_is_a_gap_over_restarts_until_it_is_purged() {
     barrier(&store);
     assert_eq!(store.gaps(), []);
     assert_eq!(rows(&store), [Row::of(11, 21)]);
+}
+
+#[test]
+fn a_gap_does_not_keep_what_came_with_its_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // One bundle: a prewrite, the commit of nobody, and one more whose own prewrite is still under way.
+    write_together(&store, vec![prewrite(10), commit(5, 20), commit(6, 21)]).unwrap();
+    write_together(&store, vec![prewrite(6), commit(10, 22)]).unwrap();
+    barrier(&store);
+    let check = |store: &Store| {
+        assert_eq!(rows(store), [Row::of(6, 21), Row::of(10, 22)]);
+        assert_eq!(store.gaps().iter().map(|gap| gap.range).collect::<Vec<_>>(), [range(19, 20)]);
+        let raw = store.raw(Ts::new(5)).unwrap().unwrap();
+        assert!(matches!(&raw, RawRecord::Commit(c) if c.commit_ts.raw() == 20), "{raw}");
+    };
+    check(&store);
+    // Where it lies twice, and once.
+    check(&open(crash_image(dir.path()).path()));
+    store.flush().unwrap();
+    assert_eq!(number(&store, "bundles"), 0);
+    check(&store);
+    let image = crash_image(dir.path());
+    check(&Store::open_read_only(image.path()).unwrap());
+    let store = open(image.path());
+    check(&store);
+    assert_eq!(number(&store, "bundles"), 0);
+}
+
+#[test]
+fn a_commit_that_stays_in_its_bundle_is_found_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(prewrite(10)).unwrap();
+    store.write(prewrite(15)).unwrap();
+    // The bundle of the commits stays, with a prewrite that has no outcome.
+    write_together(&store, vec![commit(10, 20), commit(15, 21), prewrite(30)]).unwrap();
+    store.flush().unwrap();
+    assert_eq!(number(&store, "bundles"), 1);
+    let check = |store: &Store| {
+        assert_eq!((store.watermark().raw(), store.pending_count()), (21, 1));
+        assert_eq!(rows(store), [Row::of(10, 20), Row::of(15, 21)]);
+        assert_eq!(store.gaps(), []);
+    };
+    check(&store);
+    let image = crash_image(dir.path());
+    check(&Store::open_read_only(image.path()).unwrap());
+    drop(store);
+    let store = open(dir.path());
+    check(&store);
+    assert_eq!(number(&store, "missing_prewrites"), 0, "nothing is said to be missing");
+    // They come again, to a store that looks them up.
+    for (start, at) in [(10, 20), (15, 21)] {
+        store.write(prewrite(start)).unwrap();
+        store.write(commit(start, at)).unwrap();
+    }
+    check(&store);
+    store.write(commit(30, 40)).unwrap();
+    barrier(&store);
+    store.flush().unwrap();
+    assert_eq!(number(&store, "bundles"), 0);
+    assert_eq!(rows(&store).len(), 3);
 }
 
 #[test]
