@@ -8,10 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll, ready};
 
-use axum::body::{Body, BodyDataStream, HttpBody};
 use bytes::Bytes;
-use futures::Stream;
 use futures::future::BoxFuture;
+use hyper::body::{Body, Frame};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// The smallest message that takes a share.
@@ -43,21 +42,17 @@ impl Budget {
     }
 
     /// A body that takes its share before it is read, and the share.
-    pub(crate) fn guard<B>(&self, body: B) -> (Body, Share)
-    where
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    pub(crate) fn guard<B>(&self, body: B) -> (Guarded<B>, Share) {
         let share = Share::default();
         let guarded = Guarded {
-            data: Body::new(body).into_data_stream(),
+            body,
             prefix: Prefix::default(),
             room: Arc::clone(&self.room),
             all: self.all,
             share: Arc::clone(&share),
             waiting: None,
         };
-        (Body::from_stream(guarded), share)
+        (guarded, share)
     }
 }
 
@@ -82,8 +77,9 @@ impl Prefix {
     }
 }
 
-struct Guarded {
-    data: BodyDataStream,
+/// A body that takes its share before it is read.
+pub(crate) struct Guarded<B> {
+    body: B,
     prefix: Prefix,
     room: Arc<Semaphore>,
     all: u32,
@@ -92,10 +88,14 @@ struct Guarded {
     waiting: Option<(Bytes, BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>)>,
 }
 
-impl Stream for Guarded {
-    type Item = Result<Bytes, axum::Error>;
+impl<B: Body<Data = Bytes> + Unpin> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = B::Error;
 
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         loop {
             if let Some((_, permit)) = &mut this.waiting {
@@ -103,22 +103,26 @@ impl Stream for Guarded {
                 if let Ok(permit) = ready!(permit.as_mut().poll(task)) {
                     let _ = this.share.set(permit);
                 }
-                return Poll::Ready(this.waiting.take().map(|(data, _)| Ok(data)));
+                return Poll::Ready(this.waiting.take().map(|(data, _)| Ok(Frame::data(data))));
             }
-            let data = match ready!(Pin::new(&mut this.data).poll_next(task)) {
-                Some(Ok(data)) => data,
+            let frame = match ready!(Pin::new(&mut this.body).poll_frame(task)) {
+                Some(Ok(frame)) => frame,
                 other => return Poll::Ready(other),
             };
-            match this.prefix.complete(&data) {
+            match frame.data_ref().and_then(|data| this.prefix.complete(data)) {
                 Some(length) if length >= LEAST => {
                     // One that is larger than the budget has it for itself.
                     let share = length.div_ceil(1 << 10).min(this.all);
                     let permit = Arc::clone(&this.room).acquire_many_owned(share);
-                    this.waiting = Some((data, Box::pin(permit)));
+                    this.waiting = frame.into_data().ok().map(|data| (data, Box::pin(permit) as _));
                 }
-                _ => return Poll::Ready(Some(Ok(data))),
+                _ => return Poll::Ready(Some(Ok(frame))),
             }
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.waiting.is_none() && self.body.is_end_stream()
     }
 }
 
@@ -127,6 +131,8 @@ mod tests {
     use futures::{FutureExt, StreamExt, stream};
 
     use super::*;
+
+    use axum::body::Body;
 
     fn body(pieces: &[&[u8]]) -> Body {
         let pieces: Vec<_> =
@@ -141,8 +147,8 @@ mod tests {
         body(&[&prefix[..2], &prefix[2..], b"rest"])
     }
 
-    async fn read(body: Body) -> Vec<u8> {
-        let mut data = body.into_data_stream();
+    async fn read(body: Guarded<Body>) -> Vec<u8> {
+        let mut data = Body::new(body).into_data_stream();
         let mut all = Vec::new();
         while let Some(piece) = data.next().await {
             all.extend_from_slice(&piece.unwrap());

@@ -22,6 +22,7 @@ mod error;
 mod flags;
 mod follower;
 mod free_space;
+mod gate;
 mod gc;
 mod grpc;
 mod http;

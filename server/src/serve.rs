@@ -3,38 +3,24 @@
 //! A request is then served, stored and answered without another thread waking up for it alone; only batches cross to the
 //! store's writer and back (see [`crate::bridge`]).
 
-use std::convert::Infallible;
 use std::net::TcpStream as StdTcp;
 use std::os::unix::net::UnixStream as StdUnix;
-use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Request, Response};
 use binlog_cli::tls::{Connection, Handshake};
-use binlog_proto::binlog::pump_server::PumpServer;
-use binlog_proto::store::store_server::StoreServer;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::body::Body as Received;
-use tonic::codec::CompressionEncoding;
-use tonic::codegen::Service;
-use tonic::server::NamedService;
-use tonic::service::Routes;
-use tonic::transport::Server;
 
 use crate::bridge::Bridge;
-use crate::budget::Budget;
 use crate::context::Shared;
 use crate::error::Error;
-use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
-use crate::http;
+use crate::gate::Gate;
 
 /// What a request that waits for its share of the budget may have sent. It is small, and the window of a connection as large as
 /// can be, so that requests that wait do not take the connection from those that have their share.
@@ -143,9 +129,7 @@ fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Threa
         .map_err(Error::system("make a service runtime"))?;
     context.metrics.runtime.watch(runtime.handle().clone());
     let serve = move || {
-        if let Err(error) = runtime.block_on(serve(context, handshake, incoming)) {
-            tracing::error!(error = with_causes(&error), "a service thread ends");
-        }
+        runtime.block_on(serve(context, handshake, incoming));
         let _ = end.send(());
         // Reads that are still on their way need not be waited for.
         runtime.shutdown_background();
@@ -157,129 +141,91 @@ fn start_thread(n: usize, context: Shared, handshake: Handshake) -> Result<Threa
     Ok((connections, ended))
 }
 
-async fn serve(
-    context: Shared,
-    handshake: Handshake,
-    incoming: mpsc::UnboundedReceiver<Accepted>,
-) -> Result<(), tonic::transport::Error> {
+async fn serve(context: Shared, handshake: Handshake, incoming: mpsc::UnboundedReceiver<Accepted>) {
     let stop = context.stop.clone();
     let bridge = Bridge::new();
     let bridge_stop = CancellationToken::new();
     let carrying = tokio::spawn(bridge.clone().run(context.store.clone(), bridge_stop.clone()));
-    let mut server = Server::builder()
-        .accept_http1(true)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        // hyper's 200 would make the 201st waiting TiDB session queue in its client.
-        .max_concurrent_streams(u32::MAX);
-    let (ready, connections) = mpsc::unbounded_channel();
-    let shaking = tokio::spawn(shake_hands(handshake, incoming, ready));
-    let result = server
-        .add_routes(routes(context, bridge))
-        .serve_with_incoming_shutdown(
-            UnboundedReceiverStream::new(connections).map(Ok::<_, std::io::Error>),
-            stop.cancelled_owned(),
-        )
-        .await;
-    shaking.abort();
+    serve_connections(handshake, incoming, Gate::new(context, bridge), stop).await;
     bridge_stop.cancel();
     // It ends when the store has answered everything; a poisoned store answers at once.
     let _ = carrying.await;
-    result
 }
 
-/// Shakes hands with many at once: one that is slow keeps nobody waiting.
-async fn shake_hands(
+/// Serves connections until `stop`, and then what they have under way. Each has a task: one whose handshake is slow keeps nobody waiting.
+async fn serve_connections(
     handshake: Handshake,
     mut incoming: mpsc::UnboundedReceiver<Accepted>,
-    ready: mpsc::UnboundedSender<Connection>,
+    gate: Gate,
+    stop: CancellationToken,
 ) {
-    let mut shaking = JoinSet::new();
+    let http = http();
+    let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
-            stream = incoming.recv() => stream,
-            Some(_) = shaking.join_next() => continue,
-        };
-        let Some(stream) = stream else { return };
-        let (handshake, ready) = (handshake.clone(), ready.clone());
-        shaking.spawn(async move {
-            let accepted = match stream {
-                Accepted::Tcp(stream) => match TcpStream::from_std(stream) {
-                    Ok(stream) => handshake.accept(stream).await,
-                    Err(error) => Err(error.to_string()),
-                },
-                Accepted::Unix(stream) => {
-                    UnixStream::from_std(stream).map(Connection::Unix).map_err(|e| e.to_string())
-                }
-            };
-            match accepted {
-                // The server may have ended meanwhile.
-                Ok(connection) => drop(ready.send(connection)),
-                Err(error) => tracing::warn!(error, "a connection was refused"),
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = incoming.recv() => {
+                let Some(accepted) = accepted else { break };
+                let (http, handshake, gate, stop) = (http.clone(), handshake.clone(), gate.clone(), stop.clone());
+                connections.spawn(async move {
+                    let shaken = tokio::select! {
+                        () = stop.cancelled() => return,
+                        shaken = shake_hands(&handshake, accepted) => shaken,
+                    };
+                    match shaken {
+                        Ok(connection) => serve_connection(&http, connection, gate, &stop).await,
+                        Err(error) => tracing::warn!(error, "a connection was refused"),
+                    }
+                });
             }
-        });
-    }
-}
-
-fn routes(context: Shared, bridge: Bridge) -> Routes {
-    let limit = context.settings.max_message_size;
-    let pump = PumpServer::new(PumpService::new(context.clone(), bridge))
-        .max_decoding_message_size(limit)
-        .max_encoding_message_size(usize::MAX)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip);
-    let budget = context.budget.clone();
-    let store = StoreServer::new(StoreService::new(context.clone()))
-        .max_decoding_message_size(limit)
-        .max_encoding_message_size(usize::MAX)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip);
-    Routes::from(http::router(context))
-        .add_service(Edge(pump, budget.clone()))
-        .add_service(Edge(store, budget))
-        .prepare()
-}
-
-/// Makes a service answer as grpc-go does: compressed only if the request was, and oversize in grpc-go's words. Large requests
-/// take their share of the budget.
-#[derive(Clone, Debug)]
-struct Edge<S>(S, Budget);
-
-impl<S: NamedService> NamedService for Edge<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S, R> Service<Request<Received>> for Edge<S>
-where
-    S: Service<Request<Body>, Response = Response<R>, Error = Infallible>,
-    S::Future: Send + 'static,
-    R: 'static,
-{
-    type Response = Response<R>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(task)
-    }
-
-    fn call(&mut self, mut request: Request<Received>) -> Self::Future {
-        if !request.headers().contains_key("grpc-encoding") {
-            request.headers_mut().remove("grpc-accept-encoding");
         }
-        let (head, body) = request.into_parts();
-        let (body, share) = self.1.guard(body);
-        let response = self.0.call(Request::from_parts(head, body));
-        Box::pin(async move {
-            let response = response.await.map(oversize_as_the_original);
-            drop(share);
-            response
-        })
     }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn shake_hands(handshake: &Handshake, accepted: Accepted) -> Result<Connection, String> {
+    match accepted {
+        Accepted::Tcp(stream) => {
+            handshake.accept(TcpStream::from_std(stream).map_err(|e| e.to_string())?).await
+        }
+        Accepted::Unix(stream) => {
+            UnixStream::from_std(stream).map(Connection::Unix).map_err(|e| e.to_string())
+        }
+    }
+}
+
+async fn serve_connection(http: &Http, connection: Connection, gate: Gate, stop: &CancellationToken) {
+    let mut serving = pin!(http.serve_connection(TokioIo::new(connection), gate));
+    let served = tokio::select! {
+        // What has work looks first.
+        biased;
+        served = &mut serving => served,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(error = with_causes(error.as_ref()), "a connection ends");
+    }
+}
+
+type Http = auto::Builder<TokioExecutor>;
+
+fn http() -> Http {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new());
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        // hyper's 200 would make the 201st waiting TiDB session queue in its client.
+        .max_concurrent_streams(u32::MAX);
+    http
 }
 
 /// An error with its causes: the transport's own text is just "transport error".
