@@ -6,7 +6,8 @@
 //! 2. logged batches delete the prewrites and markers of exactly those records: large prewrites first, then what is in bundles as a whole,
 //!    then markers outside of them. So no marker goes before its prewrite: a prewrite that is left alone would look undecided, a marker that
 //!    is left alone is looked up in `log`;
-//! 3. flush `bundle`, `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go.
+//! 3. flush `bundle`, `pending`, `commit`, `meta` and `schema`: nothing settled is written again, and the WAL can go. This is left out until
+//!    there is much in their memory: each time it writes what came since (1), only for that to be deleted soon after.
 //!
 //! **Invariant:** every acknowledged commit is in a flushed `log` file, or its prewrite and marker are under the WAL or in
 //! flushed files of `bundle`, `pending` and `commit`. Step 2 needs no sync: if it is lost, recovery puts the same records under the same
@@ -27,8 +28,18 @@ use crate::rocks::{Cf, Db, Durability};
 use crate::settle::Covered;
 use crate::shared::Shared;
 
+/// What a cycle is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Cycle {
+    /// What its flush of `log` covers.
+    pub(crate) covered: Vec<Covered>,
+    /// Whether the other column families are flushed, too.
+    pub(crate) others: bool,
+}
+
 /// One cycle, on the calling thread.
-pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result<(), Error> {
+pub(crate) fn run_cycle(shared: &Shared, db: &Db, cycle: &Cycle) -> Result<(), Error> {
+    let Cycle { covered, others } = cycle;
     let failpoints = shared.failpoints();
     failpoints.hit(FailPoint::BeforeLogFlush)?;
     db.flush(Cf::Log)?;
@@ -55,11 +66,13 @@ pub(crate) fn run_cycle(shared: &Shared, db: &Db, covered: &[Covered]) -> Result
         batch.delete(Cf::Commit, &commit_key(*start_ts));
     }
     db.write(batch, Durability::Logged)?;
-    failpoints.hit(FailPoint::BeforePendingFlush)?;
-    for cf in [Cf::Bundle, Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
-        db.flush(cf)?;
+    if *others {
+        failpoints.hit(FailPoint::BeforePendingFlush)?;
+        for cf in [Cf::Bundle, Cf::Pending, Cf::Commit, Cf::Meta, Cf::Schema] {
+            db.flush(cf)?;
+        }
+        failpoints.hit(FailPoint::AfterPendingFlush)?;
     }
-    failpoints.hit(FailPoint::AfterPendingFlush)?;
     shared.counters.log_flushes.add(1);
     shared.counters.covered_records.add(covered.len());
     Ok(())
@@ -73,7 +86,7 @@ struct Progress {
 
 /// A handle to the thread; at most one cycle is under way.
 pub(crate) struct Flusher {
-    cycles: Option<Sender<Vec<Covered>>>,
+    cycles: Option<Sender<Cycle>>,
     progress: Arc<Progress>,
     thread: Option<JoinHandle<()>>,
 }
@@ -105,9 +118,9 @@ impl Flusher {
     }
 
     /// Begins a cycle; none may be under way.
-    pub(crate) fn begin(&self, covered: Vec<Covered>) {
+    pub(crate) fn begin(&self, cycle: Cycle) {
         *self.progress.busy.lock() = true;
-        let sent = self.cycles.as_ref().is_some_and(|cycles| cycles.send(covered).is_ok());
+        let sent = self.cycles.as_ref().is_some_and(|cycles| cycles.send(cycle).is_ok());
         if !sent {
             // The thread ended, which it only does after a failure that poisoned the store.
             *self.progress.busy.lock() = false;
@@ -124,14 +137,14 @@ impl Drop for Flusher {
     }
 }
 
-fn serve(shared: &Shared, db: &Db, work: &Receiver<Vec<Covered>>, progress: &Progress) {
-    for covered in work {
+fn serve(shared: &Shared, db: &Db, work: &Receiver<Cycle>, progress: &Progress) {
+    for cycle in work {
         if shared.health.check().is_ok() {
-            let cycle = catch_unwind(AssertUnwindSafe(|| run_cycle(shared, db, &covered)));
-            let cycle = cycle.unwrap_or_else(|_| {
+            let done = catch_unwind(AssertUnwindSafe(|| run_cycle(shared, db, &cycle)));
+            let done = done.unwrap_or_else(|_| {
                 Err(Error::Internal { doing: "flush", message: "the flusher thread panicked".to_owned() })
             });
-            if let Err(error) = cycle {
+            if let Err(error) = done {
                 shared.health.poison(&error);
             }
         }

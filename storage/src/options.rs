@@ -43,10 +43,11 @@ impl Options {
 /// Sizes inside the store, in bytes, and what else only benchmarks and tests change.
 #[derive(Clone, Debug)]
 pub struct Tuning {
-    /// How many bytes of records make one `log` file. Also bounds what a restart has to read again. Default: 64 MiB.
+    /// How many bytes of records make one `log` file. Default: 64 MiB.
     pub log_file_bytes: usize,
-    /// How many bytes may stand in the memory of `pending` before undecided prewrites are written out on their own,
-    /// because the watermark is stuck. Default: 160 MiB.
+    /// How many bytes of prewrites and commits may stand in memory before what is undecided is written out on its own,
+    /// because the watermark is stuck. At half of it, files are made of them along with the next `log` file: a restart reads the write-ahead log
+    /// of about so much again. Default: 160 MiB.
     pub spill_bytes: usize,
     /// How many bytes of prewrites are kept at hand beside RocksDB's own memory; what is more is read back when its
     /// outcome is known. Default: 32 MiB.

@@ -104,7 +104,7 @@ impl Queue {
 ///
 /// Those who were just answered often come right back. A batch that waits for them is twice as large, and costs half the
 /// syncs, half the wake-ups and half the pages that are written only in part. So the writer waits for as many writes as
-/// were under way a moment ago, but no longer than two syncs take, and seldom where that was in vain.
+/// were under way a moment ago, but no longer than two to six syncs take, and seldom where that was in vain.
 #[derive(Debug, Default)]
 pub(crate) struct Company {
     /// Writes in the last batch.
@@ -131,7 +131,9 @@ impl Company {
             self.pause -= 1;
             return (wanted, None);
         }
-        (wanted, Some((2 * self.sync).min(Self::LONGEST)))
+        // The more there are, the more a sync costs all of them that some have to do without.
+        let syncs = u32::try_from(wanted / 10).unwrap_or(u32::MAX).clamp(2, 6);
+        (wanted, Some((syncs * self.sync).min(Self::LONGEST)))
     }
 
     fn came(&mut self, all: bool) {

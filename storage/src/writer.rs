@@ -16,7 +16,7 @@ use binlog_types::CommitTs;
 
 use crate::answers::{PANICKED, Results, Ticket};
 use crate::bundles;
-use crate::flusher::{self, Flusher};
+use crate::flusher::{self, Cycle, Flusher};
 use crate::format::keys::commit_key;
 use crate::front::{self, Front, Part};
 use crate::pairing::Outcome;
@@ -205,11 +205,14 @@ impl Writer {
             self.shared.health.check()?;
         }
         let covered = self.settler.take_covered();
-        self.front.pending_bytes = 0;
+        let others = 2 * self.front.pending_bytes >= tuning.spill_bytes;
+        if others {
+            self.front.pending_bytes = 0;
+        }
         self.shared.pairing.lock().rotate();
         // In front of the deletions: a commit that comes again after a crash must find its place passed, not its prewrite gone.
         self.front.store_watermark(Durability::Logged)?;
-        self.flusher.begin(covered);
+        self.flusher.begin(Cycle { covered, others });
         Ok(())
     }
 
@@ -217,12 +220,12 @@ impl Writer {
     fn write_out(&mut self) -> Result<(), Error> {
         self.flusher.wait();
         self.shared.health.check()?;
-        let covered = self.settler.take_covered();
+        let cycle = Cycle { covered: self.settler.take_covered(), others: true };
         self.front.pending_bytes = 0;
         self.shared.pairing.lock().rotate();
         self.front
             .store_watermark(Durability::Synced)
-            .and_then(|()| flusher::run_cycle(&self.shared, &self.db, &covered))
+            .and_then(|()| flusher::run_cycle(&self.shared, &self.db, &cycle))
             .map_err(|error| self.shared.health.poison(&error))
     }
 
