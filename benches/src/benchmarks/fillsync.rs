@@ -112,9 +112,18 @@ pub(super) fn fill(
     store::settle(&store, oracle.last())?;
     let batches = store::figure(&store, "batches").max(1) as f64;
     let writes = store::figure(&store, "writes") as f64;
+    store.flush()?;
+    let share = |figure| store::figure(&store, figure) as f64 / written.bytes.max(1) as f64;
+    let parts = [
+        ("in the write-ahead log", share("rocksdb_wal_bytes")),
+        ("in new files", share("rocksdb_flush_write_bytes")),
+        ("in rewritten files", share("rocksdb_compact_write_bytes")),
+    ];
     store.close()?;
     let report = Report::new(name, written.transactions, written.bytes, &meter.spent()?);
-    Ok(report.with_latency(latencies.summary()).with("writes/batch", writes / batches).with_note(
+    let report = report.with_latency(latencies.summary()).with("writes/batch", writes / batches);
+    let report = parts.into_iter().fold(report, |report, (name, share)| report.with(name, share));
+    Ok(report.with_note(
         "an op is a P and a C, latencies are of one acknowledged wait; until all is settled in files",
     ))
 }
