@@ -127,6 +127,8 @@ pub(crate) struct Pairing {
     /// Transactions that W passed since the last two rotations: what recognises duplicates.
     decided: HashMap<StartTs, CommitTs>,
     decided_before: HashMap<StartTs, CommitTs>,
+    /// No transaction that began later was ever decided: it need not be looked for.
+    newest_start: StartTs,
     orphans: BTreeMap<CommitTs, Orphan>,
     orphan_starts: HashMap<StartTs, CommitTs>,
     lost: BTreeMap<StartTs, Lost>,
@@ -151,6 +153,7 @@ impl Pairing {
             waiting_starts: HashMap::new(),
             decided: HashMap::new(),
             decided_before: HashMap::new(),
+            newest_start: StartTs::ZERO,
             orphans: BTreeMap::new(),
             orphan_starts: HashMap::new(),
             lost: BTreeMap::new(),
@@ -213,27 +216,11 @@ impl Pairing {
         extra: Bytes,
         mark: Mark,
     ) -> Result<CommitStep, Error> {
-        if let Some(known) = self.commit_of(start_ts) {
-            return if known == commit_ts {
-                Ok(CommitStep::Duplicate)
-            } else {
-                Err(Error::Conflict {
-                    start_ts,
-                    what: format!("it has committed at {known}, now also at {commit_ts}"),
-                })
-            };
-        }
-        if let Some(known) = self.orphan_starts.get(&start_ts) {
-            return match self.orphans.get(known) {
-                Some(orphan) if *known == commit_ts && !orphan.late => Ok(CommitStep::Duplicate),
-                Some(_) if *known == commit_ts => {
-                    Err(Error::Late { start_ts, commit_ts, watermark: self.watermark })
-                }
-                _ => Err(Error::Conflict {
-                    start_ts,
-                    what: format!("it has committed at {known}, now also at {commit_ts}"),
-                }),
-            };
+        // What is pending has no outcome, and needs no look into tables that are large.
+        if !self.pending.contains_key(&start_ts)
+            && let Some(answer) = self.commit_again(start_ts, commit_ts)
+        {
+            return answer;
         }
         self.check_free(start_ts, commit_ts)?;
         if commit_ts <= self.watermark {
@@ -246,6 +233,22 @@ impl Pairing {
         let outcome = known.or(found).map_or(Outcome::Missing, Outcome::Joined);
         self.decide(Ready { commit_ts, start_ts, extra, mark, outcome });
         Ok(CommitStep::Store { lost })
+    }
+
+    /// A commit of which something is known.
+    fn commit_again(&self, start_ts: StartTs, commit_ts: CommitTs) -> Option<Result<CommitStep, Error>> {
+        let orphan = || self.orphan_starts.get(&start_ts).copied();
+        let known = self.commit_of(start_ts).or_else(orphan)?;
+        if known != commit_ts {
+            let what = format!("it has committed at {known}, now also at {commit_ts}");
+            return Some(Err(Error::Conflict { start_ts, what }));
+        }
+        let late = self.orphans.get(&known).is_some_and(|orphan| orphan.start_ts == start_ts && orphan.late);
+        Some(if late {
+            Err(Error::Late { start_ts, commit_ts, watermark: self.watermark })
+        } else {
+            Ok(CommitStep::Duplicate)
+        })
     }
 
     /// The answer to [`CommitStep::AskLog`]: whether `log` has the record, or had it before it was purged.
@@ -564,6 +567,9 @@ impl Pairing {
     }
 
     fn commit_of(&self, start_ts: StartTs) -> Option<CommitTs> {
+        if start_ts > self.newest_start {
+            return None;
+        }
         let known = [&self.waiting_starts, &self.decided, &self.decided_before];
         known.into_iter().find_map(|known| known.get(&start_ts)).copied()
     }
@@ -587,6 +593,7 @@ impl Pairing {
     fn decide(&mut self, ready: Ready) {
         let Ready { commit_ts, start_ts, extra, mark, outcome } = ready;
         self.max_commit = self.max_commit.max(commit_ts);
+        self.newest_start = self.newest_start.max(start_ts);
         self.waiting_starts.insert(start_ts, commit_ts);
         self.waiting.insert(commit_ts, Waiting { start_ts, extra, mark, outcome });
         self.offer(commit_ts);
