@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 
 use axum::Router;
-use axum::http::{Request, Response};
+use axum::http::{HeaderName, Request, Response};
 use binlog_proto::binlog::pump_server::PumpServer;
 use binlog_proto::store::store_server::StoreServer;
 use futures::FutureExt as _;
@@ -21,6 +21,9 @@ use crate::budget::{Budget, Guarded};
 use crate::context::Shared;
 use crate::grpc::{PumpService, StoreService, oversize_as_the_original};
 use crate::http;
+
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// The services of one runtime; cheap to clone.
 #[derive(Clone)]
@@ -58,8 +61,8 @@ impl Gate {
         S: Service<Request<Guarded<Incoming>>, Response = Response<Body>, Error = Infallible>,
         S::Future: Send + 'static,
     {
-        if !request.headers().contains_key("grpc-encoding") {
-            request.headers_mut().remove("grpc-accept-encoding");
+        if !request.headers().contains_key(ENCODING) {
+            request.headers_mut().remove(ACCEPT_ENCODING);
         }
         let (head, body) = request.into_parts();
         let (body, share) = self.budget.guard(body);

@@ -33,8 +33,14 @@ where
     }
 
     fn decoder(&mut self) -> ProstDecoder<U> {
-        ProstDecoder::new(BufferSettings::default())
+        ProstDecoder::new(buffers())
     }
+}
+
+/// tonic begins with 8 KiB for each message in either direction; most are much smaller, and a payload is a slice that keeps all of it. A buffer
+/// that is too small is made as large as its message in one go.
+fn buffers() -> BufferSettings {
+    BufferSettings::new(256, 32 << 10)
 }
 
 /// The encoder of a [`SizedCodec`].
@@ -48,5 +54,9 @@ impl<T: Message> Encoder for SizedEncoder<T> {
     fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
         buf.reserve(item.encoded_len());
         item.encode(buf).map_err(|e| Status::internal(format!("encode: {e}")))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffers()
     }
 }
