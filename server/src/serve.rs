@@ -12,6 +12,7 @@ use std::time::Duration;
 use binlog_cli::tls::{Connection, Handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -28,9 +29,11 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 const FRAME_BYTES: u32 = 1 << 20;
 
-/// A peer that is gone without a word is noticed after about this long, so that its stream does not stay for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A peer that is gone without a word is noticed, so that its stream does not stay for ever: by the system, since HTTP/2's own pings look at
+/// the clock with every frame. One that is there and takes nothing for a while is none of these.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBES: u32 = 4;
 
 /// An accepted connection before its handshake.
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl Acceptor {
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted.and_then(|(stream, _)| {
                     stream.set_nodelay(true)?;
+                    probe(&stream)?;
                     stream.into_std().map(Accepted::Tcp)
                 }),
                 accepted = accept_on(self.socket.as_ref()) => accepted.map(Accepted::Unix),
@@ -109,6 +113,14 @@ impl Acceptor {
             }
         }
     }
+}
+
+/// Has the system look whether the peer of an idle connection is still there.
+fn probe(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_INTERVAL)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, PROBES)?)
 }
 
 async fn accept_on(socket: Option<&UnixListener>) -> std::io::Result<StdUnix> {
@@ -221,8 +233,8 @@ fn http() -> Http {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_BYTES)
-        .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        // As grpc-go: it would be a header of every answer.
+        .auto_date_header(false)
         // hyper's 200 would make the 201st waiting TiDB session queue in its client.
         .max_concurrent_streams(u32::MAX);
     http
