@@ -152,3 +152,28 @@ impl std::fmt::Debug for Queue {
         f.debug_struct("Queue").field("items", &self.state.lock().items.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_wait_longer_for_each_other_than_few_and_nobody_waits_in_vain_for_ever() {
+        let sync = Duration::from_micros(100);
+        let company = |taken| Company { taken, sync, ..Company::default() };
+        assert_eq!(company(0).expected(1), (1, None));
+        assert_eq!(company(3).expected(2), (5, Some(2 * sync)));
+        assert_eq!(company(30).expected(10), (40, Some(4 * sync)));
+        assert_eq!(company(900).expected(100), (1000, Some(6 * sync)));
+        assert_eq!(Company { sync: 100 * sync, ..company(9) }.expected(1).1, Some(Company::LONGEST));
+        let mut company = company(9);
+        let mut waits = 0;
+        for _ in 0..1000 {
+            if company.expected(1).1.is_some() {
+                waits += 1;
+                company.came(false);
+            }
+        }
+        assert!(waits < 25, "{waits} of 1000");
+    }
+}

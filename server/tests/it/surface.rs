@@ -70,6 +70,30 @@ async fn replies_are_the_originals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_system_looks_for_peers_that_are_gone() {
+    let pump = TestPump::start().await;
+    let idle = tokio::net::TcpStream::connect(&pump.addr).await.unwrap();
+    let (port, peer) = (pump.addr.rsplit_once(':').unwrap().1, idle.local_addr().unwrap().port());
+    let port: u16 = port.parse().unwrap();
+    // Of each socket: local and remote address, state 01 when connected, …, and 02 where a keep-alive timer runs.
+    let watched = || {
+        let sockets = fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let ours = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|socket| {
+            socket[1].ends_with(&format!(":{port:04X}")) && socket[2].ends_with(&format!(":{peer:04X}"))
+        });
+        ours.is_some_and(|socket| socket[3] == "01" && socket[5].starts_with("02:"))
+    };
+    for _ in 0..100 {
+        if watched() {
+            pump.stop().await;
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("nobody looks whether {peer} is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_original_is_there() {
     let original = original("pump-metrics.txt");
     let mut pump = TestPump::start().await;

@@ -250,6 +250,27 @@ fn a_stuck_watermark_spills_and_loses_nothing() {
 }
 
 #[test]
+fn small_files_are_not_made_with_every_log_file() {
+    let dir = quick_dir();
+    let mut roomy = options();
+    roomy.tuning.spill_bytes = 1 << 20;
+    let store = Store::open(dir.path(), roomy).unwrap();
+    let mut expected = Vec::new();
+    for start in (10..2000).step_by(10) {
+        write_together(&store, vec![prewrite(start), commit(start, start + 5)]).unwrap();
+        expected.push(Row::of(start, start + 5));
+    }
+    eventually("log files are made", || number(&store, "log_flushes") >= 5);
+    assert_eq!(number(&store, "bundle_file_bytes"), 0, "what is written there would be deleted soon after");
+    let image = crash_image(dir.path());
+    let again = open(image.path());
+    assert_eq!(rows(&again), expected);
+    drop(again);
+    store.close().unwrap();
+    assert_eq!(rows(&open(dir.path())), expected);
+}
+
+#[test]
 fn what_waits_behind_an_undecided_prewrite_has_a_limit() {
     let dir = quick_dir();
     let mut narrow = unsynced();
