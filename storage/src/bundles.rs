@@ -239,6 +239,12 @@ mod tests {
         lengths
     }
 
+    fn database() -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        (dir, db)
+    }
+
     fn starts(starts: &[u64]) -> Vec<StartTs> {
         starts.iter().map(|start| StartTs::new(*start)).collect()
     }
@@ -253,8 +259,7 @@ mod tests {
 
     #[test]
     fn a_bundle_goes_with_its_last_prewrite_and_takes_its_notes_along() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let (_dir, db) = database();
         let mut bundles = Bundles::default();
         let mut batch = db.batch(64);
         let id = bundles.begin();
@@ -279,8 +284,7 @@ mod tests {
 
     #[test]
     fn what_is_released_twice_takes_nothing_else_along() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let (_dir, db) = database();
         let mut bundles = Bundles::default();
         let mut batch = db.batch(64);
         let id = bundles.begin();
@@ -297,8 +301,7 @@ mod tests {
 
     #[test]
     fn a_bundle_goes_with_its_last_commit_and_no_commit_needs_a_note() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let (_dir, db) = database();
         let mut bundles = Bundles::default();
         let mut batch = db.batch(64);
         let id = bundles.begin();
@@ -319,8 +322,7 @@ mod tests {
 
     #[test]
     fn a_bundle_of_nothing_is_not_stored_and_no_number_is_used_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(dir.path(), &Setup::small()).unwrap();
+        let (_dir, db) = database();
         let mut bundles = Bundles::default();
         let mut batch = db.batch(64);
         let first = bundles.begin();

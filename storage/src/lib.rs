@@ -14,10 +14,10 @@
 //!
 //! # How it lies on the disk
 //!
-//! Six column families: `bundle` (small prewrites, a batch of them together), `pending` (large ones), `commit` (markers), `log`
-//! (joined records), `schema`, `meta`. A payload meets the disk once in the write-ahead log, as part of a bundle or of
-//! `pending`, and once in a file of `log`: records enter `log` without the WAL, and prewrites are deleted before `bundle` or
-//! `pending` are ever written to a file, unless their outcome is long in coming. `recovery.rs` says why nothing is lost on the way, `pairing.rs` why the watermark is right, `flusher.rs` in which
+//! Six column families: `bundle` (small prewrites and commits, a batch of them together), `pending` (large prewrites), `commit` (markers that
+//! stand alone), `log` (joined records), `schema`, `meta`. A payload meets the disk once in the write-ahead log, as part of a bundle or of
+//! `pending`, and once in a file of `log`: records enter `log` without the WAL, and most prewrites are deleted before `bundle` or
+//! `pending` are written to a file. `recovery/` says why nothing is lost on the way, `pairing/` why the watermark is right, `flusher.rs` in which
 //! order files are made, and `format/` what the bytes are.
 
 mod failpoint;

@@ -154,24 +154,15 @@ impl Writer {
             let advance = self.shared.pairing.lock().advance(slice);
             let Some(advance) = advance else { return Ok(()) };
             let idle = advance.ready.is_empty();
-            let mut ready = advance.ready;
-            // A restart finds markers whose prewrites are gone, since their records are in `log`.
-            let mut outcome = Ok(());
-            ready.retain(|ready| {
-                if ready.outcome != Outcome::Missing || outcome.is_err() {
-                    return true;
+            let mut ready = Vec::with_capacity(advance.ready.len());
+            for record in advance.ready {
+                // A restart finds markers whose prewrites are gone, since their records are in `log`.
+                if record.outcome == Outcome::Missing && self.settler.has(&record)? {
+                    self.shared.pairing.lock().not_missing(record.start_ts, record.commit_ts);
+                } else {
+                    ready.push(record);
                 }
-                let known = self.settler.has(ready);
-                let known = known.unwrap_or_else(|error| {
-                    outcome = Err(error);
-                    false
-                });
-                if known {
-                    self.shared.pairing.lock().not_missing(ready.start_ts, ready.commit_ts);
-                }
-                !known
-            });
-            outcome?;
+            }
             let front = &mut self.front;
             let done = self.settler.settle(&ready, &mut || front.breathe(None))?;
             self.shared.counters.settled_records.add(done.records);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use binlog_types::{Gap, GapReason};
 use proptest::prelude::*;
 use proptest::sample::Index;
 

@@ -15,8 +15,8 @@
 //!
 //! A prewrite that has its first pieces but not its last one was being written when the process ended: it goes.
 //!
-//! A marker without prewrite is a gap, or will be one when W passes it, unless `log` has its record: a commit stays in its bundle until that goes. A marker that says *late* is a gap whose prewrite,
-//! if any, stays beside it as evidence; one that says *lost* is a gap whose prewrite has no known outcome.
+//! A marker without prewrite is a gap, or will be one when W passes it, unless `log` has its record: a commit stays in its
+//! bundle until that goes. A marker that says *late* is a gap whose prewrite, if any, stays beside it as evidence; one that says *lost* is a gap whose prewrite has no known outcome.
 
 mod markers;
 mod prewrites;

@@ -1,7 +1,10 @@
 //! What is missing, and stays known as missing: commits without prewrite, lost outcomes, late commits.
 
-use binlog_storage::{Error, ErrorKind, RawRecord, Store, Write};
+use std::sync::{Arc, Mutex};
+
+use binlog_storage::{Error, ErrorKind, FailPoint, FailPoints, RawRecord, Store, Write};
 use binlog_types::{CommitTs, GapReason, StartTs, Ts};
+use tempfile::TempDir;
 
 use crate::basics::number;
 use crate::support::*;
@@ -69,6 +72,39 @@ fn a_gap_does_not_keep_what_came_with_its_commit() {
     let store = open(image.path());
     check(&store);
     assert_eq!(number(&store, "bundles"), 0);
+}
+
+#[test]
+fn a_gap_outlives_a_crash_at_any_step_of_making_files() {
+    let dir = quick_dir();
+    let images: Arc<Mutex<Vec<(FailPoint, TempDir)>>> = Arc::default();
+    let mut hooked = options();
+    hooked.tuning.failpoints = FailPoints::new({
+        let (dir, images) = (dir.path().to_owned(), Arc::clone(&images));
+        move |at| {
+            if !matches!(at, FailPoint::BeforeBatch | FailPoint::AfterBatch | FailPoint::BeforeSettle) {
+                images.lock().unwrap().push((at, crash_image(&dir)));
+            }
+            None
+        }
+    });
+    let store = Store::open(dir.path(), hooked).unwrap();
+    write_together(&store, vec![prewrite(10), commit(5, 20)]).unwrap();
+    store.write(commit(10, 21)).unwrap();
+    store.flush().unwrap();
+    let images = std::mem::take(&mut *images.lock().unwrap());
+    assert!(images.len() > 6, "{} steps", images.len());
+    for (point, image) in images {
+        let check = |store: &Store| {
+            assert_eq!(store.watermark().raw(), 21, "{point:?}");
+            assert_eq!(rows(store), [Row::of(10, 21)], "{point:?}");
+            let gaps: Vec<_> = store.gaps().iter().map(|gap| gap.range).collect();
+            assert_eq!(gaps, [range(19, 20)], "{point:?}");
+        };
+        check(&Store::open_read_only(image.path()).unwrap());
+        check(&open(image.path()));
+        check(&open(image.path()));
+    }
 }
 
 #[test]
